@@ -1,0 +1,79 @@
+//! Application protocols, proved by payload: one file each, one line each in the roster below.
+//!
+//! A flow keeps the first bytes of each direction (its [`Opening`]) until a protocol is certain and has described
+//! itself, or all have declined, or the bound is reached; then they are freed. What must be read afterwards
+//! (FTP's PASV, SIP's SDP…) is a [`Follow`].
+
+mod opening;
+mod recognise;
+
+pub use opening::{OPENING_BYTES_MAX, Opening};
+pub use recognise::{AppCounters, AppState, Heard};
+
+use crate::model::{AppInfo, Expectation, Side, Transport};
+
+/// What a protocol says of an opening. `Certain` only where the bytes prove it: a near miss must be `NotForUs`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Probe {
+    /// Proved; and which side serves, where the bytes tell.
+    Certain(Option<Side>),
+    /// It may be, with more bytes. Never returned for an opening that has already decided against it.
+    Unsure,
+    NotForUs,
+}
+
+/// Whether a description is complete.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Described {
+    /// Nothing more will be learnt from the opening.
+    Whole,
+    /// More bytes would tell more (a certificate, a server banner).
+    Partly,
+}
+
+/// One application protocol. Stateless: it reads the same opening again as it grows, so it must be cheap to say no.
+pub trait Protocol: Sync {
+    /// Suricata 7's name, else nDPI's in lower case.
+    fn name(&self) -> &'static str;
+    fn runs_over(&self, transport: Transport) -> bool;
+    fn probe(&self, opening: &Opening<'_>) -> Probe;
+    /// Fills in product, version, details. Called after `Certain`, again as the opening grows, until `Whole`.
+    fn describe(&self, _opening: &Opening<'_>, _info: &mut AppInfo) -> Described {
+        Described::Whole
+    }
+    /// A reader of everything after recognition (the opening is replayed to it first).
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        None
+    }
+}
+
+/// Reads on after recognition. Bounded state: at most a few hundred bytes of carry-over.
+pub trait Follow: Send {
+    /// In-order bytes of one direction (TCP), or one datagram (UDP). `flow` gives the addresses.
+    fn data(&mut self, side: Side, bytes: &[u8], flow: &Ends, out: &mut FollowOut);
+    /// True when nothing further is of interest; the follower is then dropped and reassembly may stop.
+    fn done(&self) -> bool {
+        false
+    }
+}
+
+/// The two ends of the flow that is followed.
+#[derive(Clone, Copy, Debug)]
+pub struct Ends {
+    pub orig: (std::net::IpAddr, u16),
+    pub resp: (std::net::IpAddr, u16),
+    pub transport: Transport,
+}
+
+/// What a follower learned.
+#[derive(Debug, Default)]
+pub struct FollowOut {
+    pub expect: Vec<Expectation>,
+    /// Addresses a DHCP server gave away: client MAC, address, host name.
+    pub leased: Vec<(crate::model::Mac, std::net::IpAddr, Option<String>)>,
+    /// Details to add to the flow's application; told again to the fact side.
+    pub details: Vec<(&'static str, String)>,
+}
+
+/// Every protocol, in the order they are asked. The strict come before the lax.
+pub(crate) static ROSTER: &[&dyn Protocol] = &[];

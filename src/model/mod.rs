@@ -1,0 +1,35 @@
+//! The nouns of eastwatch. Pure data: no I/O, no clock, nothing of ours is imported here.
+//!
+//! Three of them travel: an [`Observation`] is a fact from the wire, a [`Finding`] is a judgement on facts,
+//! an [`Incident`] is what a person hears about. The packet side produces the first and knows none of the
+//! others; the fact side never sees a packet.
+
+mod addr;
+mod app;
+mod finding;
+mod flow;
+mod ids;
+mod incident;
+mod link;
+mod observation;
+mod order;
+mod quality;
+mod segment;
+mod service;
+mod time;
+
+pub use addr::{Mac, NetSet};
+pub use app::{AppInfo, AppProto};
+pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};
+pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
+pub use ids::{IncidentId, VmId, stable_hash};
+pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
+pub use link::LinkType;
+pub use observation::{
+    Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, RefusedBy, SourceCounts,
+};
+pub use order::Order;
+pub use quality::CaptureQuality;
+pub use segment::{Layer, LayerKind, Segment};
+pub use service::{ServiceClass, ServiceKey};
+pub use time::Timestamp;

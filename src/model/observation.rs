@@ -1,0 +1,154 @@
+//! Observations: facts from the wire, the only door between the packet side and the fact side.
+//!
+//! At most four steps a flow plus one a service change leave the packet side; per-packet facts are summed there
+//! and sent at ticks. An observation is never dropped.
+
+use std::net::IpAddr;
+
+use super::addr::Mac;
+use super::app::{AppInfo, AppProto};
+use super::flow::{FlowRef, Transport};
+use super::order::Order;
+use super::segment::Segment;
+use super::time::Timestamp;
+
+#[derive(Clone, Debug, PartialEq)]
+pub struct Observation {
+    pub order: Order,
+    /// Running maximum of packet times when it was made.
+    pub time: Timestamp,
+    pub fact: Fact,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum Fact {
+    /// One step in the life of a flow.
+    Flow(FlowRef, FlowFact),
+    /// An address claimed by a MAC in ARP, ND or DHCP.
+    Claim(Claim),
+    /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
+    Tick,
+    /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
+    Counters(Box<Vec<(&'static str, u64)>>),
+    /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
+    Source(Box<SourceCounts>),
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum FlowFact {
+    /// The first packet. Always the first fact of a flow.
+    Attempt(Opening),
+    /// The responder proved that it answers: SYN-ACK, SCTP INIT-ACK, or a reply datagram from the port asked.
+    Answer,
+    /// The first payload bytes from the responder (TCP, SCTP).
+    ServerData,
+    /// The attempt was refused.
+    Refused(RefusedBy),
+    /// The payload proved an application protocol; sent again when more details are known (version, certificate…).
+    App(Box<AppInfo>),
+    /// This flow announced another one.
+    Expect(Box<Expectation>),
+    /// Running totals of a long flow, at ticks, at most once a minute.
+    Progress(FlowTotals),
+    /// The flow ended or was forgotten. Always the last fact of a flow.
+    End(FlowEnd, FlowTotals),
+}
+
+/// What the first packet of a flow was.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Opening {
+    /// A SYN, or an SCTP INIT.
+    Syn,
+    /// A SYN-ACK whose SYN was not seen; `orig` is then the receiver of it.
+    SynAck,
+    /// TCP or SCTP in mid-connection; who serves is not known from the handshake.
+    Midstream,
+    /// A UDP datagram, an ICMP message, or any other IP protocol.
+    Datagram,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RefusedBy {
+    /// RST (TCP) or ABORT (SCTP) in answer to the opening.
+    Reset,
+    /// ICMP destination unreachable; the code as in RFC 792 or RFC 4443.
+    Unreachable(u8),
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FlowEnd {
+    /// FIN in both directions, or SCTP SHUTDOWN.
+    Finished,
+    Reset,
+    /// Silent for longer than its state allows.
+    Timeout,
+    /// Forgotten because its shard's table was full.
+    Evicted,
+    /// The input ended.
+    Shutdown,
+}
+
+/// Packets and bytes (IP length) by direction since the flow began.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct FlowTotals {
+    pub orig_packets: u64,
+    pub resp_packets: u64,
+    pub orig_bytes: u64,
+    pub resp_bytes: u64,
+    pub last_seen: Timestamp,
+    /// TCP bytes that were acknowledged but never seen: the mirror lost them.
+    pub missed_bytes: u64,
+}
+
+/// A flow announced by another: FTP data, TFTP, portmap, endpoint mapper, SIP media.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Expectation {
+    /// Who will connect; `None` where any client may.
+    pub client: Option<IpAddr>,
+    pub server: IpAddr,
+    pub transport: Transport,
+    pub port: u16,
+    /// Packet-time seconds for which it is held.
+    pub ttl_s: u32,
+    /// What the announced flow is, e.g. `ftp-data`; part of the parent, not a service of its own, unless `serves`.
+    pub app: AppProto,
+    /// True where the port is a lasting service of its own (portmap, endpoint mapper), false for one transfer.
+    pub serves: bool,
+}
+
+/// An address tied to a MAC by the protocol that ties them.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Claim {
+    pub segment: Segment,
+    pub mac: Mac,
+    /// `None` in a probe (ARP with a zero sender, DAD), where only the MAC is known.
+    pub ip: Option<IpAddr>,
+    pub kind: ClaimKind,
+    pub host_hint: Option<IpAddr>,
+}
+
+#[derive(Clone, Debug, PartialEq)]
+pub enum ClaimKind {
+    /// who-has or neighbour solicitation, asking for `target`.
+    Asks { target: IpAddr },
+    /// is-at or neighbour advertisement in answer.
+    Answers,
+    /// Gratuitous ARP, unsolicited advertisement, RARP.
+    Announces,
+    /// Router advertisement (RFC 4861): the sender routes.
+    Routes,
+    /// A DHCP server gave this address to this client (RFC 2131 ACK).
+    Leased { server: IpAddr, name: Option<String> },
+}
+
+/// One mirror source's counters, cumulative since start.
+#[derive(Clone, Debug, Default, PartialEq)]
+pub struct SourceCounts {
+    pub name: String,
+    pub packets: u64,
+    pub bytes: u64,
+    /// Dropped by the kernel because we were slow.
+    pub kernel_drops: u64,
+    /// Dropped by the interface or its driver.
+    pub interface_drops: u64,
+}

@@ -1,0 +1,210 @@
+//! A segment: the stack of tenant ids (VLAN ids, overlay VNI, GRE key) that the VMs themselves live in, inside
+//! the mirror transport. It is part of every flow key.
+//!
+//! At most [`Segment::DEPTH_MAX`] layers are kept apart; deeper ones are folded into one hashed layer, so that
+//! two stacks that differ anywhere still differ, and a key stays small and `Copy`.
+
+use std::fmt;
+use std::str::FromStr;
+
+use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+use super::ids::stable_hash;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[repr(u8)]
+pub enum LayerKind {
+    #[default]
+    None = 0,
+    Vlan = 1,
+    Vxlan = 2,
+    Geneve = 3,
+    /// GRE key, NVGRE's (VSID and flow id) included.
+    Gre = 4,
+    /// 802.1ah service instance (I-SID).
+    Pbb = 5,
+    /// GTP-U tunnel endpoint id.
+    Gtp = 6,
+    /// PPPoE session id.
+    Pppoe = 7,
+    /// L2TP session id.
+    L2tp = 8,
+    /// Layers beyond the depth limit, folded by hash.
+    Deep = 9,
+}
+
+/// One tenant id of a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Layer {
+    pub kind: LayerKind,
+    pub id: u32,
+}
+
+/// Written outermost first, `/` between layers, consecutive VLANs joined by `.`:
+/// `-`, `vlan:10`, `vlan:100.200`, `vxlan:5001/vlan:10`, `geneve:7`, `gre:0x1f`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+pub struct Segment {
+    ids: [u32; Segment::DEPTH_MAX],
+    kinds: [LayerKind; Segment::DEPTH_MAX],
+}
+
+impl Segment {
+    pub const DEPTH_MAX: usize = 4;
+    /// No tenant id at all, written `-`.
+    pub const UNTAGGED: Segment = Segment { ids: [0; Self::DEPTH_MAX], kinds: [LayerKind::None; Self::DEPTH_MAX] };
+
+    /// This segment with one more layer inside it.
+    #[must_use]
+    pub fn with(mut self, kind: LayerKind, id: u32) -> Self {
+        let depth = self.depth();
+        if let (Some(k), Some(i)) = (self.kinds.get_mut(depth), self.ids.get_mut(depth)) {
+            *k = kind;
+            *i = id;
+        } else if let (Some(k), Some(i)) = (self.kinds.last_mut(), self.ids.last_mut()) {
+            let mut bytes = [0u8; 10];
+            bytes[0] = *k as u8;
+            bytes[1..5].copy_from_slice(&i.to_be_bytes());
+            bytes[5] = kind as u8;
+            bytes[6..10].copy_from_slice(&id.to_be_bytes());
+            *i = stable_hash(&[&bytes]) as u32;
+            *k = LayerKind::Deep;
+        }
+        self
+    }
+
+    pub fn depth(&self) -> usize {
+        self.kinds.iter().take_while(|k| **k != LayerKind::None).count()
+    }
+
+    pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
+        self.kinds
+            .iter()
+            .zip(self.ids.iter())
+            .take_while(|(k, _)| **k != LayerKind::None)
+            .map(|(&kind, &id)| Layer { kind, id })
+    }
+
+    pub fn is_untagged(&self) -> bool {
+        self.depth() == 0
+    }
+
+    /// The VLAN ids, outermost first, as EVE's `vlan` lists them.
+    pub fn vlans(&self) -> Vec<u32> {
+        self.layers().filter(|l| l.kind == LayerKind::Vlan).map(|l| l.id).collect()
+    }
+}
+
+impl LayerKind {
+    const NAMED: [(LayerKind, &'static str); 9] = [
+        (LayerKind::Vlan, "vlan"),
+        (LayerKind::Vxlan, "vxlan"),
+        (LayerKind::Geneve, "geneve"),
+        (LayerKind::Gre, "gre"),
+        (LayerKind::Pbb, "pbb"),
+        (LayerKind::Gtp, "gtp"),
+        (LayerKind::Pppoe, "pppoe"),
+        (LayerKind::L2tp, "l2tp"),
+        (LayerKind::Deep, "deep"),
+    ];
+
+    fn name(self) -> &'static str {
+        Self::NAMED.iter().find(|(k, _)| *k == self).map_or("none", |(_, n)| n)
+    }
+
+    fn hexadecimal(self) -> bool {
+        matches!(self, LayerKind::Gre | LayerKind::Gtp | LayerKind::Deep)
+    }
+}
+
+impl fmt::Display for Segment {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        if self.is_untagged() {
+            return f.write_str("-");
+        }
+        let mut before = LayerKind::None;
+        for layer in self.layers() {
+            if layer.kind == LayerKind::Vlan && before == LayerKind::Vlan {
+                write!(f, ".{}", layer.id)?;
+            } else {
+                if before != LayerKind::None {
+                    f.write_str("/")?;
+                }
+                match layer.kind.hexadecimal() {
+                    true => write!(f, "{}:{:#x}", layer.kind.name(), layer.id)?,
+                    false => write!(f, "{}:{}", layer.kind.name(), layer.id)?,
+                }
+            }
+            before = layer.kind;
+        }
+        Ok(())
+    }
+}
+
+impl FromStr for Segment {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let bad = || format!("`{text}` is not a segment like `-`, `vlan:10`, `vlan:100.200` or `vxlan:5001/vlan:10`");
+        if text == "-" {
+            return Ok(Segment::UNTAGGED);
+        }
+        let mut segment = Segment::UNTAGGED;
+        for part in text.split('/') {
+            let (name, ids) = part.split_once(':').ok_or_else(bad)?;
+            let (kind, _) = *LayerKind::NAMED.iter().find(|(_, n)| *n == name).ok_or_else(bad)?;
+            for id in ids.split('.') {
+                let value = match id.strip_prefix("0x") {
+                    Some(hex) => u32::from_str_radix(hex, 16),
+                    None => id.parse(),
+                };
+                if segment.depth() == Segment::DEPTH_MAX {
+                    return Err(bad());
+                }
+                segment = segment.with(kind, value.map_err(|_| bad())?);
+            }
+        }
+        Ok(segment)
+    }
+}
+
+impl Serialize for Segment {
+    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
+        s.collect_str(self)
+    }
+}
+
+impl<'de> Deserialize<'de> for Segment {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        String::deserialize(d)?.parse().map_err(serde::de::Error::custom)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_written_form_is_the_contracts() {
+        let plain = Segment::UNTAGGED;
+        assert_eq!(plain.to_string(), "-");
+        assert_eq!(plain.with(LayerKind::Vlan, 100).with(LayerKind::Vlan, 200).to_string(), "vlan:100.200");
+        assert_eq!(plain.with(LayerKind::Vxlan, 5001).with(LayerKind::Vlan, 10).to_string(), "vxlan:5001/vlan:10");
+        assert_eq!(plain.with(LayerKind::Gre, 0x1f).to_string(), "gre:0x1f");
+    }
+
+    #[test]
+    fn what_is_written_is_read_back() {
+        for text in ["-", "vlan:10", "vlan:100.200", "vxlan:5001/vlan:10", "geneve:7", "gre:0x1f"] {
+            assert_eq!(text.parse::<Segment>().map(|s| s.to_string()), Ok(text.to_owned()));
+        }
+        assert!("vlan:x".parse::<Segment>().is_err());
+    }
+
+    #[test]
+    fn stacks_deeper_than_the_limit_still_differ() {
+        let deep =
+            |last| (0..6).fold(Segment::UNTAGGED, |s, id| s.with(LayerKind::Vlan, id)).with(LayerKind::Vlan, last);
+        assert_ne!(deep(7), deep(8));
+        assert_eq!(deep(7), deep(7));
+    }
+}

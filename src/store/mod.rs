@@ -1,0 +1,45 @@
+//! Remembering across restarts. Rooms hand over records; only `sled.rs` knows what keeps them.
+//!
+//! A record is (kind, id) → body; the store adds magic, schema version, length and CRC-32. One [`Batch`] is
+//! applied whole or not at all.
+
+mod batch;
+
+pub use batch::{Batch, Change, Kind};
+
+use std::fmt;
+
+/// What the fact side may ask of a store. Sync; one owner.
+pub trait Store: Send {
+    /// Applies the whole batch durably, or nothing of it.
+    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
+    /// Every record of a kind in order of id, body without header. Bad records were dealt with at open.
+    fn scan(&self, kind: &Kind) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn get(&self, kind: &Kind, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+}
+
+/// Whose fault, and the mend.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum StoreError {
+    /// The disk has no room left: nothing was lost, nothing more can be kept until space is freed.
+    Full(String),
+    /// Another process holds it (pid where known).
+    Locked(String),
+    /// No permission, or any other error of the file system.
+    Unreachable(String),
+    /// A record body could not be read as its kind.
+    Malformed(String),
+}
+
+impl fmt::Display for StoreError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            StoreError::Full(text)
+            | StoreError::Locked(text)
+            | StoreError::Unreachable(text)
+            | StoreError::Malformed(text) => f.write_str(text),
+        }
+    }
+}
+
+impl std::error::Error for StoreError {}
