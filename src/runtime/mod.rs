@@ -1,1 +1,20 @@
-//! (room of runtime)
+//! Wiring: threads, bounded channels, the merge, the clock. Nobody imports it but main, cli and tests.
+//!
+//! ```text
+//!  source ─► dispatcher ─► worker 0 (shards 0, n, 2n…) ─► merge ─► brain ─► store keeper
+//!               │     └──► worker 1 (shards 1, n+1…)  ──►  ▲
+//!               └──────────── ticks, its own counters ─────┘
+//! ```
+//! Channels are bounded and never drop: a full one stops the dispatcher, and in `watch` the kernel's ring then
+//! drops and says so. The merge gives the brain one order of observations whatever the number of workers.
+
+mod dispatcher;
+mod merge;
+mod parcel;
+pub mod shard;
+mod worker;
+
+pub use dispatcher::{Dispatcher, Stop};
+pub use merge::{Merge, Report};
+pub use parcel::{Entry, Parcel};
+pub use worker::{SHARDS, Worker};

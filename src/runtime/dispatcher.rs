@@ -1,0 +1,225 @@
+//! The dispatcher: frames from a source, located, sharded, and handed out in parcels; time made of packets.
+//!
+//! Time is the running maximum of packet times. A packet more than [`LATE_NS`] older is analysed at that time and
+//! counted `late`. A tick goes to every worker each time a packet second passes; `stats` are due every
+//! [`STATS_S`] seconds. Parcels of all workers leave together, so no watermark lags.
+
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{Receiver, SyncSender};
+use std::sync::Arc;
+
+use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::counters;
+use crate::decode::{DecodeConfig, Locator};
+use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
+use crate::telemetry::Increments;
+
+use super::merge::Report;
+use super::parcel::{Entry, Parcel};
+use super::shard::Head;
+use super::worker::SHARDS;
+
+/// Packets this much older than the newest are late: beyond what reordering on a mirror explains.
+const LATE_NS: i64 = 1_000_000_000;
+/// EVE `stats` interval, as Suricata's default order of magnitude and the contract's 10 s.
+const STATS_S: i64 = 10;
+
+counters! {
+    /// What came in.
+    pub struct Intake {
+        packets => "capture.packets",
+        bytes => "capture.bytes",
+        late => "capture.late",
+        unlocated => "decode.not_analysed",
+    }
+}
+
+/// Set by a signal handler or a test; the dispatcher then drains and ends.
+pub type Stop = Arc<AtomicBool>;
+
+/// One worker as the dispatcher sees it.
+pub struct Lane {
+    pub parcels: SyncSender<Parcel>,
+    pub spent: Receiver<Parcel>,
+}
+
+pub struct Dispatcher {
+    locator: Locator,
+    lanes: Vec<(Lane, Parcel)>,
+    reports: SyncSender<Report>,
+    own: Vec<Observation>,
+    increments: Increments,
+    pub intake: Intake,
+    frame: u64,
+    now: Timestamp,
+    stats_at: i64,
+}
+
+impl Dispatcher {
+    /// `now` is the newest time that the state knows; packets older than it are late.
+    pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Report>, now: Timestamp) -> Self {
+        Dispatcher {
+            locator: Locator::new(decode.clone()),
+            lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
+            reports,
+            own: Vec::new(),
+            increments: Increments::default(),
+            intake: Intake::default(),
+            frame: 0,
+            now,
+            stats_at: 0,
+        }
+    }
+
+    /// Runs until the source ends, fails, or `stop` is set; then everything in flight is drained. `each_batch` is
+    /// called between batches (progress, idle clock); a time it returns moves the clock.
+    ///
+    /// # Errors
+    /// What the source failed with; all that came before it has been analysed.
+    pub fn run(
+        mut self,
+        source: &mut dyn Source,
+        stop: &Stop,
+        mut each_batch: impl FnMut(&dyn Source, &Intake, Idle) -> Option<Timestamp>,
+    ) -> (Intake, Result<(), CaptureError>) {
+        let mut batch = Batch::default();
+        let outcome = loop {
+            if stop.load(Ordering::Relaxed) {
+                break Ok(());
+            }
+            batch.clear();
+            let filled = match source.fill(&mut batch) {
+                Ok(filled) => filled,
+                Err(error) => {
+                    // What was read before the failure is analysed and kept.
+                    self.batch(&batch);
+                    break Err(error);
+                }
+            };
+            if !self.batch(&batch) {
+                break Ok(());
+            }
+            let idle = Idle(matches!(filled, Filled::Idle));
+            if let Some(now) = each_batch(source, &self.intake, idle) {
+                self.step(now);
+            }
+            match filled {
+                Filled::Frames => {}
+                Filled::Idle => {
+                    self.flush();
+                }
+                Filled::End => break Ok(()),
+            }
+        };
+        self.finish();
+        (self.intake, outcome)
+    }
+
+    /// False when the other side is gone.
+    fn batch(&mut self, batch: &Batch) -> bool {
+        for frame in &batch.frames {
+            self.frame += 1;
+            self.intake.packets += 1;
+            self.intake.bytes += u64::from(frame.wire_len);
+            if self.now.since_ns(frame.time) > LATE_NS {
+                self.intake.late += 1;
+            }
+            self.clock(frame.time);
+            self.packet(frame.link, batch.get(frame), frame.wire_len);
+            if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32) {
+        let Ok(located) = self.locator.locate(link, bytes, wire_len, self.now) else {
+            self.intake.unlocated += 1;
+            return;
+        };
+        let shard = Locator::shard(&located) % SHARDS;
+        let head = Head {
+            frame: self.frame,
+            time: self.now,
+            segment: located.segment,
+            src_mac: located.src_mac,
+            dst_mac: located.dst_mac,
+            host_hint: located.host_hint,
+        };
+        let lane = usize::from(shard) % self.lanes.len().max(1);
+        if let Some((_, parcel)) = self.lanes.get_mut(lane) {
+            parcel.push(head, &located, shard);
+        }
+    }
+
+    /// Time passed without a packet. The step takes a frame number of its own, so that what it causes sorts after
+    /// all that was released before it, and a recording of it replays to the same order.
+    fn step(&mut self, now: Timestamp) {
+        if now.second() > self.now.second() {
+            self.frame += 1;
+            self.clock(now);
+        }
+    }
+
+    /// Moves time forward; a new packet second is a tick for everyone.
+    fn clock(&mut self, time: Timestamp) {
+        let before = self.now;
+        self.now = before.max(time);
+        if self.now.second() == before.second() {
+            return;
+        }
+        let stats = self.now.second() >= self.stats_at;
+        if stats {
+            self.stats_at = self.now.second().saturating_add(STATS_S);
+        }
+        let frame = self.frame.max(1);
+        for (_, parcel) in &mut self.lanes {
+            parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
+        }
+        if stats {
+            self.counters(frame);
+        }
+        let order = Order { frame, packet: false, shard: u16::MAX, ordinal: self.own.len() as u32 };
+        self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
+    }
+
+    fn counters(&mut self, frame: u64) {
+        let mut report = Vec::new();
+        self.intake.report(&mut report);
+        self.locator.counters.report(&mut report);
+        let added = self.increments.since_last(&report);
+        let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
+        self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
+    }
+
+    /// Sends every lane's parcel and the dispatcher's own observations; false when the other side is gone.
+    fn flush(&mut self) -> bool {
+        let watermark = Order::end_of(self.frame);
+        for (lane, parcel) in &mut self.lanes {
+            let next = lane.spent.try_recv().unwrap_or_default();
+            let mut full = std::mem::replace(parcel, next);
+            full.watermark = watermark;
+            if lane.parcels.send(full).is_err() {
+                return false;
+            }
+        }
+        let observations = std::mem::take(&mut self.own);
+        self.reports.send(Report { stream: 0, observations, watermark }).is_ok()
+    }
+
+    fn finish(&mut self) {
+        self.frame += 1;
+        for (_, parcel) in &mut self.lanes {
+            parcel.entries.push(Entry::Finish { frame: self.frame, now: self.now });
+        }
+        self.counters(self.frame);
+        let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
+        self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
+        self.flush();
+    }
+}
+
+/// Whether the source had nothing to give.
+#[derive(Clone, Copy, Debug)]
+pub struct Idle(pub bool);

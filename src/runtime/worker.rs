@@ -1,0 +1,101 @@
+//! A worker: owns whole virtual shards and turns parcels into observations.
+//!
+//! The shards are [`SHARDS`] whatever the number of workers, and every limit is a shard's own, so who runs a shard
+//! changes nothing of what it says.
+
+use std::sync::mpsc::{Receiver, Sender, SyncSender};
+
+use crate::decode::{DecodeConfig, Decoder};
+use crate::model::{Fact, Observation, Order};
+use crate::telemetry::Increments;
+
+use super::merge::Report;
+use super::parcel::{Entry, Parcel};
+use super::shard::{Shard, ShardLimits};
+
+/// Virtual shards. 64 divides evenly over 1, 2, 4… workers and keeps per-shard limits meaningful.
+pub const SHARDS: u16 = 64;
+
+pub struct Worker {
+    /// Shard i of this worker is global shard `first + i * step`.
+    shards: Vec<(Decoder, Shard)>,
+    first: u16,
+    step: u16,
+    increments: Increments,
+    discarded: u64,
+}
+
+impl Worker {
+    /// Worker `first` of `step` workers.
+    pub fn new(first: u16, step: u16, decode: &DecodeConfig, limits: &ShardLimits, seed: u64) -> Self {
+        let shards = (first..SHARDS)
+            .step_by(usize::from(step.max(1)))
+            .map(|index| (Decoder::new(decode), Shard::new(index, limits, seed)))
+            .collect();
+        Worker { shards, first, step: step.max(1), increments: Increments::default(), discarded: 0 }
+    }
+
+    /// Runs until the dispatcher hangs up. Emptied parcels go back through `spent`.
+    pub fn run(mut self, stream: usize, parcels: &Receiver<Parcel>, reports: &SyncSender<Report>, spent: &Sender<Parcel>) {
+        while let Ok(mut parcel) = parcels.recv() {
+            let mut observations = Vec::new();
+            self.work(&parcel, &mut observations);
+            let report = Report { stream, observations, watermark: parcel.watermark };
+            parcel.clear();
+            // Neither can matter when it fails: the receiver is gone because the run is over.
+            let _ = spent.send(parcel);
+            if reports.send(report).is_err() {
+                return;
+            }
+        }
+    }
+
+    pub fn work(&mut self, parcel: &Parcel, out: &mut Vec<Observation>) {
+        for entry in &parcel.entries {
+            match entry {
+                Entry::Packet { head, network, shard, start, len, cut } => {
+                    let slot = usize::from(shard.saturating_sub(self.first) / self.step);
+                    let Some((decoder, flows)) = self.shards.get_mut(slot) else {
+                        self.discarded += 1;
+                        continue;
+                    };
+                    let bytes = parcel.bytes(*start, *len);
+                    // A discard is counted where it is made; an incomplete fragment waits in the decoder.
+                    if let Ok(Some(datagram)) = decoder.datagram(*network, bytes, *cut, head.segment, head.time) {
+                        flows.datagram(head, &datagram, out);
+                    }
+                }
+                Entry::Tick { frame, now, stats } => {
+                    for (decoder, flows) in &mut self.shards {
+                        decoder.tick(*now);
+                        flows.tick(*frame, *now, out);
+                    }
+                    if *stats {
+                        self.report(*frame, *now, out);
+                    }
+                }
+                Entry::Finish { frame, now } => {
+                    for (_, flows) in &mut self.shards {
+                        flows.finish(*frame, *now, out);
+                    }
+                    out.sort_by_key(|o| o.order);
+                    self.report(frame + 1, *now, out);
+                }
+            }
+        }
+    }
+
+    fn report(&mut self, frame: u64, now: crate::model::Timestamp, out: &mut Vec<Observation>) {
+        let mut report = Vec::new();
+        for (decoder, flows) in &self.shards {
+            decoder.counters.report(&mut report);
+            flows.report(&mut report);
+        }
+        if self.discarded > 0 {
+            report.push(("runtime.discard.no_shard", self.discarded));
+        }
+        let added = self.increments.since_last(&report);
+        let order = Order { frame, packet: false, shard: SHARDS + self.first, ordinal: u32::MAX };
+        out.push(Observation { order, time: now, fact: Fact::Counters(Box::new(added)) });
+    }
+}
