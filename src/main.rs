@@ -1,1 +1,8 @@
-fn main() {}
+//! The `eastwatch` command.
+#![forbid(unsafe_code)]
+
+use std::process::ExitCode;
+
+fn main() -> ExitCode {
+    eastwatch::cli::main()
+}

@@ -1,1 +1,16 @@
-//! (room of api)
+//! One answer to each question, whether a probe runs or not.
+//!
+//! A [`Request`] is answered by [`answer`] on a [`Brain`](crate::brain::Brain): the running probe's, reached through
+//! `STATE/control.sock`, or one loaded from the store. Both give the same JSON, which the command line prints.
+
+mod answer;
+mod client;
+mod request;
+mod rows;
+mod server;
+
+pub use answer::{Asked, answer};
+pub use client::{ask, socket_path};
+pub use request::{ROUTES, Request, Route};
+pub use rows::{incident_row, peer_rows, service_rows, vm_rows};
+pub use server::{Server, serve};

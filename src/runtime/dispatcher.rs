@@ -15,6 +15,7 @@ use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
+use super::run::Mail;
 use super::parcel::{Entry, Parcel};
 use super::shard::Head;
 use super::worker::SHARDS;
@@ -46,7 +47,7 @@ pub struct Lane {
 pub struct Dispatcher {
     locator: Locator,
     lanes: Vec<(Lane, Parcel)>,
-    reports: SyncSender<Report>,
+    reports: SyncSender<Mail>,
     own: Vec<Observation>,
     increments: Increments,
     pub intake: Intake,
@@ -57,7 +58,7 @@ pub struct Dispatcher {
 
 impl Dispatcher {
     /// `now` is the newest time that the state knows; packets older than it are late.
-    pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Report>, now: Timestamp) -> Self {
+    pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Mail>, now: Timestamp) -> Self {
         Dispatcher {
             locator: Locator::new(decode.clone()),
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
@@ -205,7 +206,7 @@ impl Dispatcher {
             }
         }
         let observations = std::mem::take(&mut self.own);
-        self.reports.send(Report { stream: 0, observations, watermark }).is_ok()
+        self.reports.send(Report { stream: 0, observations, watermark }.into()).is_ok()
     }
 
     fn finish(&mut self) {

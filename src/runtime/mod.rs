@@ -9,12 +9,16 @@
 //! drops and says so. The merge gives the brain one order of observations whatever the number of workers.
 
 mod dispatcher;
+mod keeper;
 mod merge;
 mod parcel;
+mod run;
 pub mod shard;
 mod worker;
 
-pub use dispatcher::{Dispatcher, Stop};
+pub use dispatcher::{Dispatcher, Idle, Intake, Stop};
+pub use keeper::{Keeper, Kept};
 pub use merge::{Merge, Report};
 pub use parcel::{Entry, Parcel};
+pub use run::{Mail, Outcome, Plan, mailbox, run};
 pub use worker::{SHARDS, Worker};

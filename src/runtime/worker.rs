@@ -10,6 +10,7 @@ use crate::model::{Fact, Observation, Order};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
+use super::run::Mail;
 use super::parcel::{Entry, Parcel};
 use super::shard::{Shard, ShardLimits};
 
@@ -36,7 +37,7 @@ impl Worker {
     }
 
     /// Runs until the dispatcher hangs up. Emptied parcels go back through `spent`.
-    pub fn run(mut self, stream: usize, parcels: &Receiver<Parcel>, reports: &SyncSender<Report>, spent: &Sender<Parcel>) {
+    pub fn run(mut self, stream: usize, parcels: &Receiver<Parcel>, reports: &SyncSender<Mail>, spent: &Sender<Parcel>) {
         while let Ok(mut parcel) = parcels.recv() {
             let mut observations = Vec::new();
             self.work(&parcel, &mut observations);
@@ -44,7 +45,7 @@ impl Worker {
             parcel.clear();
             // Neither can matter when it fails: the receiver is gone because the run is over.
             let _ = spent.send(parcel);
-            if reports.send(report).is_err() {
+            if reports.send(report.into()).is_err() {
                 return;
             }
         }

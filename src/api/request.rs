@@ -1,0 +1,246 @@
+//! The questions, and their paths under `/v1/`.
+//!
+//! A GET takes its parameters from the query string, every other method from a JSON body of at most 1 MiB.
+//! Unknown parameters are refused.
+
+use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
+
+use crate::model::{IncidentState, Severity};
+
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
+pub enum Request {
+    Vms {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+    },
+    Services {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<String>,
+    },
+    Peers {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+    },
+    Incidents {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        only: Option<IncidentState>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        min_severity: Option<Severity>,
+    },
+    Incident {
+        id: String,
+    },
+    IncidentsExport {},
+    Ack {
+        id: String,
+        by: String,
+        #[serde(default)]
+        message: String,
+    },
+    Resolve {
+        id: String,
+        by: String,
+        #[serde(default)]
+        message: String,
+    },
+    Comment {
+        id: String,
+        by: String,
+        message: String,
+    },
+    Why {
+        vm: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        service: Option<String>,
+    },
+    SanctionList {},
+    SanctionAdd {
+        vm: String,
+        service: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        app: Option<String>,
+        owner: String,
+        reason: String,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        ticket: Option<String>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        expires: Option<String>,
+        by: String,
+    },
+    SanctionRemove {
+        vm: String,
+        service: String,
+        by: String,
+    },
+    BaselineStatus {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+    },
+    BaselineExport {},
+    BaselineImport {
+        document: Value,
+        #[serde(default)]
+        dry_run: bool,
+        by: String,
+    },
+    BaselineDiff {
+        document: Value,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        other: Option<Value>,
+    },
+    BaselineReset {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+        by: String,
+    },
+    InventoryList {},
+    InventoryImport {
+        /// The file's content and name (for errors), not a path: the probe may not be able to read the path.
+        name: String,
+        text: String,
+        by: String,
+    },
+    Status {},
+}
+
+/// Method, path and verb of one request; `{id}` in a path is the parameter of that name.
+#[derive(Debug)]
+pub struct Route {
+    pub method: &'static str,
+    pub path: &'static str,
+    pub verb: &'static str,
+}
+
+const fn route(method: &'static str, path: &'static str, verb: &'static str) -> Route {
+    Route { method, path, verb }
+}
+
+pub const ROUTES: &[Route] = &[
+    route("GET", "/v1/vms", "vms"),
+    route("GET", "/v1/services", "services"),
+    route("GET", "/v1/peers", "peers"),
+    route("GET", "/v1/incidents", "incidents"),
+    route("GET", "/v1/incidents/export", "incidents-export"),
+    route("GET", "/v1/incidents/{id}", "incident"),
+    route("POST", "/v1/incidents/{id}/ack", "ack"),
+    route("POST", "/v1/incidents/{id}/resolve", "resolve"),
+    route("POST", "/v1/incidents/{id}/comment", "comment"),
+    route("GET", "/v1/why", "why"),
+    route("GET", "/v1/sanctions", "sanction-list"),
+    route("POST", "/v1/sanctions", "sanction-add"),
+    route("DELETE", "/v1/sanctions", "sanction-remove"),
+    route("GET", "/v1/baseline", "baseline-status"),
+    route("GET", "/v1/baseline/export", "baseline-export"),
+    route("POST", "/v1/baseline/import", "baseline-import"),
+    route("POST", "/v1/baseline/diff", "baseline-diff"),
+    route("POST", "/v1/baseline/reset", "baseline-reset"),
+    route("GET", "/v1/inventory", "inventory-list"),
+    route("POST", "/v1/inventory", "inventory-import"),
+    route("GET", "/v1/status", "status"),
+];
+
+impl Request {
+    /// Reads a request from its HTTP form.
+    ///
+    /// # Errors
+    /// What is wrong with it, for the answer's body.
+    pub fn from_http(method: &str, path: &str, query: Option<&str>, body: &[u8]) -> Result<Self, String> {
+        let (route, id) = ROUTES
+            .iter()
+            .filter(|r| r.method == method)
+            .find_map(|r| r.captures(path).map(|id| (r, id)))
+            .ok_or_else(|| format!("no such path: {method} {path}; GET /v1/status is one"))?;
+        let mut fields = Map::new();
+        if method == "GET" {
+            for (name, value) in form_urlencoded::parse(query.unwrap_or_default().as_bytes()) {
+                fields.insert(name.into_owned(), Value::String(value.into_owned()));
+            }
+        } else if !body.is_empty() {
+            fields = serde_json::from_slice(body).map_err(|e| format!("the body is not a JSON object: {e}"))?;
+        }
+        if let Some(id) = id {
+            fields.insert("id".to_owned(), Value::String(id));
+        }
+        fields.insert("verb".to_owned(), Value::String(route.verb.to_owned()));
+        serde_json::from_value(Value::Object(fields)).map_err(|e| format!("{method} {path}: {e}"))
+    }
+
+    /// Method, path with query, and body of this request.
+    ///
+    /// # Errors
+    /// Never for a request that this version defines.
+    pub fn to_http(&self) -> Result<(&'static str, String, Vec<u8>), String> {
+        let Ok(Value::Object(mut fields)) = serde_json::to_value(self) else {
+            return Err("a request is always an object".to_owned());
+        };
+        let verb = fields.remove("verb").unwrap_or_default();
+        let route = ROUTES.iter().find(|r| Some(r.verb) == verb.as_str()).ok_or("a verb without a route")?;
+        let mut path = route.path.to_owned();
+        if path.contains("{id}") {
+            let id = fields.remove("id").unwrap_or_default();
+            path = path.replace("{id}", id.as_str().unwrap_or_default());
+        }
+        if route.method != "GET" {
+            return Ok((route.method, path, serde_json::to_vec(&fields).map_err(|e| e.to_string())?));
+        }
+        let mut query = form_urlencoded::Serializer::new(String::new());
+        for (name, value) in &fields {
+            query.append_pair(name, value.as_str().unwrap_or_default());
+        }
+        let query = query.finish();
+        if !query.is_empty() {
+            path = format!("{path}?{query}");
+        }
+        Ok((route.method, path, Vec::new()))
+    }
+}
+
+impl Route {
+    /// The `{id}` of a matching path: `Some(None)` where the route has none.
+    fn captures(&self, path: &str) -> Option<Option<String>> {
+        let Some((before, after)) = self.path.split_once("{id}") else {
+            return (path == self.path).then_some(None);
+        };
+        let id = path.strip_prefix(before)?.strip_suffix(after)?;
+        (!id.is_empty() && !id.contains('/')).then(|| Some(id.to_owned()))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn round_trip(request: &Request) -> Result<Request, String> {
+        let (method, path, body) = request.to_http()?;
+        let (path, query) = path.split_once('?').map_or((path.as_str(), None), |(p, q)| (p, Some(q)));
+        Request::from_http(method, path, query, &body)
+    }
+
+    #[test]
+    fn a_request_survives_http() {
+        for request in [
+            Request::Vms { vm: Some("web 01&x=y".into()) },
+            Request::Incidents { vm: None, only: Some(IncidentState::Open), min_severity: Some(Severity::High) },
+            Request::Incident { id: "inc-0123456789ab".into() },
+            Request::Ack { id: "inc-0123456789ab".into(), by: "ann".into(), message: "on it".into() },
+            Request::BaselineExport {},
+        ] {
+            assert_eq!(round_trip(&request), Ok(request));
+        }
+    }
+
+    #[test]
+    fn unknown_paths_methods_and_parameters_are_refused() {
+        assert!(Request::from_http("GET", "/v1/nothing", None, b"").is_err());
+        assert!(Request::from_http("POST", "/v1/vms", None, b"").is_err());
+        assert!(Request::from_http("GET", "/v1/vms", Some("wm=x"), b"").is_err());
+        assert!(Request::from_http("POST", "/v1/baseline/reset", None, b"[1]").is_err());
+        assert!(Request::from_http("GET", "/v1/incidents/a/b", None, b"").is_err());
+    }
+}

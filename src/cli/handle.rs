@@ -1,0 +1,265 @@
+//! `incidents`, `sanction`, `baseline`: what a person decides.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::api::Request;
+use crate::config::Config;
+
+use super::args::{
+    BaselineCommand, Format, Global, HandleArgs, IncidentListArgs, IncidentsArgs, IncidentsCommand, SanctionAddArgs,
+    SanctionCommand,
+};
+use super::output::{Column, column, print, text, time, write_out};
+use super::place::ask;
+use super::query::{named, read_text};
+use super::{Failure, user_name};
+
+pub const INCIDENT_COLUMNS: &[Column] = &[
+    column("INCIDENT", |r| text(r, "id")),
+    column("SEVERITY", |r| text(r, "severity")),
+    column("STATE", |r| text(r, "state")),
+    column("DETECTOR", |r| text(r, "detector")),
+    column("VM", named),
+    column("WHAT", |r| text(r, "title")),
+    column("FINDINGS", |r| text(r, "findings")),
+    column("LAST SEEN", |r| time(r, "last_seen")),
+];
+
+pub fn incidents(global: &Global, config: &Config, args: IncidentsArgs) -> Result<(), Failure> {
+    match args.command {
+        None => list(global, config, args.list),
+        Some(IncidentsCommand::List(list_args)) => list(global, config, list_args),
+        Some(IncidentsCommand::Show { id, format }) => {
+            let incident = ask(global, config, Request::Incident { id })?;
+            match format {
+                Format::Table => Ok(write_out(&told(&incident))?),
+                _ => Ok(print(&incident, &[], format, global.color, "")?),
+            }
+        }
+        Some(IncidentsCommand::Export) => {
+            let all = ask(global, config, Request::IncidentsExport {})?;
+            Ok(print(&all, &[], Format::Json, global.color, "")?)
+        }
+        Some(IncidentsCommand::Ack(a)) => handled(global, config, a, |id, by, message| Request::Ack { id, by, message }),
+        Some(IncidentsCommand::Resolve(a)) => {
+            handled(global, config, a, |id, by, message| Request::Resolve { id, by, message })
+        }
+        Some(IncidentsCommand::Comment(a)) => {
+            if a.message.is_empty() {
+                return Err(Failure::usage("a comment needs a text: -m TEXT"));
+            }
+            handled(global, config, a, |id, by, message| Request::Comment { id, by, message })
+        }
+    }
+}
+
+fn list(global: &Global, config: &Config, args: IncidentListArgs) -> Result<(), Failure> {
+    let request = Request::Incidents { vm: args.vm, only: args.only, min_severity: args.min_severity };
+    let rows = ask(global, config, request)?;
+    Ok(print(&rows, INCIDENT_COLUMNS, args.format, global.color, "no incidents")?)
+}
+
+fn handled(
+    global: &Global,
+    config: &Config,
+    args: HandleArgs,
+    request: impl Fn(String, String, String) -> Request,
+) -> Result<(), Failure> {
+    let by = args.by.unwrap_or_else(user_name);
+    let incident = ask(global, config, request(args.id, by, args.message))?;
+    Ok(write_out(&format!("{} is {}\n", text(&incident, "id"), text(&incident, "state")))?)
+}
+
+/// One incident on one screen: what, why, evidence, what happened when, what to do.
+pub fn told(incident: &Value) -> String {
+    let service = incident.get("service").filter(|s| !s.is_null());
+    let mut out = format!(
+        "{} · {} · {}\n{}\n\n  {}\n\n",
+        text(incident, "id"),
+        text(incident, "severity"),
+        text(incident, "state"),
+        text(incident, "title"),
+        text(incident, "reason")
+    );
+    let techniques = incident.get("mitre").and_then(Value::as_array).map_or(String::new(), |list| {
+        list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
+    });
+    let mut facts = vec![
+        ("VM", format!("{} ({})", named(incident), text(incident, "vm"))),
+        ("address", format!("{} in segment {}", text(incident, "ip"), text(incident, "segment"))),
+        ("detector", format!("{}  ATT&CK {}", text(incident, "detector"), techniques)),
+        ("seen", format!("{} to {}", time(incident, "first_seen"), time(incident, "last_seen"))),
+        ("findings", text(incident, "findings")),
+    ];
+    if let Some(service) = service {
+        let app = text(service, "app_proto");
+        facts.insert(2, ("service", format!("{}/{} {}", text(service, "proto"), text(service, "port"), app)));
+    }
+    for (label, value) in facts {
+        out.push_str(&format!("  {label:<9} {value}\n"));
+    }
+    for sample in items(incident, "samples") {
+        out.push_str(&format!("\n  {}  {}  {}\n", time(sample, "time"), text(sample, "detector"), text(sample, "title")));
+        out.push_str(&format!("    {}\n", text(sample, "reason")));
+        let evidence = sample.get("evidence").unwrap_or(&Value::Null);
+        let frames: Vec<String> = items(evidence, "frames").iter().map(Value::to_string).collect();
+        if !frames.is_empty() {
+            out.push_str(&format!("    frames: {}\n", frames.join(", ")));
+        }
+        for fact in items(evidence, "facts") {
+            let pair: Vec<&str> = fact.as_array().map_or(vec![], |p| p.iter().filter_map(Value::as_str).collect());
+            out.push_str(&format!("    {}\n", pair.join(": ")));
+        }
+    }
+    out.push_str("\n  timeline\n");
+    for entry in items(incident, "timeline") {
+        let line = [time(entry, "time"), text(entry, "what"), text(entry, "by"), text(entry, "text")].join("  ");
+        out.push_str(&format!("    {}\n", line.trim_end_matches([' ', '-'])));
+    }
+    if let (Some(service), true) = (service, text(incident, "state") != "resolved") {
+        out.push_str(&format!(
+            "\n  to approve it: eastwatch sanction add {} {}/{} --owner WHO --reason WHY\n  to close it:   eastwatch incidents resolve {} -m WHY\n",
+            named(incident),
+            text(service, "proto"),
+            text(service, "port"),
+            text(incident, "id")
+        ));
+    }
+    out
+}
+
+fn items<'a>(value: &'a Value, key: &str) -> &'a [Value] {
+    value.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice)
+}
+
+pub fn sanction(global: &Global, config: &Config, command: SanctionCommand) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("VM", named),
+        column("SERVICE", |r| text(r, "service")),
+        column("APPLICATION", |r| text(r, "app")),
+        column("OWNER", |r| text(r, "owner")),
+        column("REASON", |r| text(r, "reason")),
+        column("TICKET", |r| text(r, "ticket")),
+        column("EXPIRES", |r| time(r, "expires")),
+        column("HITS", |r| text(r, "hits")),
+    ];
+    match command {
+        SanctionCommand::List { format } => {
+            let rows = ask(global, config, Request::SanctionList {})?;
+            Ok(print(&rows, COLUMNS, format, global.color, "nothing is sanctioned")?)
+        }
+        SanctionCommand::Add(args) => {
+            let said = ask(global, config, add(args))?;
+            Ok(write_out(&format!("{}\n", text(&said, "text")))?)
+        }
+        SanctionCommand::Remove { vm, service } => {
+            let said = ask(global, config, Request::SanctionRemove { vm, service, by: user_name() })?;
+            Ok(write_out(&format!("{}\n", text(&said, "text")))?)
+        }
+        SanctionCommand::Import { file } => import(global, config, &file),
+    }
+}
+
+fn add(args: SanctionAddArgs) -> Request {
+    Request::SanctionAdd {
+        vm: args.vm,
+        service: args.service,
+        app: args.app,
+        owner: args.owner,
+        reason: args.reason,
+        ticket: args.ticket,
+        expires: args.expires,
+        by: user_name(),
+    }
+}
+
+/// Every row is read before the first is sent, so that a fault in the file changes nothing.
+fn import(global: &Global, config: &Config, file: &Path) -> Result<(), Failure> {
+    const HEADER: [&str; 7] = ["vm", "service", "app", "owner", "reason", "ticket", "expires"];
+    let content = read_text(file)?;
+    let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content.as_bytes());
+    let fault = |line: u64, what: String| Failure::run(format!("{}:{line}: {what}", file.display()));
+    let header = reader.headers().map_err(|e| fault(1, e.to_string()))?.clone();
+    if let Some(unknown) = header.iter().find(|h| !HEADER.contains(h)) {
+        return Err(fault(1, format!("unknown column `{unknown}`; expected {}", HEADER.join(","))));
+    }
+    let mut requests = Vec::new();
+    for record in reader.records() {
+        let record = record.map_err(|e| fault(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        let line = record.position().map_or(0, csv::Position::line);
+        let field = |name: &str| {
+            let at = header.iter().position(|h| h == name)?;
+            record.get(at).filter(|t| !t.is_empty()).map(str::to_owned)
+        };
+        let needed = |name: &str| field(name).ok_or_else(|| fault(line, format!("`{name}` is empty; it is required")));
+        requests.push((line, Request::SanctionAdd {
+            vm: needed("vm")?,
+            service: needed("service")?,
+            app: field("app"),
+            owner: needed("owner")?,
+            reason: needed("reason")?,
+            ticket: field("ticket"),
+            expires: field("expires"),
+            by: user_name(),
+        }));
+    }
+    let count = requests.len();
+    for (line, request) in requests {
+        ask(global, config, request).map_err(|f| fault(line, f.text))?;
+    }
+    Ok(write_out(&format!("{count} services sanctioned\n"))?)
+}
+
+pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> Result<(), Failure> {
+    const STATUS: &[Column] = &[
+        column("VM", named),
+        column("PHASE", |r| text(r, "phase")),
+        column("RIPENESS", |r| format!("{:.0} %", r.get("ripeness").and_then(Value::as_f64).unwrap_or(0.0) * 100.0)),
+        column("SERVICES", |r| text(r, "services")),
+        column("PEERS", |r| text(r, "peers")),
+        column("FLOWS", |r| text(r, "flows")),
+        column("OBSERVED", |r| text(r, "observed")),
+        column("WAITS FOR", |r| text(r, "waits_for")),
+    ];
+    const DIFF: &[Column] = &[
+        column("CHANGE", |r| text(r, "change")),
+        column("VM", named),
+        column("WHAT", |r| text(r, "what")),
+    ];
+    match command {
+        BaselineCommand::Status(args) => {
+            let rows = ask(global, config, Request::BaselineStatus { vm: args.vm })?;
+            Ok(print(&rows, STATUS, args.format, global.color, "nothing learned yet")?)
+        }
+        BaselineCommand::Export { output } => {
+            let document = ask(global, config, Request::BaselineExport {})?;
+            let content = serde_json::to_string_pretty(&document).map_err(|e| Failure::run(e.to_string()))? + "\n";
+            match output {
+                Some(file) => std::fs::write(&file, content).map_err(|e| Failure::run(format!("{}: {e}", file.display()))),
+                None => Ok(write_out(&content)?),
+            }
+        }
+        BaselineCommand::Import { file, dry_run } => {
+            let document = document(&file)?;
+            let rows = ask(global, config, Request::BaselineImport { document, dry_run, by: user_name() })?;
+            Ok(print(&rows, DIFF, Format::Table, global.color, "nothing changes")?)
+        }
+        BaselineCommand::Diff { file, other, format } => {
+            let other = other.as_deref().map(document).transpose()?;
+            let rows = ask(global, config, Request::BaselineDiff { document: document(&file)?, other })?;
+            Ok(print(&rows, DIFF, format, global.color, "no difference")?)
+        }
+        BaselineCommand::Reset { vm, .. } => {
+            let said = ask(global, config, Request::BaselineReset { vm, by: user_name() })?;
+            Ok(write_out(&format!("{}\n", text(&said, "text")))?)
+        }
+    }
+}
+
+fn document(file: &Path) -> Result<Value, Failure> {
+    let content = read_text(file)?;
+    serde_json::from_str(&content)
+        .map_err(|e| Failure::run(format!("{}:{}:{}: not a baseline export: {e}", file.display(), e.line(), e.column())))
+}

@@ -1,0 +1,149 @@
+//! `vms`, `services`, `peers`, `why`, `inventory`: what is known.
+
+use std::path::Path;
+
+use serde_json::Value;
+
+use crate::api::Request;
+use crate::config::Config;
+
+use super::args::{Format, Global, InventoryCommand, QueryArgs, ServicesArgs, WhyArgs};
+use super::output::{Column, bytes, column, print, text, time, write_out};
+use super::place::ask;
+use super::{Failure, user_name};
+
+pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("VM", |r| text(r, "vm")),
+        column("NAME", |r| text(r, "vm_name")),
+        column("ADDRESSES", |r| nic_list(r, "ips")),
+        column("MAC", |r| nic_list(r, "mac")),
+        column("SEGMENT", |r| text(r, "segment")),
+        column("HYPERVISOR", |r| text(r, "hypervisor")),
+        column("BASELINE", phase),
+        column("LAST SEEN", |r| time(r, "last_seen")),
+    ];
+    let rows = ask(global, config, Request::Vms { vm: args.vm })?;
+    Ok(print(&rows, COLUMNS, args.format, global.color, "no VMs seen yet")?)
+}
+
+pub fn services(global: &Global, config: &Config, args: ServicesArgs) -> Result<(), Failure> {
+    let rows = ask(global, config, Request::Services { vm: args.query.vm, only: args.only })?;
+    Ok(print(&rows, SERVICE_COLUMNS, args.query.format, global.color, "no services seen")?)
+}
+
+/// Columns of a service list; the summary of `read` shows the same.
+pub const SERVICE_COLUMNS: &[Column] = &[
+    column("VM", named),
+    column("ADDRESS", |r| text(r, "ip")),
+    column("SEGMENT", |r| text(r, "segment")),
+    column("PORT", |r| format!("{}/{}", text(r, "proto"), text(r, "port"))),
+    column("APPLICATION", |r| text(r, "app_proto")),
+    column("PRODUCT", |r| [text(r, "product"), text(r, "version")].join(" ").replace("-", "").trim().to_owned()),
+    column("STATE", |r| text(r, "state")),
+    column("CLIENTS", |r| text(r, "clients")),
+    column("FLOWS", |r| text(r, "flows")),
+    column("EVIDENCE", |r| text(r, "evidence")),
+    column("FIRST SEEN", |r| time(r, "first_seen")),
+];
+
+pub fn peers(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("CLIENT", |r| match text(r, "client_name").as_str() {
+            "-" => text(r, "client"),
+            name => name.to_owned(),
+        }),
+        column("SERVER", named),
+        column("PORT", |r| format!("{}/{}", text(r, "proto"), text(r, "port"))),
+        column("APPLICATION", |r| text(r, "app_proto")),
+        column("STATE", |r| text(r, "state")),
+        column("FLOWS", |r| text(r, "flows")),
+        column("TO SERVER", |r| bytes(r, "bytes_to_server")),
+        column("TO CLIENT", |r| bytes(r, "bytes_to_client")),
+        column("LAST SEEN", |r| time(r, "last_seen")),
+    ];
+    let rows = ask(global, config, Request::Peers { vm: args.vm })?;
+    Ok(print(&rows, COLUMNS, args.format, global.color, "no one has used a service yet")?)
+}
+
+pub fn why(global: &Global, config: &Config, args: WhyArgs) -> Result<(), Failure> {
+    let answer = ask(global, config, Request::Why { vm: args.vm, service: args.service })?;
+    if args.format != Format::Table {
+        return Ok(print(&answer, &[], args.format, global.color, "")?);
+    }
+    let mut out = format!("{}\n", text(&answer, "verdict"));
+    let lines: &[Value] = answer.get("lines").and_then(Value::as_array).map_or(&[], Vec::as_slice);
+    let width = lines.iter().map(|l| text(l, "label").chars().count()).max().unwrap_or(0);
+    for line in lines {
+        out.push_str(&format!("  {:width$}  {}\n", text(line, "label"), text(line, "value")));
+    }
+    Ok(write_out(&out)?)
+}
+
+pub fn inventory(global: &Global, config: &Config, command: InventoryCommand) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("NAME", |r| text(r, "name")),
+        column("SEEN AS", |r| text(r, "vm")),
+        column("MACS", |r| list(r, "macs")),
+        column("ADDRESSES", |r| list(r, "ips")),
+        column("TAGS", |r| list(r, "tags")),
+    ];
+    match command {
+        InventoryCommand::List { format } => {
+            let rows = ask(global, config, Request::InventoryList {})?;
+            Ok(print(&rows, COLUMNS, format, global.color, "no inventory was imported")?)
+        }
+        InventoryCommand::Import { file } => {
+            let text = read_text(&file)?;
+            let name = file.display().to_string();
+            let answer = ask(global, config, Request::InventoryImport { name, text, by: user_name() })?;
+            Ok(write_out(&format!("{}\n", super::output::text(&answer, "text")))?)
+        }
+    }
+}
+
+/// A file of an operator's, at most 64 MiB.
+pub fn read_text(file: &Path) -> Result<String, Failure> {
+    let size = std::fs::metadata(file).map_err(|e| Failure::run(format!("{}: {e}", file.display())))?.len();
+    if size > 64 * 1024 * 1024 {
+        return Err(Failure::run(format!("{}: larger than 64 MiB: not such a file", file.display())));
+    }
+    std::fs::read_to_string(file).map_err(|e| Failure::run(format!("{}: {e}", file.display())))
+}
+
+/// The VM's name, else its id.
+pub fn named(row: &Value) -> String {
+    match text(row, "vm_name").as_str() {
+        "-" => text(row, "vm"),
+        name => name.to_owned(),
+    }
+}
+
+fn phase(row: &Value) -> String {
+    let baseline = row.get("baseline").unwrap_or(&Value::Null);
+    let share = baseline.get("ripeness").and_then(Value::as_f64).unwrap_or(0.0);
+    match text(baseline, "phase").as_str() {
+        "learning" => format!("learning {:.0} %", share * 100.0),
+        other => other.to_owned(),
+    }
+}
+
+fn nic_list(row: &Value, key: &str) -> String {
+    let nics: &[Value] = row.get("nics").and_then(Value::as_array).map_or(&[], Vec::as_slice);
+    let all: Vec<String> = nics.iter().map(|nic| if key == "ips" { list(nic, key) } else { text(nic, key) }).collect();
+    shorten(all.into_iter().filter(|t| t != "-").collect())
+}
+
+fn list(row: &Value, key: &str) -> String {
+    let items: &[Value] = row.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice);
+    shorten(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
+}
+
+/// Three of them and how many more: a router has thousands.
+fn shorten(all: Vec<String>) -> String {
+    match all.len() {
+        0 => "-".to_owned(),
+        1..=3 => all.join(" "),
+        n => format!("{} +{} more", all.iter().take(3).cloned().collect::<Vec<_>>().join(" "), n - 3),
+    }
+}

@@ -1,0 +1,152 @@
+//! One run: threads are started, the source is read to its end, everything in flight is drained, the brain comes back.
+
+use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::thread;
+
+use crate::api::{self, Asked};
+use crate::brain::Brain;
+use crate::capture::{CaptureError, Source};
+use crate::decode::DecodeConfig;
+use crate::model::{SourceCounts, Timestamp};
+use crate::store::StoreError;
+
+use super::dispatcher::{Dispatcher, Idle, Intake, Lane, Stop};
+use super::keeper::{Keeper, Kept};
+use super::merge::{Merge, Report};
+use super::shard::ShardLimits;
+use super::worker::Worker;
+
+/// Parcels that may wait for a worker: with 512 packets each, 1,500 packets of head start.
+const PARCELS_WAITING: usize = 3;
+const MAIL_WAITING: usize = 16;
+
+/// What the brain's thread receives.
+pub enum Mail {
+    Report(Report),
+    Ask(Asked),
+    Sources(Vec<SourceCounts>),
+    Reload(Box<crate::brain::BrainConfig>),
+    /// Nothing more comes: every worker has ended.
+    Done,
+}
+
+impl From<Asked> for Mail {
+    fn from(asked: Asked) -> Self {
+        Mail::Ask(asked)
+    }
+}
+
+impl From<Report> for Mail {
+    fn from(report: Report) -> Self {
+        Mail::Report(report)
+    }
+}
+
+pub struct Plan {
+    pub workers: u16,
+    pub decode: DecodeConfig,
+    pub limits: ShardLimits,
+    /// Hash seed of the flow tables: fixed in `read`, random in `watch`.
+    pub seed: u64,
+    /// True where a full disk ends the run (`read`); false where it sheds (`watch`).
+    pub full_ends: bool,
+}
+
+pub struct Outcome {
+    pub brain: Brain,
+    pub intake: Intake,
+    pub source: Result<(), CaptureError>,
+    pub kept: Kept,
+}
+
+/// The brain's mailbox, made before the run so that others (control socket, signals) can write to it.
+pub fn mailbox() -> (SyncSender<Mail>, Receiver<Mail>) {
+    sync_channel(MAIL_WAITING)
+}
+
+/// Runs to the end of `source`, or until `stop` is set.
+///
+/// # Errors
+/// A thread could not be started or ended by a panic (a defect of ours).
+pub fn run(
+    plan: &Plan,
+    source: &mut dyn Source,
+    brain: Brain,
+    mail: (SyncSender<Mail>, Receiver<Mail>),
+    stop: &Stop,
+    each_batch: impl FnMut(&dyn Source, &Intake, Idle) -> Option<Timestamp>,
+) -> Result<Outcome, String> {
+    let (sender, receiver) = mail;
+    let workers = plan.workers.clamp(1, 64);
+    let now = brain.now();
+    let full_ends = plan.full_ends.then(|| stop.clone());
+    let brain_thread = spawn("brain", move || think(brain, usize::from(workers) + 1, &receiver, full_ends))?;
+    let mut lanes = Vec::new();
+    let mut threads = Vec::new();
+    for index in 0..workers {
+        let (parcels, incoming) = sync_channel(PARCELS_WAITING);
+        let (returned, spent) = channel();
+        let worker = Worker::new(index, workers, &plan.decode, &plan.limits, plan.seed);
+        let reports = sender.clone();
+        let stream = usize::from(index) + 1;
+        threads.push(spawn("worker", move || worker.run(stream, &incoming, &reports, &returned))?);
+        lanes.push(Lane { parcels, spent });
+    }
+    let dispatcher = Dispatcher::new(&plan.decode, lanes, sender.clone(), now);
+    let (intake, source) = dispatcher.run(source, stop, each_batch);
+    for thread in threads {
+        thread.join().map_err(|_| "a worker ended by a defect; please report it".to_owned())?;
+    }
+    let _ = sender.send(Mail::Done);
+    let thought = brain_thread.join().map_err(|_| "the brain ended by a defect; please report it".to_owned())?;
+    let (brain, kept) = thought?;
+    Ok(Outcome { brain, intake, source, kept })
+}
+
+fn spawn<T: Send + 'static>(
+    name: &str,
+    work: impl FnOnce() -> T + Send + 'static,
+) -> Result<thread::JoinHandle<T>, String> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| format!("no thread for {name}: {e}"))
+}
+
+/// The brain's thread: merge, observe, answer, save.
+fn think(
+    mut brain: Brain,
+    streams: usize,
+    mail: &Receiver<Mail>,
+    full_ends: Option<Stop>,
+) -> Result<(Brain, Kept), String> {
+    let store = brain.take_store();
+    let mut keeper = Keeper::start(store, Brain::essential).map_err(|e| format!("no thread for the store: {e}"))?;
+    let mut merge = Merge::new(streams);
+    while let Ok(letter) = mail.recv() {
+        let mut save_now = false;
+        match letter {
+            Mail::Report(report) => merge.take(report, |observation| brain.observe(observation)),
+            Mail::Ask(Asked { request, reply }) => {
+                // A client that hung up does not need its answer.
+                let _ = reply.send(api::answer(&mut brain, request));
+                save_now = true;
+            }
+            Mail::Sources(counts) => brain.sources(counts),
+            Mail::Reload(config) => brain.reconfigure(*config),
+            Mail::Done => break,
+        }
+        if (save_now || brain.save_due()) && keeper.ready() {
+            keeper.offer(brain.changes());
+        }
+        let kept = keeper.state().clone();
+        if matches!(kept.trouble, Some(StoreError::Full(_)))
+            && let Some(stop) = &full_ends
+        {
+            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+        }
+        brain.disk(&kept.trouble, kept.shed);
+    }
+    merge.drain(|observation| brain.observe(observation));
+    brain.finish();
+    let (store, kept) = keeper.finish(brain.changes()).ok_or("the store keeper ended by a defect")?;
+    brain.return_store(store);
+    Ok((brain, kept))
+}
