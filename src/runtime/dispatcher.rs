@@ -25,12 +25,15 @@ const LATE_NS: i64 = 1_000_000_000;
 /// EVE `stats` interval, as Suricata's default order of magnitude and the contract's 10 s.
 const STATS_S: i64 = 10;
 
+/// A source that keeps failing is given up: each of the 1,024 files a run may open can fail once.
+const FAULTS_MAX: usize = 1025;
+
 counters! {
     /// What came in.
     pub struct Intake {
-        packets => "capture.packets",
-        bytes => "capture.bytes",
-        late => "capture.late",
+        packets => "intake.packets",
+        bytes => "intake.bytes",
+        late => "intake.late",
         unlocated => "decode.not_analysed",
     }
 }
@@ -75,30 +78,26 @@ impl Dispatcher {
     /// Runs until the source ends, fails, or `stop` is set; then everything in flight is drained. `each_batch` is
     /// called between batches (progress, idle clock); a time it returns moves the clock.
     ///
-    /// # Errors
-    /// What the source failed with; all that came before it has been analysed.
+    /// Also returns what the source failed with; all that came before each fault, and after it where the source
+    /// could go on, has been analysed.
     pub fn run(
         mut self,
         source: &mut dyn Source,
         stop: &Stop,
         mut each_batch: impl FnMut(&dyn Source, &Intake, Idle) -> Option<Timestamp>,
-    ) -> (Intake, Result<(), CaptureError>) {
-        let mut batch = Batch::default();
-        let outcome = loop {
-            if stop.load(Ordering::Relaxed) {
-                break Ok(());
-            }
-            batch.clear();
+    ) -> (Intake, Vec<CaptureError>) {
+        let mut batch = Batch::new();
+        let mut faults = Vec::new();
+        while !stop.load(Ordering::Relaxed) && faults.len() < FAULTS_MAX {
             let filled = match source.fill(&mut batch) {
                 Ok(filled) => filled,
-                Err(error) => {
-                    // What was read before the failure is analysed and kept.
-                    self.batch(&batch);
-                    break Err(error);
+                Err(fault) => {
+                    faults.push(fault);
+                    continue;
                 }
             };
             if !self.batch(&batch) {
-                break Ok(());
+                break;
             }
             let idle = Idle(matches!(filled, Filled::Idle));
             if let Some(now) = each_batch(source, &self.intake, idle) {
@@ -109,11 +108,11 @@ impl Dispatcher {
                 Filled::Idle => {
                     self.flush();
                 }
-                Filled::End => break Ok(()),
+                Filled::End => break,
             }
-        };
+        }
         self.finish();
-        (self.intake, outcome)
+        (self.intake, faults)
     }
 
     /// False when the other side is gone.

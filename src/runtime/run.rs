@@ -55,7 +55,8 @@ pub struct Plan {
 pub struct Outcome {
     pub brain: Brain,
     pub intake: Intake,
-    pub source: Result<(), CaptureError>,
+    /// What the source failed with, in order; empty for a clean end.
+    pub faults: Vec<CaptureError>,
     pub kept: Kept,
 }
 
@@ -93,14 +94,14 @@ pub fn run(
         lanes.push(Lane { parcels, spent });
     }
     let dispatcher = Dispatcher::new(&plan.decode, lanes, sender.clone(), now);
-    let (intake, source) = dispatcher.run(source, stop, each_batch);
+    let (intake, faults) = dispatcher.run(source, stop, each_batch);
     for thread in threads {
         thread.join().map_err(|_| "a worker ended by a defect; please report it".to_owned())?;
     }
     let _ = sender.send(Mail::Done);
     let thought = brain_thread.join().map_err(|_| "the brain ended by a defect; please report it".to_owned())?;
     let (brain, kept) = thought?;
-    Ok(Outcome { brain, intake, source, kept })
+    Ok(Outcome { brain, intake, faults, kept })
 }
 
 fn spawn<T: Send + 'static>(

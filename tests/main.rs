@@ -1,0 +1,7 @@
+//! Behaviour, as a user meets it: through the command, on captures that the tests make themselves, and on the corpus
+//! where it lies beside the checkout.
+
+mod suite {
+    mod docs;
+    mod harness;
+}

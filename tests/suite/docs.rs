@@ -1,0 +1,80 @@
+//! The command list of docs/reference.md, `--help` and the man pages say the same.
+
+use std::collections::BTreeSet;
+
+use super::harness::{Folder, eastwatch};
+
+#[test]
+fn the_reference_lists_exactly_the_commands_there_are() {
+    let documented = documented();
+    let offered = offered("eastwatch", &[]);
+    assert!(documented.len() > 20, "the table was not found: {documented:?}");
+    assert_eq!(documented, offered);
+}
+
+#[test]
+fn every_command_has_a_man_page_and_no_page_lacks_its_command() {
+    let folder = Folder::new("man");
+    let ran = eastwatch(["man".as_ref(), folder.path().as_os_str()]);
+    assert_eq!(ran.status, 0, "{ran:?}");
+    let pages: BTreeSet<String> = std::fs::read_dir(folder.path())
+        .unwrap()
+        .map(|e| e.unwrap().file_name().to_string_lossy().trim_end_matches(".1").replace('-', " "))
+        .collect();
+    for command in documented() {
+        assert!(pages.contains(&command), "no page for `{command}`: {pages:?}");
+    }
+    let groups = ["eastwatch", "eastwatch inventory", "eastwatch baseline", "eastwatch sanction", "eastwatch config"];
+    for page in pages {
+        assert!(documented().contains(&page) || groups.contains(&page.as_str()), "a page too many: {page}");
+    }
+}
+
+#[test]
+fn completions_are_made_for_the_usual_shells() {
+    for shell in ["bash", "zsh", "fish"] {
+        let ran = eastwatch(["completions", shell]);
+        assert_eq!(ran.status, 0, "{shell}: {}", ran.stderr);
+        assert!(ran.stdout.contains("incidents"), "{shell} does not know the commands");
+    }
+}
+
+/// Commands in the table of docs/reference.md, without their arguments.
+fn documented() -> BTreeSet<String> {
+    let text = include_str!("../../docs/reference.md");
+    text.lines()
+        .filter_map(|line| line.strip_prefix("| `eastwatch "))
+        .filter_map(|line| line.split('`').next())
+        .map(|command| {
+            let words = command.split_whitespace().take_while(|w| w.chars().all(|c| c.is_ascii_lowercase()));
+            format!("eastwatch {}", words.collect::<Vec<_>>().join(" "))
+        })
+        .collect()
+}
+
+/// Commands that `--help` shows, groups left out unless they do something themselves (`incidents` lists).
+fn offered(shown: &str, path: &[String]) -> BTreeSet<String> {
+    let ran = eastwatch(path.iter().map(String::as_str).chain(["--help"]));
+    assert_eq!(ran.status, 0, "{shown}: {}", ran.stderr);
+    let inner: Vec<String> = ran
+        .stdout
+        .lines()
+        .skip_while(|line| !line.starts_with("Commands:"))
+        .skip(1)
+        .take_while(|line| line.starts_with("  "))
+        .filter_map(|line| line.strip_prefix("  "))
+        .filter(|line| !line.starts_with(' '))
+        .filter_map(|line| line.split_whitespace().next())
+        .filter(|word| *word != "help")
+        .map(str::to_owned)
+        .collect();
+    let mut found = BTreeSet::new();
+    if inner.is_empty() || shown == "eastwatch incidents" {
+        found.insert(shown.to_owned());
+    }
+    for word in inner {
+        let deeper: Vec<String> = path.iter().cloned().chain([word.clone()]).collect();
+        found.extend(offered(&format!("{shown} {word}"), &deeper));
+    }
+    found
+}
