@@ -1,8 +1,28 @@
 //! From a frame to a datagram, in two halves: [`Locator`] peels link, VLAN and tunnel headers before the shard is
 //! chosen; [`Decoder`] reassembles fragments and reads the transport header on the worker.
 //!
-//! Malformed input is data: every early return names a discard reason and is counted.
+//! Malformed input is data: every early return names a discard reason and is counted. Checksums are not verified:
+//! mirrors on a vSwitch copy frames before the card fills them in, so a bad one is normal.
 
+mod arp;
+mod config;
+mod datagram;
+mod discard;
+mod fragment;
+mod icmp;
+mod ip;
+mod link;
+mod locate;
 mod packet;
+mod plausible;
+mod reader;
+mod transport;
+mod tunnel;
+mod udp_tunnel;
+mod wireless;
 
+pub use config::DecodeConfig;
+pub use datagram::Decoder;
+pub use discard::{DecodeCounters, Discard};
+pub use locate::{LAYERS_MAX, Locator, SHARDS};
 pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};

@@ -1,0 +1,23 @@
+//! What an operator may set of decoding. Limits of fragments are per virtual shard and per locator.
+
+use serde::Deserialize;
+
+/// The `[decode]` section.
+#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct DecodeConfig {
+    /// VXLAN and GENEVE network identifiers that carry mirror copies: part of the path, not of the segment.
+    pub path_vnis: Vec<u32>,
+    /// Unfinished datagrams kept by one shard; beyond it the oldest is forgotten and counted.
+    pub fragmented_datagrams_max: usize,
+    /// Bytes of fragments kept by one shard, bookkeeping included.
+    pub fragment_bytes_max: usize,
+}
+
+impl Default for DecodeConfig {
+    /// 256 datagrams and 512 KiB: 64 shards under a flood of fragments stay at 32 MiB, and eight datagrams of the
+    /// largest size can be in flight in each.
+    fn default() -> Self {
+        DecodeConfig { path_vnis: Vec::new(), fragmented_datagrams_max: 256, fragment_bytes_max: 512 * 1024 }
+    }
+}

@@ -1,0 +1,294 @@
+//! IP fragments joined to datagrams (RFC 791 3.2, RFC 8200 4.5).
+//!
+//! Bounded by datagrams, by bytes and by pieces a datagram. A full table forgets its oldest datagrams and counts
+//! them; a datagram in too many pieces is forgotten whole. What came first stays when fragments overlap (as on
+//! Linux and Solaris targets of old; current stacks drop such datagrams), and each overlap is counted.
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+
+use foldhash::quality::FixedState;
+use hashbrown::HashMap;
+
+use super::config::DecodeConfig;
+use super::discard::{DecodeCounters, Discard};
+use super::ip::{Fragment, Ip};
+use crate::model::{Segment, Timestamp};
+
+/// RFC 791 leaves 15 s to choose, Linux takes 30; RFC 8200 fixes 60 for IPv6.
+const TIMEOUT_V4_S: i64 = 30;
+const TIMEOUT_V6_S: i64 = 60;
+/// 64 KiB over a path of the smallest MTU that IPv4 hosts must take (576) make 119.
+const PIECES_MAX: usize = 256;
+const DATAGRAM_MAX: u32 = 65_535;
+/// What one entry costs beside its bytes: two maps, two vectors.
+const ENTRY_OVERHEAD: usize = 256;
+const PIECE_OVERHEAD: usize = size_of::<Piece>();
+
+/// Unfinished datagrams of one shard.
+#[derive(Debug)]
+pub(super) struct Reassembly {
+    /// By arrival of their first fragment, so that the oldest is the first.
+    entries: BTreeMap<u64, Entry>,
+    by_key: HashMap<Key, u64, FixedState>,
+    next: u64,
+    bytes: usize,
+    datagrams_max: usize,
+    bytes_max: usize,
+    whole: Vec<u8>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+struct Key {
+    segment: Segment,
+    src: IpAddr,
+    dst: IpAddr,
+    id: u32,
+    /// IPv4 only: the fragments of an IPv6 datagram may name different next headers (RFC 8200 4.5).
+    protocol: u8,
+}
+
+#[derive(Debug)]
+struct Entry {
+    key: Key,
+    started: Timestamp,
+    /// Headers and protocol of the fragment at offset 0.
+    first: Option<(Vec<u8>, u8)>,
+    next_at: Option<usize>,
+    /// Payload bytes in order of arrival; `pieces` says where they belong.
+    data: Vec<u8>,
+    /// Sorted by offset, without overlap.
+    pieces: Vec<Piece>,
+    /// Length of the datagram's payload, known from its last fragment.
+    end: Option<u32>,
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Piece {
+    start: u32,
+    len: u32,
+    at: usize,
+}
+
+impl Reassembly {
+    pub fn new(config: &DecodeConfig) -> Self {
+        Reassembly {
+            entries: BTreeMap::new(),
+            by_key: HashMap::with_hasher(FixedState::with_seed(0x6672_6167)),
+            next: 0,
+            bytes: 0,
+            datagrams_max: config.fragmented_datagrams_max.max(1),
+            bytes_max: config.fragment_bytes_max.max(DATAGRAM_MAX as usize * 2),
+            whole: Vec::new(),
+        }
+    }
+
+    /// The datagram that was completed last, header first.
+    pub fn whole(&self) -> &[u8] {
+        &self.whole
+    }
+
+    /// Hands out the datagram that was completed last, in exchange for a buffer.
+    pub fn swap_whole(&mut self, buffer: &mut Vec<u8>) {
+        std::mem::swap(&mut self.whole, buffer);
+    }
+
+    /// Keeps one fragment. True when it completes its datagram, which then is [`Reassembly::whole`].
+    pub fn push(
+        &mut self,
+        segment: Segment,
+        ip: &Ip<'_>,
+        fragment: &Fragment<'_>,
+        time: Timestamp,
+        counters: &mut DecodeCounters,
+    ) -> Result<bool, Discard> {
+        counters.work.fragments += 1;
+        if ip.cut() > 0 {
+            return Err(Discard::FragmentCut);
+        }
+        let len = ip.payload.len() as u32;
+        if fragment.offset + len + fragment.header.len() as u32 > DATAGRAM_MAX {
+            return Err(Discard::FragmentOversize);
+        }
+        if len == 0 || (fragment.more && !len.is_multiple_of(8)) {
+            return Err(Discard::FragmentMisfit);
+        }
+        let protocol = if fragment.next_at.is_some() { 0 } else { ip.protocol };
+        let key = Key { segment, src: ip.src, dst: ip.dst, id: fragment.id, protocol };
+        self.make_room(key, ip.payload.len(), counters);
+        let number = match self.by_key.get(&key) {
+            Some(number) => *number,
+            None => self.open(key, time),
+        };
+        let Some(entry) = self.entries.get_mut(&number) else { return Ok(false) };
+        let before = entry.cost();
+        let kept = entry.keep(ip, fragment, counters);
+        let (after, complete) = (entry.cost(), entry.is_complete());
+        self.bytes = (self.bytes + after).saturating_sub(before);
+        match kept {
+            Ok(()) if complete => {}
+            Ok(()) => return Ok(false),
+            Err(reason) => {
+                // A flood is forgotten at once; of a misfit only the fragment.
+                if reason == Discard::FragmentFlood {
+                    self.forget(number);
+                }
+                return Err(reason);
+            }
+        }
+        match self.forget(number) {
+            Some(entry) => entry.join(&mut self.whole)?,
+            None => return Ok(false),
+        }
+        counters.work.reassembled += 1;
+        Ok(true)
+    }
+
+    /// Forgets what has waited too long at `now`.
+    pub fn expire(&mut self, now: Timestamp, counters: &mut DecodeCounters) {
+        let Reassembly { entries, by_key, bytes, .. } = self;
+        entries.retain(|_, entry| {
+            let timeout = if entry.key.src.is_ipv4() { TIMEOUT_V4_S } else { TIMEOUT_V6_S };
+            let keep = now < entry.started.plus_s(timeout);
+            if !keep {
+                by_key.remove(&entry.key);
+                *bytes = bytes.saturating_sub(entry.cost());
+                counters.work.expired += 1;
+            }
+            keep
+        });
+    }
+
+    fn open(&mut self, key: Key, time: Timestamp) -> u64 {
+        let number = self.next;
+        self.next += 1;
+        let entry =
+            Entry { key, started: time, first: None, next_at: None, data: Vec::new(), pieces: Vec::new(), end: None };
+        self.bytes += entry.cost();
+        self.entries.insert(number, entry);
+        self.by_key.insert(key, number);
+        number
+    }
+
+    fn forget(&mut self, number: u64) -> Option<Entry> {
+        let entry = self.entries.remove(&number)?;
+        self.by_key.remove(&entry.key);
+        self.bytes = self.bytes.saturating_sub(entry.cost());
+        Some(entry)
+    }
+
+    /// Evicts the oldest datagrams until `more` bytes fit.
+    fn make_room(&mut self, key: Key, more: usize, counters: &mut DecodeCounters) {
+        let full = |table: &Self| {
+            let one_more = table.entries.len() >= table.datagrams_max && !table.by_key.contains_key(&key);
+            one_more || table.bytes + more + ENTRY_OVERHEAD + PIECE_OVERHEAD > table.bytes_max
+        };
+        while full(self) {
+            let Some(oldest) = self.entries.first_key_value().map(|(number, _)| *number) else { break };
+            self.forget(oldest);
+            counters.work.evicted += 1;
+        }
+    }
+}
+
+impl Entry {
+    fn cost(&self) -> usize {
+        let header = self.first.as_ref().map_or(0, |(header, _)| header.len());
+        ENTRY_OVERHEAD + header + self.data.len() + self.pieces.len() * PIECE_OVERHEAD
+    }
+
+    fn is_complete(&self) -> bool {
+        let covered: u32 = self.pieces.iter().map(|piece| piece.len).sum();
+        self.first.is_some() && self.end == Some(covered)
+    }
+
+    fn keep(&mut self, ip: &Ip<'_>, fragment: &Fragment<'_>, counters: &mut DecodeCounters) -> Result<(), Discard> {
+        let (start, end) = (fragment.offset, fragment.offset + ip.payload.len() as u32);
+        let known = self.pieces.last().map_or(0, |last| last.start + last.len);
+        let fits = match (self.end, fragment.more) {
+            (Some(total), true) => end <= total,
+            (Some(total), false) => end == total,
+            (None, true) => true,
+            (None, false) => known <= end,
+        };
+        if !fits {
+            return Err(Discard::FragmentMisfit);
+        }
+        self.count_overlap(start, end, ip.payload, counters);
+        self.fill_gaps(start, end, ip.payload)?;
+        if !fragment.more {
+            self.end = Some(end);
+        }
+        if start == 0 && self.first.is_none() {
+            self.first = Some((fragment.header.to_vec(), ip.protocol));
+            self.next_at = fragment.next_at;
+        }
+        Ok(())
+    }
+
+    fn count_overlap(&self, start: u32, end: u32, payload: &[u8], counters: &mut DecodeCounters) {
+        let mut touched = self.pieces.iter().filter(|p| p.start < end && start < p.start + p.len).peekable();
+        let Some(first) = touched.peek() else { return };
+        let copy = first.start == start
+            && first.len == end - start
+            && self.data.get(first.at..first.at + first.len as usize) == Some(payload);
+        if copy {
+            counters.work.duplicate += 1;
+        } else {
+            counters.work.overlap += 1;
+        }
+    }
+
+    /// Adds those bytes of `start..end` that were not there before.
+    fn fill_gaps(&mut self, start: u32, end: u32, payload: &[u8]) -> Result<(), Discard> {
+        let mut from = start;
+        let mut index = self.pieces.partition_point(|p| p.start + p.len <= start);
+        while from < end {
+            let next = self.pieces.get(index).copied();
+            let gap_end = next.map_or(end, |p| p.start.min(end));
+            if from < gap_end {
+                if self.pieces.len() >= PIECES_MAX {
+                    return Err(Discard::FragmentFlood);
+                }
+                let bytes = payload.get((from - start) as usize..(gap_end - start) as usize).unwrap_or_default();
+                self.pieces.insert(index, Piece { start: from, len: gap_end - from, at: self.data.len() });
+                self.data.extend_from_slice(bytes);
+                index += 1;
+            }
+            from = next.map_or(end, |p| p.start + p.len);
+            index += 1;
+        }
+        Ok(())
+    }
+
+    /// The datagram as if it had never been fragmented: no fragment fields, lengths of the whole.
+    fn join(self, whole: &mut Vec<u8>) -> Result<(), Discard> {
+        let Some((header, protocol)) = self.first else { return Err(Discard::FragmentMisfit) };
+        let payload_len: u32 = self.pieces.iter().map(|piece| piece.len).sum();
+        let total = payload_len + header.len() as u32;
+        if total > DATAGRAM_MAX {
+            return Err(Discard::FragmentOversize);
+        }
+        whole.clear();
+        whole.extend_from_slice(&header);
+        let mut write = |at: usize, value: &[u8]| {
+            if let Some(field) = whole.get_mut(at..at + value.len()) {
+                field.copy_from_slice(value);
+            }
+        };
+        match self.next_at {
+            None => {
+                write(2, &(total as u16).to_be_bytes());
+                write(6, &[0, 0]);
+            }
+            Some(next_at) => {
+                write(4, &(total.saturating_sub(40) as u16).to_be_bytes());
+                write(next_at, &[protocol]);
+            }
+        }
+        for piece in &self.pieces {
+            whole.extend_from_slice(self.data.get(piece.at..piece.at + piece.len as usize).unwrap_or_default());
+        }
+        Ok(())
+    }
+}
