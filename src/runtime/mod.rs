@@ -1,1 +1,3 @@
 //! (room of runtime)
+
+pub mod shard;
