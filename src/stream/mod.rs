@@ -1,1 +1,56 @@
-//! (room of stream)
+//! TCP streams: the bytes of each direction in order, or an explicit gap where bytes are missing.
+//!
+//! A direction with nothing held back hands the packet's own slice on; only out-of-order segments are copied.
+//! Held back are at most [`HELD_BYTES_MAX`] a flow, and what the shard's [`Budget`] gives; at either bound the oldest
+//! hole is given up: its bytes become a gap. Where two copies of a byte differ the first one counts (and the
+//! difference is counted: no benign sender makes one).
+
+mod reassembly;
+
+pub use reassembly::{Piece, Reassembly};
+
+use crate::counters;
+
+/// Most bytes held back for one flow (both directions), bookkeeping included: a receive window of usual size.
+pub const HELD_BYTES_MAX: usize = 64 * 1024;
+/// A hole that no segment has filled for this long stays one; a retransmission comes within 1 s (RFC 6298 section 2.1).
+pub const HOLE_S_MAX: i64 = 2;
+
+/// Bytes that all flows of one shard may hold back.
+#[derive(Debug)]
+pub struct Budget {
+    used: usize,
+    max: usize,
+}
+
+impl Budget {
+    pub fn new(max: usize) -> Self {
+        Budget { used: 0, max }
+    }
+
+    pub fn used(&self) -> usize {
+        self.used
+    }
+
+    fn give_back(&mut self, bytes: usize) {
+        self.used = self.used.saturating_sub(bytes);
+    }
+}
+
+counters! {
+    pub struct StreamCounters {
+        out_of_order => "stream.out_of_order",
+        retransmitted => "stream.retransmitted",
+        overlaps => "stream.overlap",
+        /// Overlapping bytes that differ: an attempt to show us other bytes than the receiver.
+        conflicts => "stream.overlap_conflict",
+        gaps_acked => "stream.gap.acknowledged",
+        gaps_aged => "stream.gap.aged",
+        gaps_flow_full => "stream.gap.flow_full",
+        gaps_shard_full => "stream.gap.shard_full",
+        gaps_cut => "stream.gap.frame_cut",
+        gap_bytes => "stream.gap.bytes",
+        /// Held back when the flow ended or nobody listened any longer.
+        discarded_bytes => "stream.discard.bytes",
+    }
+}
