@@ -1,11 +1,30 @@
 //! Remembering across restarts. Rooms hand over records; only `sled.rs` knows what keeps them.
 //!
 //! A record is (kind, id) → body; the store adds magic, schema version, length and CRC-32. One [`Batch`] is
-//! applied whole or not at all.
+//! applied whole or not at all. `docs/store.md` has the format, what is done about damage, and the size budget.
 
 mod batch;
+mod census;
+mod export;
+mod files;
+mod journal;
+mod lock;
+mod memory;
+mod meta;
+mod open;
+mod opened;
+mod record;
+mod recovery;
+mod reserve;
+mod sled;
+#[cfg(test)]
+mod torture;
 
-pub use batch::{Batch, Change, Kind};
+pub use batch::{Batch, Change, Kind, Migration};
+pub use memory::MemoryStore;
+pub use open::{Options, open, open_read_only};
+pub use opened::{Opened, OpenedReadOnly, Shed, StoreCounters};
+pub use recovery::Recovery;
 
 use std::fmt;
 
@@ -29,6 +48,8 @@ pub enum StoreError {
     Unreachable(String),
     /// A record body could not be read as its kind.
     Malformed(String),
+    /// Written by a newer eastwatch: nothing was touched.
+    Newer(String),
 }
 
 impl fmt::Display for StoreError {
@@ -37,7 +58,8 @@ impl fmt::Display for StoreError {
             StoreError::Full(text)
             | StoreError::Locked(text)
             | StoreError::Unreachable(text)
-            | StoreError::Malformed(text) => f.write_str(text),
+            | StoreError::Malformed(text)
+            | StoreError::Newer(text) => f.write_str(text),
         }
     }
 }
