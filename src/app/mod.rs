@@ -4,8 +4,39 @@
 //! itself, or all have declined, or the bound is reached; then they are freed. What must be read afterwards
 //! (FTP's PASV, SIP's SDP…) is a [`Follow`].
 
+mod ber;
+mod digest;
+#[cfg(test)]
+mod exam;
+mod ftp;
+mod ftp_data;
+mod greeting;
+mod http;
+mod ike;
+mod imap;
+mod ja3;
+mod ja4;
+mod krb5;
+mod ldap;
+mod line;
 mod opening;
+mod pop3;
+mod quic;
+mod rdp;
+mod reader;
+mod reading;
 mod recognise;
+mod rfb;
+mod sdp;
+mod sip;
+mod smtp;
+mod socks;
+mod ssh;
+mod ssh_kex;
+mod telnet;
+mod tls;
+mod tls_certificate;
+mod tls_hello;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
@@ -51,6 +82,8 @@ pub trait Protocol: Sync {
 pub trait Follow: Send {
     /// In-order bytes of one direction (TCP), or one datagram (UDP). `flow` gives the addresses.
     fn data(&mut self, side: Side, bytes: &[u8], flow: &Ends, out: &mut FollowOut);
+    /// Bytes of this direction are missing: an unfinished message of it is to be forgotten.
+    fn gap(&mut self, _side: Side) {}
     /// True when nothing further is of interest; the follower is then dropped and reassembly may stop.
     fn done(&self) -> bool {
         false
@@ -76,4 +109,21 @@ pub struct FollowOut {
 }
 
 /// Every protocol, in the order they are asked. The strict come before the lax.
-pub(crate) static ROSTER: &[&dyn Protocol] = &[];
+pub(crate) static ROSTER: &[&dyn Protocol] = &[
+    &tls::Tls,
+    &http::Http,
+    &ssh::Ssh,
+    &smtp::Smtp,
+    &ftp::Ftp,
+    &pop3::Pop3,
+    &imap::Imap,
+    &rdp::Rdp,
+    &rfb::Rfb,
+    &ldap::Ldap,
+    &krb5::Krb5,
+    &sip::Sip,
+    &telnet::Telnet,
+    &socks::Socks,
+    &quic::Quic,
+    &ike::Ike,
+];

@@ -8,7 +8,7 @@ use crate::model::{Side, Transport};
 pub const OPENING_BYTES_MAX: usize = 8192;
 
 /// For TCP: contiguous bytes from the start of the stream (or from the first byte seen, mid-stream). For UDP: the
-/// first datagram of each direction, whole.
+/// latest datagram of each direction.
 #[derive(Clone, Copy, Debug)]
 pub struct Opening<'a> {
     pub transport: Transport,

@@ -1,8 +1,9 @@
 //! The recognition of one flow: probing, then describing, then following, then nothing.
 //!
-//! Probing ends undecided (`app_proto` null) when every protocol declined, when both directions reached
-//! [`OPENING_BYTES_MAX`], or after [`DATAGRAMS_MAX`] datagrams. The owner may end it early ([`AppState::give_up`])
-//! when its memory budget is spent.
+//! Probing ends undecided (`app_proto` null) when every protocol declined, when neither direction takes more bytes,
+//! when [`UNKEPT_BYTES_MAX`] bytes came that could not be kept, or after [`DATAGRAMS_MAX`] datagrams. Describing ends
+//! when the protocol says so or when neither direction takes more. The owner may end both early
+//! ([`AppState::give_up`]) when its memory budget is spent.
 
 use super::{Described, Ends, Follow, FollowOut, OPENING_BYTES_MAX, Opening, Probe, ROSTER};
 use crate::counters;
@@ -10,6 +11,9 @@ use crate::model::{AppInfo, Side, Transport};
 
 /// A UDP protocol that has not shown itself in this many datagrams is not looked for any longer.
 const DATAGRAMS_MAX: u8 = 8;
+/// One direction is full and goes on: a transfer whose other direction the mirror does not show. Probing does not
+/// wait for that direction longer than this.
+const UNKEPT_BYTES_MAX: usize = 64 * 1024;
 
 counters! {
     /// What became of recognition.
@@ -38,6 +42,8 @@ pub struct AppState {
     /// Directions that take no more bytes: a gap follows what is held.
     closed: [bool; 2],
     datagrams: u8,
+    /// Bytes that came and were not kept while probing.
+    unkept: usize,
     phase: Phase,
 }
 
@@ -63,6 +69,7 @@ impl AppState {
             midstream,
             closed: [false; 2],
             datagrams: 0,
+            unkept: 0,
             phase: if mask == 0 { Phase::Done } else { Phase::Probing(mask) },
         }
     }
@@ -94,7 +101,11 @@ impl AppState {
         self.first.get_or_insert(side);
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
         if let Phase::Probing(mask) = self.phase {
-            self.probe(mask, ends, counters, &mut heard);
+            if kept {
+                self.probe(mask, ends, counters, &mut heard);
+            } else if self.unkept > UNKEPT_BYTES_MAX {
+                self.undecided(counters);
+            }
         } else {
             self.follow_on(side, bytes, ends, &mut heard);
             if kept {
@@ -106,15 +117,26 @@ impl AppState {
 
     /// Bytes of this direction are missing from here on.
     pub fn gap(&mut self, side: Side, counters: &mut AppCounters) {
-        if self.listening() && !matches!(self.phase, Phase::Following(..)) {
+        if let Phase::Describing(_, _, Some(follow)) | Phase::Following(_, follow) = &mut self.phase {
+            follow.gap(side);
+        }
+        if matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) {
             counters.gaps += 1;
             if let Some(closed) = self.closed.get_mut(side as usize) {
                 *closed = true;
             }
-            if self.closed == [true; 2] {
-                self.undecided(counters);
+            match (self.full(), &self.phase) {
+                (true, Phase::Probing(_)) => self.undecided(counters),
+                (true, _) => self.follow_only(),
+                (false, _) => {}
             }
         }
+    }
+
+    /// Neither direction takes more bytes.
+    fn full(&self) -> bool {
+        let [orig, resp] = self.closed;
+        (orig || self.orig.len() >= OPENING_BYTES_MAX) && (resp || self.resp.len() >= OPENING_BYTES_MAX)
     }
 
     fn keep(&mut self, side: Side, bytes: &[u8]) -> bool {
@@ -130,6 +152,7 @@ impl AppState {
         let room = OPENING_BYTES_MAX.saturating_sub(buffer.len());
         let taken = bytes.get(..room.min(bytes.len())).unwrap_or(bytes);
         if closed || taken.is_empty() {
+            self.unkept = self.unkept.saturating_add(bytes.len());
             return false;
         }
         buffer.extend_from_slice(taken);
@@ -168,8 +191,7 @@ impl AppState {
             }
         }
         let Some((i, server)) = certain else {
-            let full = self.orig.len() >= OPENING_BYTES_MAX && self.resp.len() >= OPENING_BYTES_MAX;
-            if alive == 0 || full || self.datagrams >= DATAGRAMS_MAX {
+            if alive == 0 || self.full() || self.datagrams >= DATAGRAMS_MAX {
                 self.undecided(counters);
             } else {
                 self.phase = Phase::Probing(alive);
@@ -178,7 +200,7 @@ impl AppState {
         };
         counters.recognised += 1;
         let Some(protocol) = ROSTER.get(i) else { return };
-        let info = Box::new(AppInfo::new(protocol.name(), server));
+        let mut info = Box::new(AppInfo::new(protocol.name(), server));
         let mut follower = protocol.follow();
         if let Some(follow) = follower.as_mut() {
             for (side, bytes) in opening.sides() {
@@ -186,6 +208,9 @@ impl AppState {
                     follow.data(side, bytes, ends, &mut heard.follow);
                 }
             }
+        }
+        for (name, value) in heard.follow.details.drain(..) {
+            info.detail(name, value);
         }
         heard.app = Some((*info).clone());
         self.phase = Phase::Describing(i, info, follower);
@@ -202,12 +227,15 @@ impl AppState {
         if heard.app.is_some() || info != before {
             heard.app = Some((*info).clone());
         }
-        let full = self.orig.len() >= OPENING_BYTES_MAX || self.resp.len() >= OPENING_BYTES_MAX;
-        let datagram_bound = self.datagrams >= DATAGRAMS_MAX;
-        if described == Described::Partly && !full && !datagram_bound && self.closed != [true; 2] {
-            self.phase = Phase::Describing(i, info, follower);
-            return;
+        self.phase = Phase::Describing(i, info, follower);
+        if described == Described::Whole || self.full() || self.datagrams >= DATAGRAMS_MAX {
+            self.follow_only();
         }
+    }
+
+    /// The description is done: frees the opening and reads on where there is a follower.
+    fn follow_only(&mut self) {
+        let Phase::Describing(_, info, follower) = std::mem::replace(&mut self.phase, Phase::Done) else { return };
         self.finish();
         if let Some(follow) = follower.filter(|f| !f.done()) {
             self.phase = Phase::Following(info, follow);
