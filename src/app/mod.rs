@@ -4,8 +4,29 @@
 //! itself, or all have declined, or the bound is reached; then they are freed. What must be read afterwards
 //! (FTP's PASV, SIP's SDP…) is a [`Follow`].
 
+mod dcerpc;
+mod dhcp;
+mod dhcpv6;
+mod dns;
+mod evidence;
+#[cfg(test)]
+mod examples;
+mod memcached;
+mod mongodb;
+mod mysql;
+mod netbios;
+mod ntp;
 mod opening;
+mod pgsql;
+mod reader;
 mod recognise;
+mod redis;
+mod rpc;
+mod smb;
+mod snmp;
+mod syslog;
+mod tds;
+mod tftp;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
@@ -76,4 +97,26 @@ pub struct FollowOut {
 }
 
 /// Every protocol, in the order they are asked. The strict come before the lax.
-pub(crate) static ROSTER: &[&dyn Protocol] = &[];
+pub(crate) static ROSTER: &[&dyn Protocol] = &[
+    &smb::Smb,
+    &dcerpc::Dcerpc,
+    &dns::Dns::DNS,
+    &dns::Dns::MDNS,
+    &dns::Dns::LLMNR,
+    &netbios::Netbios,
+    &dhcp::Dhcp,
+    &dhcpv6::Dhcpv6,
+    &snmp::Snmp,
+    &tftp::Tftp,
+    &ntp::Ntp,
+    &rpc::Rpc::NFS,
+    &rpc::Rpc::PORTMAP,
+    &rpc::Rpc::OTHER,
+    &mysql::Mysql,
+    &pgsql::Pgsql,
+    &tds::Tds,
+    &mongodb::Mongodb,
+    &redis::Redis,
+    &memcached::Memcached,
+    &syslog::Syslog,
+];
