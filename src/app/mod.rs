@@ -37,6 +37,29 @@ mod telnet;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
+mod dcerpc;
+mod dhcp;
+mod dhcpv6;
+mod dns;
+mod evidence;
+#[cfg(test)]
+mod examples;
+mod memcached;
+mod mongodb;
+mod mysql;
+mod netbios;
+mod ntp;
+mod opening;
+mod pgsql;
+mod reader;
+mod recognise;
+mod redis;
+mod rpc;
+mod smb;
+mod snmp;
+mod syslog;
+mod tds;
+mod tftp;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
@@ -126,4 +149,25 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &socks::Socks,
     &quic::Quic,
     &ike::Ike,
+    &smb::Smb,
+    &dcerpc::Dcerpc,
+    &dns::Dns::DNS,
+    &dns::Dns::MDNS,
+    &dns::Dns::LLMNR,
+    &netbios::Netbios,
+    &dhcp::Dhcp,
+    &dhcpv6::Dhcpv6,
+    &snmp::Snmp,
+    &tftp::Tftp,
+    &ntp::Ntp,
+    &rpc::Rpc::NFS,
+    &rpc::Rpc::PORTMAP,
+    &rpc::Rpc::OTHER,
+    &mysql::Mysql,
+    &pgsql::Pgsql,
+    &tds::Tds,
+    &mongodb::Mongodb,
+    &redis::Redis,
+    &memcached::Memcached,
+    &syslog::Syslog,
 ];

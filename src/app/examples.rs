@@ -1,0 +1,212 @@
+//! Test only: openings that each recogniser must own, and what must hold of all of them together.
+
+use std::net::IpAddr;
+
+use proptest::prelude::*;
+
+use super::{AppCounters, AppState, Ends, FollowOut, OPENING_BYTES_MAX, Opening, Probe, Protocol, ROSTER};
+use crate::model::{AppInfo, Side, Transport};
+
+/// One conversation's first bytes, and who must recognise them.
+pub(super) struct Example {
+    pub app: &'static str,
+    pub server: Option<Side>,
+    pub transport: Transport,
+    pub orig: Vec<u8>,
+    pub resp: Vec<u8>,
+    pub first: Side,
+    pub resp_port: u16,
+}
+
+impl Example {
+    pub fn new(app: &'static str, transport: Transport, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
+        let first = if orig.is_empty() { Side::Resp } else { Side::Orig };
+        Example { app, server, transport, orig: orig.to_vec(), resp: resp.to_vec(), first, resp_port: 40001 }
+    }
+
+    pub fn tcp(app: &'static str, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
+        Example::new(app, Transport::Tcp, orig, resp, server)
+    }
+
+    pub fn udp(app: &'static str, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
+        Example::new(app, Transport::Udp, orig, resp, server)
+    }
+
+    pub fn port(mut self, resp_port: u16) -> Self {
+        self.resp_port = resp_port;
+        self
+    }
+
+    pub fn server_first(mut self) -> Self {
+        self.first = Side::Resp;
+        self
+    }
+
+    pub fn opening(&self) -> Opening<'_> {
+        Opening {
+            transport: self.transport,
+            orig: &self.orig,
+            resp: &self.resp,
+            orig_port: 40000,
+            resp_port: self.resp_port,
+            midstream: false,
+            first: self.first,
+        }
+    }
+
+    /// What the protocol describes of it.
+    pub fn described(&self, protocol: &dyn Protocol) -> AppInfo {
+        let mut info = AppInfo::new(protocol.name(), self.server);
+        protocol.describe(&self.opening(), &mut info);
+        info
+    }
+}
+
+/// Asks one recogniser about an opening on ports that say nothing.
+pub(super) fn ask(protocol: &dyn Protocol, transport: Transport, orig: &[u8], resp: &[u8]) -> Probe {
+    protocol.probe(&Example::new("", transport, orig, resp, None).opening())
+}
+
+pub(super) fn ask_ports(protocol: &dyn Protocol, transport: Transport, orig: &[u8], resp: &[u8], port: u16) -> Probe {
+    protocol.probe(&Example::new("", transport, orig, resp, None).port(port).opening())
+}
+
+/// A client at 10.0.0.9 and a server at 10.0.0.5.
+pub(super) fn ends(transport: Transport, resp_port: u16) -> Ends {
+    Ends { orig: (IpAddr::from([10, 0, 0, 9]), 40000), resp: (IpAddr::from([10, 0, 0, 5]), resp_port), transport }
+}
+
+/// Feeds a follower whole messages and gathers what it learned.
+pub(super) fn followed(protocol: &dyn Protocol, ends: &Ends, said: &[(Side, &[u8])]) -> FollowOut {
+    let mut out = FollowOut::default();
+    let mut follow = protocol.follow().expect("a follower");
+    for (side, bytes) in said {
+        follow.data(*side, bytes, ends, &mut out);
+    }
+    out
+}
+
+fn all() -> Vec<Example> {
+    let mut all = Vec::new();
+    all.extend(super::smb::tests::examples());
+    all.extend(super::dcerpc::tests::examples());
+    all.extend(super::dns::tests::examples());
+    all.extend(super::netbios::tests::examples());
+    all.extend(super::dhcp::tests::examples());
+    all.extend(super::dhcpv6::tests::examples());
+    all.extend(super::snmp::tests::examples());
+    all.extend(super::tftp::tests::examples());
+    all.extend(super::ntp::tests::examples());
+    all.extend(super::rpc::tests::examples());
+    all.extend(super::mysql::tests::examples());
+    all.extend(super::pgsql::tests::examples());
+    all.extend(super::tds::tests::examples());
+    all.extend(super::mongodb::tests::examples());
+    all.extend(super::redis::tests::examples());
+    all.extend(super::memcached::tests::examples());
+    all.extend(super::syslog::tests::examples());
+    all
+}
+
+#[test]
+fn each_example_is_recognised_by_its_protocol_and_no_other() {
+    for (i, example) in all().iter().enumerate() {
+        for protocol in ROSTER.iter().filter(|p| p.runs_over(example.transport)) {
+            let probe = protocol.probe(&example.opening());
+            if protocol.name() == example.app {
+                assert_eq!(probe, Probe::Certain(example.server), "example {i} of {}", example.app);
+            } else {
+                assert!(
+                    !matches!(probe, Probe::Certain(_)),
+                    "example {i} of {} taken by {}",
+                    example.app,
+                    protocol.name()
+                );
+            }
+        }
+    }
+}
+
+#[test]
+fn an_example_in_pieces_ends_the_same_as_in_one() {
+    for example in all().iter().filter(|e| e.transport == Transport::Tcp) {
+        let ends = Ends { resp: (IpAddr::from([10, 0, 0, 5]), example.resp_port), ..ends(Transport::Tcp, 0) };
+        let mut state = AppState::new(Transport::Tcp, false);
+        let mut app = None;
+        let mut counters = AppCounters::default();
+        for (side, bytes) in example.opening().sides() {
+            for byte in bytes.chunks(1) {
+                app = state.data(side, byte, &ends, &mut counters).app.or(app);
+            }
+        }
+        let app = app.unwrap_or_else(|| panic!("{} in pieces is not recognised", example.app));
+        assert_eq!((app.proto.as_str(), app.server), (example.app, example.server));
+    }
+}
+
+#[test]
+fn an_example_cut_anywhere_is_no_other_protocol() {
+    for example in all() {
+        for cut in 0..example.orig.len().max(example.resp.len()) {
+            let mut opening = example.opening();
+            opening.orig = opening.orig.get(..cut).unwrap_or(opening.orig);
+            opening.resp = opening.resp.get(..cut).unwrap_or(opening.resp);
+            for protocol in ROSTER.iter().filter(|p| p.runs_over(example.transport)) {
+                let probe = protocol.probe(&opening);
+                let other = protocol.name() != example.app && matches!(probe, Probe::Certain(_));
+                assert!(!other, "{} cut to {cut} taken by {}", example.app, protocol.name());
+                protocol.describe(&opening, &mut AppInfo::new(protocol.name(), None));
+            }
+        }
+    }
+}
+
+fn survives(transport: Transport, orig: &[u8], resp: &[u8]) {
+    let ends = ends(transport, 40001);
+    for first in [Side::Orig, Side::Resp] {
+        let mut example = Example::new("", transport, orig, resp, None);
+        example.first = first;
+        for protocol in ROSTER.iter().filter(|p| p.runs_over(transport)) {
+            let opening = example.opening();
+            protocol.probe(&opening);
+            protocol.describe(&opening, &mut AppInfo::new(protocol.name(), Some(Side::Resp)));
+            if let Some(mut follow) = protocol.follow() {
+                let mut out = FollowOut::default();
+                for (side, bytes) in opening.sides() {
+                    follow.data(side, bytes, &ends, &mut out);
+                    follow.data(side, bytes, &ends, &mut out);
+                }
+                assert!(out.expect.len() + out.leased.len() <= OPENING_BYTES_MAX);
+            }
+        }
+    }
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn random_bytes_never_panic(orig in prop::collection::vec(any::<u8>(), 0..600),
+                                resp in prop::collection::vec(any::<u8>(), 0..600)) {
+        survives(Transport::Tcp, &orig, &resp);
+        survives(Transport::Udp, &orig, &resp);
+    }
+
+    #[test]
+    fn a_damaged_example_never_panics(pick in any::<prop::sample::Index>(), at in any::<prop::sample::Index>(),
+                                      with in any::<u8>(), cut in any::<prop::sample::Index>()) {
+        let examples = all();
+        let example = &examples[pick.index(examples.len())];
+        let damage = |bytes: &[u8]| {
+            let mut bytes = bytes.to_vec();
+            if !bytes.is_empty() {
+                let at = at.index(bytes.len());
+                bytes[at] = with;
+                bytes.truncate(cut.index(bytes.len()) + 1);
+            }
+            bytes
+        };
+        survives(example.transport, &damage(&example.orig), &damage(&example.resp));
+        survives(example.transport, &damage(&example.orig), &example.resp);
+    }
+}
