@@ -1,0 +1,51 @@
+//! The inventory as detectors may ask it.
+
+use crate::detect::{Known, Seen};
+use crate::inventory::Inventory;
+use crate::model::{ServiceKey, VmId};
+
+pub struct Facts<'a> {
+    pub inventory: &'a Inventory,
+}
+
+impl Known for Facts<'_> {
+    fn label(&self, vm: VmId) -> String {
+        self.inventory.label(vm)
+    }
+
+    fn name(&self, vm: VmId) -> Option<String> {
+        self.inventory.vm(vm)?.name.clone()
+    }
+
+    fn listed(&self, vm: VmId) -> bool {
+        self.inventory.vm(vm).is_some_and(|vm| vm.declared != Default::default())
+    }
+
+    /// The rows of a service on several addresses taken together: the best evidence, the first and last times.
+    fn service(&self, service: &ServiceKey) -> Option<Seen<'_>> {
+        let mut rows = self.inventory.service(service);
+        let first = rows.next()?;
+        let mut seen = Seen {
+            basis: first.basis,
+            class: first.class,
+            app: first.app.as_ref(),
+            first_seen: first.first_seen,
+            last_seen: first.last_seen,
+            clients: first.clients,
+            flows: first.flows,
+            bytes: first.bytes_to_server.saturating_add(first.bytes_to_client),
+        };
+        for row in rows {
+            if row.basis.level > seen.basis.level {
+                seen.basis = row.basis;
+            }
+            seen.app = seen.app.or(row.app.as_ref());
+            seen.first_seen = seen.first_seen.min(row.first_seen);
+            seen.last_seen = seen.last_seen.max(row.last_seen);
+            seen.clients = seen.clients.max(row.clients);
+            seen.flows = seen.flows.saturating_add(row.flows);
+            seen.bytes = seen.bytes.saturating_add(row.bytes_to_server).saturating_add(row.bytes_to_client);
+        }
+        Some(seen)
+    }
+}

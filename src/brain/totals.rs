@@ -1,0 +1,86 @@
+//! Sums of a run: counters of every room, what is new, incidents by severity, and how well the mirror showed it.
+
+use std::collections::BTreeMap;
+
+use crate::incident::IncidentEvent;
+use crate::inventory::What;
+use crate::model::{CaptureQuality, Incident, Severity, SourceCounts};
+
+/// Incidents shown in a summary; more are counted.
+const OPENED_SHOWN_MAX: usize = 1_000;
+
+#[derive(Debug, Default)]
+pub struct Totals {
+    counters: BTreeMap<&'static str, u64>,
+    sources: BTreeMap<String, SourceCounts>,
+    pub vms_new: u64,
+    pub services_new: u64,
+    pub peers_new: u64,
+    pub opened: Opened,
+}
+
+/// Incidents opened (or reopened) during this run.
+#[derive(Debug, Default)]
+pub struct Opened {
+    pub count: u64,
+    pub worst: Option<Severity>,
+    pub shown: Vec<Incident>,
+}
+
+impl Totals {
+    pub fn count(&mut self, added: &[(&'static str, u64)]) {
+        for (name, value) in added {
+            *self.counters.entry(name).or_insert(0) += value;
+        }
+    }
+
+    pub fn counters(&self) -> &BTreeMap<&'static str, u64> {
+        &self.counters
+    }
+
+    pub fn counter(&self, name: &str) -> u64 {
+        self.counters.get(name).copied().unwrap_or(0)
+    }
+
+    pub fn source(&mut self, counts: &SourceCounts) {
+        self.sources.insert(counts.name.clone(), counts.clone());
+    }
+
+    pub fn sources(&self) -> impl Iterator<Item = &SourceCounts> {
+        self.sources.values()
+    }
+
+    pub fn change(&mut self, what: &What) {
+        match what {
+            What::VmNew { .. } => self.vms_new += 1,
+            What::ServiceNew { .. } => self.services_new += 1,
+            What::PeerNew { .. } => self.peers_new += 1,
+            _ => {}
+        }
+    }
+
+    pub fn incident(&mut self, event: &IncidentEvent) {
+        let Some(incident) = event.opened() else { return };
+        self.opened.count += 1;
+        self.opened.worst = self.opened.worst.max(Some(incident.severity));
+        if self.opened.shown.len() < OPENED_SHOWN_MAX {
+            self.opened.shown.push(incident.clone());
+        }
+    }
+
+    /// Loss: packets the kernel or the interface dropped. One-way: flows of which only one direction was seen.
+    pub fn quality(&self) -> CaptureQuality {
+        let (lost, seen) = self.sources.values().fold((0u64, 0u64), |(lost, seen), s| {
+            (lost + s.kernel_drops + s.interface_drops, seen + s.packets)
+        });
+        CaptureQuality {
+            loss: share(lost, lost + seen),
+            one_way: share(self.counter("flow.one_way"), self.counter("flow.ended")),
+            duplicates: 0.0,
+        }
+    }
+}
+
+fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
