@@ -4,6 +4,7 @@
 //! The message proves the family; among the three, which share every byte of their format, the port tells the name.
 
 use super::evidence::{Evidence, Role, weigh};
+use super::netbios;
 use super::reader::Reader;
 use super::{Opening, Probe, Protocol};
 use crate::model::Transport;
@@ -54,7 +55,9 @@ impl Protocol for Dns {
         let multicast = family == Family::Multicast;
         match opening.transport {
             Transport::Tcp => weigh(opening, framed),
+            // NetBIOS names are DNS messages to all but their encoding, and their own protocol.
             _ => weigh(opening, |bytes| match message(bytes, multicast) {
+                Proof(_) | Hint(_) if netbios::name_service(bytes).is_some() => No,
                 // A datagram does not grow.
                 Short => No,
                 other => other,
@@ -75,7 +78,10 @@ fn framed(bytes: &[u8]) -> Evidence {
     let whole = body.get(..usize::from(length));
     match message(whole.unwrap_or(body), false) {
         Short if whole.is_some() => No,
-        // A hint would be too weak here: any two-byte length fits something.
+        // Scanners send a DNS query to every open port: over TCP a server has to answer in kind.
+        Proof(Role::Client) => Hint(Role::Client),
+        // The answer's first record is still to come.
+        Hint(_) if whole.is_none() => Short,
         Hint(_) => No,
         other => other,
     }
@@ -207,6 +213,7 @@ pub(super) mod tests {
             Example::udp("dns", QUERY, b"", Some(Side::Resp)),
             Example::udp("dns", REPLY, b"", Some(Side::Orig)),
             Example::tcp("dns", &tcp(QUERY), &tcp(REPLY), Some(Side::Resp)),
+            Example::tcp("dns", b"", &tcp(REPLY), Some(Side::Resp)),
             Example::udp("mdns", MDNS_ANSWER, b"", Some(Side::Orig)).port(5353),
             Example::udp("llmnr", QUERY, b"", Some(Side::Resp)).port(5355),
         ]
@@ -217,6 +224,12 @@ pub(super) mod tests {
         let http = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
         assert_eq!(ask_ports(&Dns::DNS, Transport::Tcp, http, b"", 53), Probe::NotForUs);
         assert_eq!(ask_ports(&Dns::DNS, Transport::Udp, &[0; 40], b"", 53), Probe::NotForUs);
+    }
+
+    #[test]
+    fn a_scanners_query_over_tcp_proves_nothing_without_an_answer() {
+        assert_eq!(ask(&Dns::DNS, Transport::Tcp, &tcp(QUERY), b""), Probe::Unsure);
+        assert_eq!(ask(&Dns::DNS, Transport::Tcp, &tcp(QUERY), b"SSH-2.0-x\r\n"), Probe::NotForUs);
     }
 
     #[test]

@@ -100,10 +100,10 @@ pub struct FollowOut {
 pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &smb::Smb,
     &dcerpc::Dcerpc,
+    &netbios::Netbios,
     &dns::Dns::DNS,
     &dns::Dns::MDNS,
     &dns::Dns::LLMNR,
-    &netbios::Netbios,
     &dhcp::Dhcp,
     &dhcpv6::Dhcpv6,
     &snmp::Snmp,

@@ -190,8 +190,9 @@ fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
     info.detail("native_lm", &lan_manager);
     if let Some(version) = lan_manager.strip_prefix("Samba ") {
         info.product("Samba", Some(version.as_bytes()));
-    } else if let Some(version) = os.strip_prefix("Windows ") {
-        info.product("Windows", Some(version.as_bytes()));
+    } else if os.starts_with("Windows ") && info.product.is_none() {
+        // The version is NTLM's, so that it is the same whichever dialect a client speaks.
+        info.product("Windows", None);
     }
 }
 
