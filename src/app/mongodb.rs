@@ -59,11 +59,13 @@ fn judge(bytes: &[u8]) -> Evidence {
         return No;
     }
     let (Some(_id), Some(answers), Some(operation)) = (r.u32_le(), r.u32_le(), r.u32_le()) else { return Short };
-    let role = if answers == 0 { Role::Client } else { Role::Server };
+    // Some drivers write -1 for "no answer".
+    let asks = matches!(answers, 0 | u32::MAX);
+    let role = if asks { Role::Client } else { Role::Server };
     match operation {
         2013 => message(&mut r, length, role),
         // Flags, a name with a dot, numbers, a document: no other protocol has these behind 2004.
-        2004 if answers == 0 => {
+        2004 if asks => {
             let Some(flags) = r.u32_le() else { return Short };
             if flags & !0xff != 0 {
                 return No;
@@ -79,7 +81,7 @@ fn judge(bytes: &[u8]) -> Evidence {
             document(&mut r, length, Proof(Role::Client))
         }
         // Flags, cursor, position, number of documents.
-        1 if answers != 0 => match (r.u32_le(), r.skip(12)) {
+        1 if !asks => match (r.u32_le(), r.skip(12)) {
             (Some(flags), Some(())) if flags & !0xf == 0 => match r.u32_le() {
                 Some(0) => Hint(Role::Server),
                 Some(_) => document(&mut r, length, Proof(Role::Server)),

@@ -294,13 +294,12 @@ fn answer(asked: Asked, result: &[u8], server: IpAddr, out: &mut FollowOut) -> O
 }
 
 /// Port 0 says "not registered".
-fn announce(program_number: u32, transport: Transport, port: u16, server: IpAddr, out: &mut FollowOut) {
+fn announce(number: u32, transport: Transport, port: u16, server: IpAddr, out: &mut FollowOut) {
     let known = |e: &Expectation| e.port == port && e.transport == transport;
     if port == 0 || out.expect.len() >= ENTRIES_MAX || out.expect.iter().any(known) {
         return;
     }
-    let app = Rpc(program(program_number)).name();
-    let app = AppProto::new(app);
+    let app = AppProto::new(Rpc(program(number)).name());
     out.expect.push(Expectation { client: None, server, transport, port, ttl_s: ENDPOINT_TTL_S, app, serves: true });
 }
 

@@ -182,7 +182,7 @@ fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
         let mut strings = utf16(units);
         (strings.next(), strings.next())
     } else {
-        let mut strings = bytes.split(|b| *b == 0).map(|s| AppInfo::clean(s));
+        let mut strings = bytes.split(|b| *b == 0).map(AppInfo::clean);
         (strings.next(), strings.next())
     };
     let (os, lan_manager) = (os.unwrap_or_default(), lan_manager.unwrap_or_default());

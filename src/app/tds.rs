@@ -95,7 +95,7 @@ fn judge(bytes: &[u8]) -> Evidence {
 fn request(bytes: &[u8]) -> Option<Evidence> {
     let mut r = Reader::new(bytes);
     let packet = packet(&mut r)?;
-    let [kind, 0 | 1 | 8 | 9, _, _, _, _, _, 0, body @ ..] = bytes else { return None };
+    let [kind, 0..=0x1f, _, _, _, _, _, 0, body @ ..] = bytes else { return None };
     if packet.length <= HEADER_BYTES {
         return None;
     }
