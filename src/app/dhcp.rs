@@ -32,14 +32,14 @@ impl Protocol for Dhcp {
 
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
         let Some(server) = info.server else { return Described::Whole };
-        let Some(message) = Message::read(opening.side(server)) else { return Described::Whole };
+        let Some(message) = Message::read(opening.side(server)) else { return Described::Partly };
         for (code, value) in message.options() {
             let name = match code {
                 3 => "router",
                 6 => "dns_servers",
                 54 => "server_id",
                 15 => {
-                    info.detail("domain", value);
+                    info.detail("domain", value.strip_suffix(&[0]).unwrap_or(value));
                     continue;
                 }
                 _ => continue,

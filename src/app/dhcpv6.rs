@@ -84,8 +84,8 @@ impl Follow for Leases {
         let given = options(body).filter(|(code, _)| *code == 3).filter_map(|(_, value)| value.get(12..));
         for (_, address) in given.flat_map(|inner| options(inner).filter(|(code, _)| *code == 5)) {
             let mut r = Reader::new(address);
-            if let (Some(address), Some(_preferred), Some(valid @ 1..)) = (r.array::<16>(), r.u32(), r.u32()) {
-                let _ = valid;
+            // A valid lifetime of 0 takes the address back.
+            if let (Some(address), Some(_preferred), Some(1..)) = (r.array::<16>(), r.u32(), r.u32()) {
                 out.leased.push((mac, IpAddr::V6(Ipv6Addr::from(address)), name.clone()));
             }
         }

@@ -4,6 +4,7 @@
 //! The message proves the family; among the three, which share every byte of their format, the port tells the name.
 
 use super::evidence::{Evidence, Role, weigh};
+use super::netbios;
 use super::reader::Reader;
 use super::{Opening, Probe, Protocol};
 use crate::model::Transport;
@@ -54,7 +55,9 @@ impl Protocol for Dns {
         let multicast = family == Family::Multicast;
         match opening.transport {
             Transport::Tcp => weigh(opening, framed),
-            _ => weigh(opening, |bytes| match message(bytes, multicast) {
+            // NetBIOS names are DNS messages to all but their encoding, and their own protocol.
+            _ => weigh(opening, |bytes| match message(bytes, bytes.len(), multicast) {
+                Proof(_) | Hint(_) if netbios::name_service(bytes).is_some() => No,
                 // A datagram does not grow.
                 Short => No,
                 other => other,
@@ -73,16 +76,19 @@ fn framed(bytes: &[u8]) -> Evidence {
     }
     let body = r.rest();
     let whole = body.get(..usize::from(length));
-    match message(whole.unwrap_or(body), false) {
+    match message(whole.unwrap_or(body), usize::from(length), false) {
         Short if whole.is_some() => No,
-        // A hint would be too weak here: any two-byte length fits something.
+        // Scanners send a DNS query to every open port: over TCP a server has to answer in kind.
+        Proof(Role::Client) => Hint(Role::Client),
+        // The answer's first record is still to come.
+        Hint(_) if whole.is_none() => Short,
         Hint(_) => No,
         other => other,
     }
 }
 
-/// `Short` where the bytes end before the questions do.
-fn message(bytes: &[u8], multicast: bool) -> Evidence {
+/// A message of this length, of which these bytes are there. `Short` where they end before the questions do.
+fn message(bytes: &[u8], length: usize, multicast: bool) -> Evidence {
     let mut r = Reader::new(bytes);
     let (Some(_id), Some(flags)) = (r.u16(), r.u16()) else { return Short };
     let response = flags & 0x8000 != 0;
@@ -125,7 +131,9 @@ fn message(bytes: &[u8], multicast: bool) -> Evidence {
     if records == 0 {
         return Proof(role).only_if(r.is_empty());
     }
-    match record(&mut r, multicast) {
+    // The data of a large answer lies beyond the opening: its length must only fit.
+    let missing = length.saturating_sub(bytes.len());
+    match record(&mut r, missing, multicast) {
         Some(true) => Proof(role),
         Some(false) => No,
         // The capture cut it, or the rest is still to come; the question was whole.
@@ -144,7 +152,7 @@ fn question(r: &mut Reader<'_>, first: bool, multicast: bool) -> Option<bool> {
     Some(is_type(kind) && matches!(class, 1 | 3 | 4 | 254 | 255))
 }
 
-fn record(r: &mut Reader<'_>, multicast: bool) -> Option<bool> {
+fn record(r: &mut Reader<'_>, missing: usize, multicast: bool) -> Option<bool> {
     if !name(r, true)? {
         return Some(false);
     }
@@ -154,7 +162,7 @@ fn record(r: &mut Reader<'_>, multicast: bool) -> Option<bool> {
     if !is_type(kind) || kind != 41 && !matches!(class, 1 | 3 | 4 | 254 | 255) {
         return Some(false);
     }
-    r.skip(usize::from(length)).map(|()| true)
+    (usize::from(length) <= r.rest().len() + missing).then_some(true)
 }
 
 /// Types that IANA has assigned, in their ranges.
@@ -207,6 +215,7 @@ pub(super) mod tests {
             Example::udp("dns", QUERY, b"", Some(Side::Resp)),
             Example::udp("dns", REPLY, b"", Some(Side::Orig)),
             Example::tcp("dns", &tcp(QUERY), &tcp(REPLY), Some(Side::Resp)),
+            Example::tcp("dns", b"", &tcp(REPLY), Some(Side::Resp)),
             Example::udp("mdns", MDNS_ANSWER, b"", Some(Side::Orig)).port(5353),
             Example::udp("llmnr", QUERY, b"", Some(Side::Resp)).port(5355),
         ]
@@ -217,6 +226,21 @@ pub(super) mod tests {
         let http = b"GET / HTTP/1.1\r\nHost: example.com\r\n\r\n";
         assert_eq!(ask_ports(&Dns::DNS, Transport::Tcp, http, b"", 53), Probe::NotForUs);
         assert_eq!(ask_ports(&Dns::DNS, Transport::Udp, &[0; 40], b"", 53), Probe::NotForUs);
+    }
+
+    #[test]
+    fn an_answer_larger_than_the_opening_is_known_by_its_head() {
+        let mut large = tcp(&[&REPLY[..REPLY.len() - 6], &[0xff, 0xbc], &[0; 100]].concat());
+        large[..2].copy_from_slice(&[0xff, 0xeb]);
+        assert_eq!(ask(&Dns::DNS, Transport::Tcp, b"", &large), Probe::Certain(Some(Side::Resp)));
+        large[..2].copy_from_slice(&[0x40, 0]);
+        assert_ne!(ask(&Dns::DNS, Transport::Tcp, b"", &large), Probe::Certain(Some(Side::Resp)));
+    }
+
+    #[test]
+    fn a_scanners_query_over_tcp_proves_nothing_without_an_answer() {
+        assert_eq!(ask(&Dns::DNS, Transport::Tcp, &tcp(QUERY), b""), Probe::Unsure);
+        assert_eq!(ask(&Dns::DNS, Transport::Tcp, &tcp(QUERY), b"SSH-2.0-x\r\n"), Probe::NotForUs);
     }
 
     #[test]

@@ -30,7 +30,9 @@ impl Protocol for Mongodb {
         info.product("MongoDB", info.version.clone().as_deref().map(str::as_bytes));
         let Some(side) = info.server else { return Described::Whole };
         let said = opening.side(side);
-        if let Some(version) = field(said, b"\x02version\0").and_then(|mut r| {
+        // Only the answer to buildInfo has both; a stored document may have a version of its own.
+        let built = field(said, b"\x02gitVersion\0").and_then(|_| field(said, b"\x02version\0"));
+        if let Some(version) = built.and_then(|mut r| {
             let length = usize::try_from(r.u32_le()?).ok()?.checked_sub(1)?;
             r.take(length).filter(|v| v.len() <= 32 && v.first().is_some_and(u8::is_ascii_digit))
         }) {
@@ -57,11 +59,13 @@ fn judge(bytes: &[u8]) -> Evidence {
         return No;
     }
     let (Some(_id), Some(answers), Some(operation)) = (r.u32_le(), r.u32_le(), r.u32_le()) else { return Short };
-    let role = if answers == 0 { Role::Client } else { Role::Server };
+    // Some drivers write -1 for "no answer".
+    let asks = matches!(answers, 0 | u32::MAX);
+    let role = if asks { Role::Client } else { Role::Server };
     match operation {
         2013 => message(&mut r, length, role),
         // Flags, a name with a dot, numbers, a document: no other protocol has these behind 2004.
-        2004 if answers == 0 => {
+        2004 if asks => {
             let Some(flags) = r.u32_le() else { return Short };
             if flags & !0xff != 0 {
                 return No;
@@ -77,7 +81,7 @@ fn judge(bytes: &[u8]) -> Evidence {
             document(&mut r, length, Proof(Role::Client))
         }
         // Flags, cursor, position, number of documents.
-        1 if answers != 0 => match (r.u32_le(), r.skip(12)) {
+        1 if !asks => match (r.u32_le(), r.skip(12)) {
             (Some(flags), Some(())) if flags & !0xf == 0 => match r.u32_le() {
                 Some(0) => Hint(Role::Server),
                 Some(_) => document(&mut r, length, Proof(Role::Server)),
@@ -145,7 +149,7 @@ pub(super) mod tests {
 
     pub(crate) fn examples() -> Vec<Example> {
         let hello = bson(b"\x10hello\0\x01\0\0\0");
-        let told = bson(b"\x10maxWireVersion\0\x15\0\0\0\x02version\0\x06\0\0\x007.0.5\0");
+        let told = bson(b"\x02version\0\x06\0\0\x007.0.5\0\x02gitVersion\0\x02\0\0\0a\0");
         let query = [&[4, 0, 0, 0][..], b"admin.$cmd\0", &[0, 0, 0, 0, 1, 0, 0, 0], &hello].concat();
         let reply = [&[8, 0, 0, 0][..], &[0; 12], &[1, 0, 0, 0], &told].concat();
         vec![
@@ -160,9 +164,19 @@ pub(super) mod tests {
     }
 
     #[test]
-    fn the_server_tells_version_and_wire_version() {
+    fn the_server_tells_its_version_in_build_info_only() {
         let info = examples()[0].described(&Mongodb);
         assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("MongoDB"), Some("7.0.5")));
+    }
+
+    #[test]
+    fn a_hello_tells_the_wire_version_and_a_document_no_version() {
+        let told = |elements: &[u8]| {
+            let answer = op(2013, 7, &[&[0; 5][..], &bson(elements)].concat());
+            Example::tcp("", &[], &answer, Some(Side::Resp)).described(&Mongodb)
+        };
+        assert_eq!(told(b"\x10maxWireVersion\0\x15\0\0\0").get("wire_version"), Some("21"));
+        assert_eq!(told(b"\x02version\0\x04\0\0\x009.9\0").version, None);
     }
 
     #[test]

@@ -25,7 +25,7 @@ impl Protocol for Netbios {
     }
 }
 
-fn name_service(bytes: &[u8]) -> Option<Evidence> {
+pub(super) fn name_service(bytes: &[u8]) -> Option<Evidence> {
     let mut r = Reader::new(bytes);
     let (_id, flags) = (r.u16()?, r.u16()?);
     let (questions, answers, _authorities, additional) = (r.u16()?, r.u16()?, r.u16()?, r.u16()?);
@@ -93,6 +93,7 @@ pub(super) mod tests {
     pub(crate) fn examples() -> Vec<Example> {
         vec![
             Example::udp("netbios", &query(), &reply(), Some(Side::Resp)),
+            Example::udp("netbios", &query(), b"", Some(Side::Resp)),
             Example::udp("netbios", &reply(), b"", Some(Side::Orig)),
             Example::udp("netbios", &browse(), b"", None),
         ]

@@ -1,6 +1,6 @@
 //! ONC RPC (RFC 5531): NFS, the port mapper (RFC 1833), and every other program under the name `rpc`.
 //!
-//! A call proves it and names the program; a reply alone does not. Of the port mapper's answers the follower keeps
+//! A call proves it and names the program (over TCP, with its reply); a reply alone does not. Of the port mapper's answers the follower keeps
 //! 4 open calls and at most 4096 bytes of an unfinished record; a longer record is skipped.
 
 use std::net::IpAddr;
@@ -68,6 +68,8 @@ impl Protocol for Rpc {
             };
             match self.judge(message) {
                 Short if opening.transport == Transport::Udp => No,
+                // Scanners call the port mapper on every open port: over TCP a server has to answer in kind.
+                Proof(role) if opening.transport == Transport::Tcp => Hint(role),
                 said => said,
             }
         })
@@ -292,13 +294,12 @@ fn answer(asked: Asked, result: &[u8], server: IpAddr, out: &mut FollowOut) -> O
 }
 
 /// Port 0 says "not registered".
-fn announce(program_number: u32, transport: Transport, port: u16, server: IpAddr, out: &mut FollowOut) {
+fn announce(number: u32, transport: Transport, port: u16, server: IpAddr, out: &mut FollowOut) {
     let known = |e: &Expectation| e.port == port && e.transport == transport;
     if port == 0 || out.expect.len() >= ENTRIES_MAX || out.expect.iter().any(known) {
         return;
     }
-    let app = Rpc(program(program_number)).name();
-    let app = AppProto::new(app);
+    let app = AppProto::new(Rpc(program(number)).name());
     out.expect.push(Expectation { client: None, server, transport, port, ttl_s: ENDPOINT_TTL_S, app, serves: true });
 }
 
@@ -367,6 +368,13 @@ pub(super) mod tests {
     #[test]
     fn a_reply_alone_proves_nothing() {
         assert_eq!(ask(&Rpc::NFS, Transport::Udp, b"", &reply(&[])), Probe::Unsure);
+    }
+
+    #[test]
+    fn a_scanners_call_over_tcp_proves_nothing_without_a_reply() {
+        let call = record(&call(PORTMAP, 2, 0, &[]));
+        assert_eq!(ask(&Rpc::PORTMAP, Transport::Tcp, &call, b""), Probe::Unsure);
+        assert_eq!(ask(&Rpc::PORTMAP, Transport::Tcp, &call, b"HTTP/1.1 400\r\n"), Probe::NotForUs);
     }
 
     #[test]

@@ -182,7 +182,7 @@ fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
         let mut strings = utf16(units);
         (strings.next(), strings.next())
     } else {
-        let mut strings = bytes.split(|b| *b == 0).map(|s| AppInfo::clean(s));
+        let mut strings = bytes.split(|b| *b == 0).map(AppInfo::clean);
         (strings.next(), strings.next())
     };
     let (os, lan_manager) = (os.unwrap_or_default(), lan_manager.unwrap_or_default());
@@ -190,8 +190,9 @@ fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
     info.detail("native_lm", &lan_manager);
     if let Some(version) = lan_manager.strip_prefix("Samba ") {
         info.product("Samba", Some(version.as_bytes()));
-    } else if let Some(version) = os.strip_prefix("Windows ") {
-        info.product("Windows", Some(version.as_bytes()));
+    } else if os.starts_with("Windows ") && info.product.is_none() {
+        // The version is NTLM's, so that it is the same whichever dialect a client speaks.
+        info.product("Windows", None);
     }
 }
 

@@ -35,7 +35,8 @@ impl Protocol for Snmp {
         if let Some(description) = system_description(opening.side(server)) {
             info.detail("sys_descr", description);
         }
-        Described::Whole
+        // The description comes with the answer.
+        if opening.side(server).is_empty() { Described::Partly } else { Described::Whole }
     }
 }
 

@@ -66,6 +66,8 @@ fn judge(bytes: &[u8]) -> Evidence {
 
 /// What follows the priority: a version and time, a month, Cisco's sequence number, or a tag with a colon.
 fn header_of(header: &[u8]) -> Evidence {
+    // Some senders end the text as C does.
+    let header = header.strip_suffix(&[0]).unwrap_or(header);
     let sender = Proof(Role::Client);
     if header.iter().any(|b| *b < 0x20 && !matches!(b, b'\t' | b'\n' | b'\r') || *b == 0x7f) {
         return No;
@@ -109,7 +111,7 @@ pub(super) mod tests {
             Example::udp("syslog", b"<34>1 2003-10-11T22:14:15.003Z host su - ID47 - failed", b"", Some(Side::Resp)),
             Example::udp("syslog", b"<34>Oct 11 22:14:15 host su: failed", b"", Some(Side::Resp)),
             Example::udp("syslog", b"<189>29: *Mar  1 18:48:50.483: %SYS-5-CONFIG_I: done", b"", Some(Side::Resp)),
-            Example::udp("syslog", b"<30>dockerd[812]: started", b"", Some(Side::Resp)),
+            Example::udp("syslog", b"<30>dockerd[812]: started\0", b"", Some(Side::Resp)),
             Example::tcp("syslog", b"54 <34>1 2003-10-11T22:14:15.003Z host su - ID47 - failed", b"", Some(Side::Resp)),
         ]
     }

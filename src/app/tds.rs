@@ -24,7 +24,10 @@ impl Protocol for Tds {
     }
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {
-        weigh(opening, judge)
+        weigh(
+            opening,
+            |bytes| if opening.midstream { request(bytes).unwrap_or_else(|| judge(bytes)) } else { judge(bytes) },
+        )
     }
 
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
@@ -86,6 +89,30 @@ fn judge(bytes: &[u8]) -> Evidence {
             Some(_) => No,
         },
     }
+}
+
+/// In mid-connection: a batch or a procedure call, and the tokens of its answer. `None` where it is another packet.
+fn request(bytes: &[u8]) -> Option<Evidence> {
+    let mut r = Reader::new(bytes);
+    let packet = packet(&mut r)?;
+    let [kind, 0..=0x1f, _, _, _, _, _, 0, body @ ..] = bytes else { return None };
+    if packet.length <= HEADER_BYTES {
+        return None;
+    }
+    // Since 7.2 a transaction descriptor stands first (section 2.2.5.3); before, text in UTF-16 right away.
+    let wide = |text: &[u8]| text.len() >= 8 && text.iter().take(8).skip(1).step_by(2).all(|b| *b == 0);
+    let request = match (kind, body) {
+        (1 | 3, [22, 0, 0, 0, 18, 0, 0, 0, 2, 0, ..]) => true,
+        (1, text) => wide(text) && text.first().is_some_and(u8::is_ascii_graphic),
+        (3, [1..=128, 0, name @ ..]) => wide(name),
+        _ => false,
+    };
+    if request {
+        return Some(Proof(Role::Client));
+    }
+    // Return status, metadata, row, order, error, information, change, done and its kin.
+    let answer = matches!((kind, body.first()?), (4, 0x79 | 0x81 | 0xa9..=0xac | 0xd1 | 0xd2 | 0xe3 | 0xfd..=0xff));
+    answer.then_some(Hint(Role::Server))
 }
 
 /// Prelogin: token, offset and length of each option, then 0xff; the first option is the version, and its six bytes
@@ -178,6 +205,17 @@ pub(super) mod tests {
         assert_eq!(ask(&Tds, Transport::Tcp, b"\x12\x01\0\x20\0\0\x01\0GET / HTTP", b""), Probe::NotForUs);
         assert_eq!(ask(&Tds, Transport::Tcp, b"\x10\x01\0\x20\0\0\x01\0aaaaaaaaaaaa", b""), Probe::NotForUs);
         assert_eq!(ask(&Tds, Transport::Tcp, b"\x12\x01\0\x20\0\0\x01\x07", b""), Probe::NotForUs);
+    }
+
+    #[test]
+    fn a_batch_counts_only_in_mid_connection() {
+        let batch = b"\x01\x01\0\x1c\0\0\x01\0C\0O\0M\0M\0I\0T\0 \0T\0R\0A\0";
+        let mut example = Example::tcp("", batch, b"\x04\x01\0\x11\x01\x3a\x01\0\xfd\0\0\xd5\0\0\0\0\0", None);
+        assert_eq!(Tds.probe(&example.opening()), Probe::NotForUs);
+        let midstream = |example: &Example| Tds.probe(&Opening { midstream: true, ..example.opening() });
+        assert_eq!(midstream(&example), Probe::Certain(Some(Side::Resp)));
+        example.resp = b"HTTP/1.1 200 OK\r\n".to_vec();
+        assert_eq!(midstream(&example), Probe::NotForUs);
     }
 
     #[test]

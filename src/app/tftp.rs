@@ -60,7 +60,7 @@ impl Follow for Transfers {
             Side::Orig => (flow.orig, flow.resp),
             Side::Resp => (flow.resp, flow.orig),
         };
-        let expect = |from, to, port| Expectation {
+        let opens = |from, to, port| Expectation {
             client: Some(from),
             server: to,
             transport: Transport::Udp,
@@ -71,8 +71,8 @@ impl Follow for Transfers {
         };
         // The server opens the transfer, from a port of its choice to the client's (RFC 1350 section 4). Where that
         // first datagram is missed, the client seems to open it, to a port that nothing announced: 0 is any.
-        out.expect.push(expect(server.0, client.0, client.1));
-        out.expect.push(expect(client.0, server.0, 0));
+        out.expect.push(opens(server.0, client.0, client.1));
+        out.expect.push(opens(client.0, server.0, 0));
     }
 }
 
