@@ -229,9 +229,10 @@ impl Entry {
     fn count_overlap(&self, start: u32, end: u32, payload: &[u8], counters: &mut DecodeCounters) {
         let mut touched = self.pieces.iter().filter(|p| p.start < end && start < p.start + p.len).peekable();
         let Some(first) = touched.peek() else { return };
-        let copy = first.start == start
-            && first.len == end - start
-            && self.data.get(first.at..first.at + first.len as usize) == Some(payload);
+        let copy = first.start <= start && end <= first.start + first.len && {
+            let at = first.at + (start - first.start) as usize;
+            self.data.get(at..at + payload.len()) == Some(payload)
+        };
         if copy {
             counters.work.duplicate += 1;
         } else {
@@ -247,18 +248,32 @@ impl Entry {
             let next = self.pieces.get(index).copied();
             let gap_end = next.map_or(end, |p| p.start.min(end));
             if from < gap_end {
-                if self.pieces.len() >= PIECES_MAX {
-                    return Err(Discard::FragmentFlood);
-                }
                 let bytes = payload.get((from - start) as usize..(gap_end - start) as usize).unwrap_or_default();
-                self.pieces.insert(index, Piece { start: from, len: gap_end - from, at: self.data.len() });
+                let piece = Piece { start: from, len: gap_end - from, at: self.data.len() };
+                index = self.insert(index, piece)?;
                 self.data.extend_from_slice(bytes);
-                index += 1;
             }
             from = next.map_or(end, |p| p.start + p.len);
             index += 1;
         }
         Ok(())
+    }
+
+    /// Puts `piece` before position `index`, or appends it to its predecessor where the bytes adjoin, as they do
+    /// when fragments come in order; yields the position after it.
+    fn insert(&mut self, index: usize, piece: Piece) -> Result<usize, Discard> {
+        if let Some(before) = index.checked_sub(1).and_then(|i| self.pieces.get_mut(i))
+            && before.start + before.len == piece.start
+            && before.at + before.len as usize == piece.at
+        {
+            before.len += piece.len;
+            return Ok(index);
+        }
+        if self.pieces.len() >= PIECES_MAX {
+            return Err(Discard::FragmentFlood);
+        }
+        self.pieces.insert(index, piece);
+        Ok(index + 1)
     }
 
     /// The datagram as if it had never been fragmented: no fragment fields, lengths of the whole.
