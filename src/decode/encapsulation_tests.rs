@@ -256,6 +256,11 @@ fn monitored_wireless_data_is_opened() {
     let frame = joined(&[&head, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &vm_packet()]);
     assert_eq!(see_link(105, &frame), from_vm_here("-"));
     assert_eq!(see_link(127, &joined(&[&[0, 0, 8, 0, 0, 0, 0, 0], &frame])), from_vm_here("-"));
+    let mut swapped = frame.clone();
+    swapped.swap(0, 1);
+    swapped[22..24].copy_from_slice(&[1, 0]);
+    let capwap = joined(&[&[0, 0x10, 3, 0, 0, 0, 0, 0], &swapped]);
+    assert_eq!(see(&udp_frame(5247, 5247, &capwap)), from_vm("-"));
     let mut encrypted = frame;
     encrypted[1] |= 0x40;
     assert_eq!(see_link(105, &encrypted), Err(Discard::NotIp));
@@ -297,10 +302,16 @@ fn every_link_type_reaches_ip() {
 }
 
 #[test]
-fn a_vni_that_the_operator_calls_path_is_no_segment() {
-    let mut locator = Locator::new(DecodeConfig { path_vnis: vec![9], ..DecodeConfig::default() });
-    for (vni, segment) in [(9, "-"), (8, "vxlan:8")] {
-        let frame = udp_frame(50000, 4789, &vxlan(vni, &vm_frame()));
+fn an_id_that_the_operator_calls_path_is_no_segment() {
+    let config = DecodeConfig { path_vnis: vec![9], path_gre_keys: vec![3], ..DecodeConfig::default() };
+    let mut locator = Locator::new(config);
+    let keyed = |key| gre(0x2000, 0x6558, &[&[0, 0, 0, key], &vm_frame()]);
+    for (frame, segment) in [
+        (udp_frame(50000, 4789, &vxlan(9, &vm_frame())), "-"),
+        (udp_frame(50000, 4789, &vxlan(3, &vm_frame())), "vxlan:3"),
+        (keyed(3), "-"),
+        (keyed(9), "gre:0x9"),
+    ] {
         let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, NOW).unwrap().unwrap();
         assert_eq!(located.segment.to_string(), segment);
     }

@@ -197,8 +197,12 @@ impl Peeler<'_> {
         // The outer MACs are those of hosts and routers, never of the VM inside.
         (stack.src_mac, stack.dst_mac) = (None, None);
         if let Some((kind, id)) = layer {
-            let overlay = matches!(kind, LayerKind::Vxlan | LayerKind::Geneve);
-            if !(overlay && self.config.path_vnis.contains(&id)) {
+            let path = match kind {
+                LayerKind::Vxlan | LayerKind::Geneve => self.config.path_vnis.contains(&id),
+                LayerKind::Gre => self.config.path_gre_keys.contains(&id),
+                _ => false,
+            };
+            if !path {
                 stack.segment = stack.segment.with(kind, id);
             }
         }
