@@ -21,6 +21,13 @@ mod tunnel;
 mod udp_tunnel;
 mod wireless;
 
+#[cfg(test)]
+mod encapsulation_tests;
+#[cfg(test)]
+mod hostile_tests;
+#[cfg(test)]
+mod test_frames;
+
 pub use config::DecodeConfig;
 pub use datagram::Decoder;
 pub use discard::{DecodeCounters, Discard};

@@ -68,7 +68,7 @@ pub(super) fn by_protocol(number: u8, payload: &[u8], cut: u32) -> Option<Inner<
 pub(super) fn gre(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
     let mut reader = Reader::new(bytes);
     let flags = reader.be16()?;
-    let kind = reader.be16()?;
+    let mut kind = reader.be16()?;
     let (checksum, routing, key, sequence) =
         (flags & 0x8000 != 0, flags & 0x4000 != 0, flags & 0x2000 != 0, flags & 0x1000 != 0);
     if checksum || routing {
@@ -97,6 +97,12 @@ pub(super) fn gre(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
             }
             reader.skip(usize::from(length))?;
         }
+    }
+    if kind == 0x8909 {
+        // Cisco metadata: within GRE the real type comes first, then version, words, and as many words.
+        kind = reader.be16()?;
+        let [_version, words] = reader.array()?;
+        reader.skip(usize::from(words) * 4)?;
     }
     match kind {
         0x88be => return erspan2(reader.rest(), sequence, cut),

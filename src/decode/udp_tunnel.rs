@@ -185,13 +185,13 @@ fn l2tp(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
 
 /// CAPWAP data (RFC 5415 4.3) that is neither encrypted nor fragmented: an 802.3 or an 802.11 frame (T bit).
 fn capwap(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
-    let (&[preamble, length, _, flags, ..], _) = payload.split_first_chunk::<8>()?;
+    let &[preamble, length, kind, flags, ..] = payload.first_chunk::<8>()?;
     // No fragment (F), no keep-alive (K); preamble 0 is clear text.
     if preamble != 0 || flags & 0x88 != 0 {
         return None;
     }
     let rest = payload.get(usize::from(length >> 3) * 4..)?;
-    if flags & 0x01 != 0 {
+    if kind & 0x01 != 0 {
         return Inner::new(Header::Wireless, rest).plausible(cut);
     }
     Inner::new(Header::Ethernet, rest).plausible(cut)

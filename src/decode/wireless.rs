@@ -15,14 +15,19 @@ pub(super) struct DataFrame<'a> {
 /// IEEE 802.11-2020 9.3.2.1.
 pub(super) fn data_frame(mut reader: Reader<'_>) -> Result<DataFrame<'_>, Discard> {
     let [kind, flags, _, _] = reader.array().ok_or(Discard::Short)?;
+    // Cisco access points swap the octets of frame control and sequence control within CAPWAP (RFC 5416 does not
+    // say so). The version in the low bits is always 0, and swapped it is "to or from the distribution system".
+    let swapped = kind & 0x03 != 0;
+    let (kind, flags) = if swapped { (flags, kind) } else { (kind, flags) };
     let mut address = || reader.array::<6>().map(Mac).ok_or(Discard::Short);
     let (first, second, third) = (address()?, address()?, address()?);
-    let control = reader.be16().ok_or(Discard::Short)?;
+    let [sequence0, sequence1] = reader.array().ok_or(Discard::Short)?;
     let (to_ds, from_ds) = (flags & 1 != 0, flags & 2 != 0);
     let fourth = if to_ds && from_ds { Some(reader.array().map(Mac).ok_or(Discard::Short)?) } else { None };
     // Only data frames with a body, in clear, whole.
-    let fragmented = flags & 0x04 != 0 || control.swap_bytes() & 0x0f != 0;
-    if kind & 0x0c != 0x08 || kind & 0x40 != 0 || flags & 0x40 != 0 || fragmented {
+    let fragment_number = if swapped { sequence1 } else { sequence0 } & 0x0f;
+    let fragmented = flags & 0x04 != 0 || fragment_number != 0;
+    if kind & 0x0f != 0x08 || kind & 0x40 != 0 || flags & 0x40 != 0 || fragmented {
         return Err(Discard::NotIp);
     }
     if kind & 0x80 != 0 {
