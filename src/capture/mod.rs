@@ -86,6 +86,8 @@ crate::counters! {
         resync_bytes => "capture.discard.resync_bytes",
         /// Packets naming an interface that their section never described, or one beyond the bound.
         no_interface => "capture.discard.no_interface",
+        /// Packets of pcapng sections of a major version other than 1.
+        foreign_version => "capture.discard.foreign_version",
         /// Frames that the filter left out.
         filtered => "capture.filtered",
         /// Frames of a link type that the filter cannot be compiled for.
@@ -104,5 +106,6 @@ impl CaptureCounters {
         self.malformed += other.malformed;
         self.resync_bytes += other.resync_bytes;
         self.no_interface += other.no_interface;
+        self.foreign_version += other.foreign_version;
     }
 }

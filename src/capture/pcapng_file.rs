@@ -36,6 +36,10 @@ pub(super) struct PcapngFile {
     interfaces: Vec<Interface>,
     /// Interfaces of earlier sections: those of this one are numbered after them.
     earlier: u32,
+    /// This section's major version is not 1: what its blocks mean is not known (section 4.1).
+    foreign: bool,
+    /// For packets without a time of their own.
+    last_time: Timestamp,
 }
 
 struct Interface {
@@ -76,7 +80,13 @@ impl PcapngFile {
         if input.bytes().first_chunk() != Some(&SECTION_HEADER.to_le_bytes()) {
             return Ok(None);
         }
-        Ok(Some(PcapngFile { big_endian: false, interfaces: Vec::new(), earlier: 0 }))
+        Ok(Some(PcapngFile {
+            big_endian: false,
+            interfaces: Vec::new(),
+            earlier: 0,
+            foreign: false,
+            last_time: Timestamp::ZERO,
+        }))
     }
 
     /// The next packet, wholly in the window and not consumed.
@@ -106,6 +116,8 @@ impl PcapngFile {
                 SECTION_HEADER => {
                     self.earlier = self.earlier.saturating_add(self.interfaces.len() as u32);
                     self.interfaces.clear();
+                    let mut fields = Fields::new(body, self.big_endian);
+                    self.foreign = fields.u32().and(fields.u16()) != Some(1);
                     None
                 }
                 INTERFACE_DESCRIPTION => {
@@ -119,7 +131,10 @@ impl PcapngFile {
                 kind => self.packet(kind, body, counters),
             };
             match head {
-                Some(head) => return Ok(Some(Head { record_len: block.len.into(), ..head })),
+                Some(head) => {
+                    self.last_time = head.time;
+                    return Ok(Some(Head { record_len: block.len.into(), ..head }));
+                }
                 None => input.consume(block.len as usize),
             }
         }
@@ -174,6 +189,10 @@ impl PcapngFile {
             SIMPLE_PACKET => Packet::simple(&mut fields, self.interfaces.first().map_or(0, |i| i.snaplen)),
             _ => return None,
         };
+        if self.foreign {
+            counters.foreign_version += 1;
+            return None;
+        }
         let Some(packet) = packet else {
             counters.malformed += 1;
             return None;
@@ -192,8 +211,7 @@ impl PcapngFile {
             return None;
         }
         Some(Head {
-            // A simple packet has no time (section 4.4 of the draft): the epoch.
-            time: packet.time.map_or(Timestamp::ZERO, |units| interface.time(units)),
+            time: packet.time.map_or(self.last_time, |units| interface.time(units)),
             start: 8 + packet.header,
             len: packet.captured as usize,
             wire_len: packet.wire,
@@ -248,7 +266,7 @@ impl Packet {
         Some(Packet { interface, time: Some(time), captured: fields.u32()?, wire: fields.u32()?, header: 20 })
     }
 
-    /// Its captured length is not written: it is the smaller of wire length and snap length.
+    /// Neither time nor captured length are written; the latter is the smaller of wire length and snap length.
     fn simple(fields: &mut Fields, snaplen: u32) -> Option<Self> {
         let wire = fields.u32()?;
         let captured = if snaplen == 0 { wire } else { wire.min(snaplen) };
@@ -389,6 +407,19 @@ mod tests {
         let (frames, counters, fault) = frames_of([first.out, second.out].concat());
         assert_eq!(frames.iter().map(|f| (f.2.0, f.3)).collect::<Vec<_>>(), [(1, 0), (101, 1)]);
         assert_eq!((counters.no_interface, fault), (1, None));
+    }
+
+    #[test]
+    fn a_section_of_another_version_is_left_out_and_the_next_one_read() {
+        let mut w = Writer::new(false);
+        *w.out.get_mut(12).unwrap() = 2;
+        w.interface(1, 0, &[]);
+        w.packet(0, 1, b"who knows");
+        w.section();
+        w.interface(1, 0, &[]);
+        w.packet(0, 2, b"known");
+        let (frames, counters, fault) = frames_of(w.out);
+        assert_eq!((frames.len(), counters.foreign_version, fault), (1, 1, None));
     }
 
     #[test]
