@@ -8,6 +8,8 @@
 //! then the longest silent; each is told as [`FlowEnd::Evicted`](crate::model::FlowEnd) and counted.
 
 mod neighbour;
+#[cfg(test)]
+pub(crate) mod packets;
 mod record;
 mod table;
 mod tcp;

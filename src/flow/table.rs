@@ -138,6 +138,7 @@ impl<S: Default> FlowTable<S> {
         };
         let flow = self.flows.get_mut(slot as usize)?;
         let side = if src_is_low == flow.orig_is_low { Side::Orig } else { Side::Resp };
+        let class_before = flow.classify();
         let asked_last = (flow.last_by, head.time.since_ns(flow.last_seen));
         flow.count(side, head, datagram.ip_len);
         if fresh {
@@ -145,8 +146,7 @@ impl<S: Default> FlowTable<S> {
         }
         let usable = advance(flow, side, datagram, asked_last, &mut self.counters, tell);
         let class = flow.classify();
-        if fresh || class != flow.class {
-            flow.class = class;
+        if fresh || class != class_before {
             let at_s = visit_s(flow, &self.timeouts, head.time);
             self.wheel.arm(slot, class.lane(), at_s, head.time.second());
         }
@@ -178,14 +178,12 @@ impl<S: Default> FlowTable<S> {
         self.counters.flipped += 1;
         // What was told of the former responder was told of a client: tell again what is known of the server.
         flow.answered = false;
-        flow.served = false;
         if flow.opening() == Opening::Datagram {
             if flow.packets.resp > 0 {
                 flow.answered = true;
                 tell(flow, FlowFact::Answer);
             }
         } else if flow.sent_data.resp {
-            flow.served = true;
             tell(flow, FlowFact::ServerData);
         }
     }
@@ -196,7 +194,7 @@ impl<S: Default> FlowTable<S> {
         self.wheel.advance(now.second(), &mut due);
         for slot in due.drain(..) {
             let Some(flow) = self.flows.get_mut(slot as usize) else { continue };
-            if flow.last_seen.plus_s(flow.class.timeout_s(&self.timeouts)) <= now {
+            if flow.last_seen.plus_s(flow.classify().timeout_s(&self.timeouts)) <= now {
                 let ending = flow.ending();
                 self.end(slot, ending, tell);
                 continue;
@@ -204,7 +202,7 @@ impl<S: Default> FlowTable<S> {
             if flow.progress_due(now) {
                 tell(flow, FlowFact::Progress(flow.totals()));
             }
-            let (lane, at_s) = (flow.class.lane(), visit_s(flow, &self.timeouts, now));
+            let (lane, at_s) = (flow.classify().lane(), visit_s(flow, &self.timeouts, now));
             self.wheel.arm(slot, lane, at_s, now.second());
         }
         self.due = due;
@@ -300,7 +298,7 @@ impl<S: Default> FlowTable<S> {
 
 /// The second in which the wheel must look at this flow again.
 fn visit_s<S>(flow: &Flow<S>, timeouts: &Timeouts, now: Timestamp) -> i64 {
-    let deadline = flow.last_seen.plus_s(flow.class.timeout_s(timeouts));
+    let deadline = flow.last_seen.plus_s(flow.classify().timeout_s(timeouts));
     // Rounded up: at the tick of this second the deadline has passed.
     let deadline_s = deadline.second() + i64::from(deadline.ns() % 1_000_000_000 != 0);
     deadline_s.min(now.second() + PROGRESS_S)
@@ -356,9 +354,9 @@ fn advance<S>(
         flow.refused = true;
         tell(flow, FlowFact::Refused(RefusedBy::Reset));
     }
+    let first_data = data && !*flow.sent_data.of(side);
     *flow.sent_data.of_mut(side) |= data;
-    if data && side == Side::Resp && !flow.served {
-        flow.served = true;
+    if first_data && side == Side::Resp {
         tell(flow, FlowFact::ServerData);
     }
     usable

@@ -24,8 +24,6 @@ pub(super) enum Lane {
 struct Link {
     prev: u32,
     next: u32,
-    /// Lane × 64 + bucket.
-    place: u8,
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -40,12 +38,14 @@ pub(super) struct Wheel {
     buckets: [Bucket; 2 * SPAN as usize],
     occupied: [u64; 2],
     links: Vec<Link>,
+    /// By slot: lane × 64 + bucket.
+    places: Vec<u8>,
 }
 
 impl Wheel {
     /// Bytes a flow costs here.
     #[cfg(test)]
-    pub(super) const LINK_BYTES: usize = size_of::<Link>();
+    pub(super) const LINK_BYTES: usize = size_of::<Link>() + 1;
 
     pub(super) fn new() -> Self {
         Wheel {
@@ -53,6 +53,7 @@ impl Wheel {
             buckets: [Bucket { head: NONE, tail: NONE }; 2 * SPAN as usize],
             occupied: [0; 2],
             links: Vec::new(),
+            places: Vec::new(),
         }
     }
 
@@ -63,7 +64,8 @@ impl Wheel {
         let second = at_s.clamp(base.saturating_add(1), base.saturating_add(SPAN - 1));
         let place = (lane as u8) << 6 | second.rem_euclid(SPAN) as u8;
         while self.links.len() <= slot as usize {
-            self.links.push(Link { prev: NONE, next: NONE, place: NOWHERE });
+            self.links.push(Link { prev: NONE, next: NONE });
+            self.places.push(NOWHERE);
         }
         let Some(bucket) = self.buckets.get_mut(usize::from(place)) else { return };
         let before = std::mem::replace(&mut bucket.tail, slot);
@@ -73,15 +75,17 @@ impl Wheel {
             link.next = slot;
         }
         if let Some(link) = self.links.get_mut(slot as usize) {
-            *link = Link { prev: before, next: NONE, place };
+            *link = Link { prev: before, next: NONE };
+        }
+        if let Some(known) = self.places.get_mut(slot as usize) {
+            *known = place;
         }
         self.mark(place, true);
     }
 
     pub(super) fn disarm(&mut self, slot: u32) {
-        let Some(link) = self.links.get_mut(slot as usize) else { return };
-        let Link { prev, next, place } = *link;
-        *link = Link { prev: NONE, next: NONE, place: NOWHERE };
+        let Some(&Link { prev, next }) = self.links.get(slot as usize) else { return };
+        let Some(place) = self.places.get_mut(slot as usize).map(|p| std::mem::replace(p, NOWHERE)) else { return };
         let Some(bucket) = self.buckets.get_mut(usize::from(place)) else { return };
         if bucket.head == slot {
             bucket.head = next;

@@ -13,7 +13,7 @@ use crate::decode::{Datagram, Icmp, Payload, Tcp};
 pub use crate::flow::Head;
 use crate::flow::{Claims, Flow, FlowTable, Seen, Timeouts};
 use crate::model::{ClaimKind, Fact, FlowFact, Observation, Opening, Order, Side, Timestamp};
-use crate::stream::{Budget, Piece, Reassembly, StreamCounters};
+use crate::stream::{Budget, Piece, Reassembly, StreamCounters, TcpSegment};
 
 /// Virtual shards (decision B.2).
 pub const SHARDS: usize = 64;
@@ -334,7 +334,8 @@ impl Listeners {
             reassembly.expect(side, seq);
         }
         if tcp.payload_len > 0 {
-            reassembly.segment(side, seq, tcp.payload, tcp.payload_len, now, held_back, stream_counters, &mut sink);
+            let segment = TcpSegment { seq, len: tcp.payload_len, bytes: tcp.payload };
+            reassembly.segment(side, segment, now, held_back, stream_counters, &mut sink);
         }
         if tcp.flags.ack() && reassembly.holds() {
             reassembly.acknowledged(side.other(), tcp.ack, held_back, stream_counters, &mut sink);
@@ -378,12 +379,6 @@ impl Listeners {
         let begins = held > 0 && listening.charged == 0;
         self.opening_bytes = (self.opening_bytes + held).saturating_sub(listening.charged);
         listening.charged = held;
-        if begins {
-            self.oldest.push_back(ticket);
-            if self.oldest.len() > 2 * self.count + QUEUE_SLACK {
-                self.oldest.retain(|t| listens(flows, *t, |l| l.charged > 0));
-            }
-        }
         if !listening.app.listening() {
             self.free(listening);
             return;
@@ -394,6 +389,12 @@ impl Listeners {
         }
         if let Some(flow) = flows.flow_mut(ticket.slot) {
             flow.memory = Remembered::Listening(listening);
+        }
+        if begins {
+            self.oldest.push_back(ticket);
+            if self.oldest.len() > 2 * self.count + QUEUE_SLACK {
+                self.oldest.retain(|t| listens(flows, *t, |l| l.charged > 0));
+            }
         }
         // Every flow that waits holds at least a piece's overhead; the rest of a long queue is stale.
         if self.waiting.len() > self.held_back.used() / 32 + QUEUE_SLACK {

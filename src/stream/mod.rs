@@ -7,7 +7,7 @@
 
 mod reassembly;
 
-pub use reassembly::{Piece, Reassembly};
+pub use reassembly::{Piece, Reassembly, TcpSegment};
 
 use crate::counters;
 

@@ -21,6 +21,17 @@ pub enum Piece<'a> {
     Gap(u32),
 }
 
+/// The payload of one segment, or a part of it.
+#[derive(Clone, Copy, Debug)]
+pub struct TcpSegment<'a> {
+    /// Sequence number of its first byte.
+    pub seq: u32,
+    /// Length on the wire.
+    pub len: u32,
+    /// What was captured of it.
+    pub bytes: &'a [u8],
+}
+
 #[derive(Debug)]
 struct Held {
     seq: u32,
@@ -53,19 +64,11 @@ pub struct Reassembly {
     cost: usize,
 }
 
-/// One segment's payload.
-#[derive(Clone, Copy, Debug)]
-struct Part<'a> {
-    seq: u32,
-    len: u32,
-    bytes: &'a [u8],
-}
-
-impl<'a> Part<'a> {
+impl<'a> TcpSegment<'a> {
     /// The part from `offset` on.
-    fn from(self, offset: u32) -> Part<'a> {
+    fn from(self, offset: u32) -> TcpSegment<'a> {
         let offset = offset.min(self.len);
-        Part {
+        TcpSegment {
             seq: self.seq.wrapping_add(offset),
             len: self.len - offset,
             bytes: self.bytes.get(offset as usize..).unwrap_or_default(),
@@ -73,9 +76,9 @@ impl<'a> Part<'a> {
     }
 
     /// The first `len` bytes.
-    fn until(self, len: u32) -> Part<'a> {
+    fn until(self, len: u32) -> TcpSegment<'a> {
         let len = len.min(self.len);
-        Part { seq: self.seq, len, bytes: self.bytes.get(..len as usize).unwrap_or(self.bytes) }
+        TcpSegment { seq: self.seq, len, bytes: self.bytes.get(..len as usize).unwrap_or(self.bytes) }
     }
 }
 
@@ -95,27 +98,21 @@ impl Reassembly {
         self.cost > 0
     }
 
-    /// Takes one segment: `len` bytes on the wire at `seq`, of which `payload` was captured. Hands on what is in order.
-    #[expect(
-        clippy::too_many_arguments,
-        reason = "the segment, the clock, the bound and the counters, none of which belong together"
-    )]
+    /// Takes one segment and hands on what is in order.
     pub fn segment(
         &mut self,
         side: Side,
-        seq: u32,
-        payload: &[u8],
-        len: u32,
+        segment: TcpSegment<'_>,
         now: Timestamp,
         budget: &mut Budget,
         counters: &mut StreamCounters,
         sink: &mut impl FnMut(Side, Piece<'_>),
     ) {
-        let mut part = Part { seq, len: len.min(LEN_MAX), bytes: payload }.until(len);
-        let next = *self.direction(side).next.get_or_insert(seq);
-        let behind = ahead(next, seq);
+        let mut part = segment.until(LEN_MAX);
+        let next = *self.direction(side).next.get_or_insert(part.seq);
+        let behind = ahead(next, part.seq);
         if behind > 0 {
-            if behind.unsigned_abs() >= len {
+            if behind.unsigned_abs() >= part.len {
                 counters.retransmitted += 1;
                 return;
             }
@@ -206,7 +203,7 @@ impl Reassembly {
     }
 
     /// The rest of a part that begins where the first held piece begins: what lies beyond that piece.
-    fn beyond_first<'a>(&mut self, side: Side, part: Part<'a>, counters: &mut StreamCounters) -> Part<'a> {
+    fn beyond_first<'a>(&mut self, side: Side, part: TcpSegment<'a>, counters: &mut StreamCounters) -> TcpSegment<'a> {
         match self.direction(side).held.first() {
             Some(first) => {
                 compare(part.bytes, &first.bytes, counters);
@@ -220,7 +217,7 @@ impl Reassembly {
     fn hold(
         &mut self,
         side: Side,
-        mut part: Part<'_>,
+        mut part: TcpSegment<'_>,
         now: Timestamp,
         budget: &mut Budget,
         counters: &mut StreamCounters,
@@ -309,7 +306,7 @@ impl Reassembly {
             next = held.seq.wrapping_add(held.len);
             self.cost = self.cost.saturating_sub(held.cost());
             budget.give_back(held.cost());
-            deliver(side, Part { seq: held.seq, len: held.len, bytes: &held.bytes }, counters, sink);
+            deliver(side, TcpSegment { seq: held.seq, len: held.len, bytes: &held.bytes }, counters, sink);
         }
         direction.next = Some(next);
     }
@@ -321,7 +318,7 @@ fn compare(late: &[u8], held: &[u8], counters: &mut StreamCounters) {
 }
 
 /// Hands on what was captured of a part, and a gap for what was not.
-fn deliver(side: Side, part: Part<'_>, counters: &mut StreamCounters, sink: &mut impl FnMut(Side, Piece<'_>)) {
+fn deliver(side: Side, part: TcpSegment<'_>, counters: &mut StreamCounters, sink: &mut impl FnMut(Side, Piece<'_>)) {
     if !part.bytes.is_empty() {
         sink(side, Piece::Data(part.bytes));
     }
@@ -332,3 +329,6 @@ fn deliver(side: Side, part: Part<'_>, counters: &mut StreamCounters, sink: &mut
         sink(side, Piece::Gap(missing));
     }
 }
+
+#[cfg(test)]
+mod tests;

@@ -1,1 +1,199 @@
+use std::net::IpAddr;
+
 use super::*;
+use crate::decode::{Arp, Nd, SctpChunk};
+use crate::flow::packets::*;
+use crate::model::{AppInfo, Claim, FlowEnd, FlowRef, Mac, RefusedBy, Transport};
+
+struct Run {
+    shard: Shard,
+    out: Vec<Observation>,
+    frame: u64,
+}
+
+impl Run {
+    fn new() -> Self {
+        Run { shard: Shard::new(7, &ShardLimits::default(), 1), out: Vec::new(), frame: 0 }
+    }
+
+    fn at(&mut self, ms: u64, datagram: &Datagram<'_>) {
+        self.frame += 1;
+        let head = head(self.frame, ms, datagram.src == client());
+        self.shard.datagram(&head, datagram, &mut self.out);
+    }
+
+    fn tick(&mut self, ms: u64) {
+        self.shard.tick(self.frame + 1, at(ms), &mut self.out);
+    }
+
+    /// The slot of the only flow, and a listener for it as if a protocol were listening.
+    fn listening(&mut self) -> Listening {
+        let flow = self.shard.flows.flow_mut(0).expect("one flow");
+        let app = AppState::new(flow.transport(), false);
+        Listening { app, reassembly: None, flipped: false, charged: 0, waiting: false }
+    }
+
+    /// The payload of the only flow told this.
+    fn hear(&mut self, listening: &mut Listening, heard: Heard) {
+        let mut teller = teller(&mut self.shard.order, self.frame, true, at(0), &mut self.out);
+        self.shard.listeners.heard(&mut self.shard.flows, 0, listening, heard, &mut teller);
+        self.shard.order = teller.order;
+    }
+
+    fn facts(&mut self) -> Vec<(FlowRef, FlowFact)> {
+        self.out
+            .drain(..)
+            .filter_map(|o| match o.fact {
+                Fact::Flow(flow, fact) => Some((flow, fact)),
+                _ => None,
+            })
+            .collect()
+    }
+
+    fn claims(&self) -> Vec<&Claim> {
+        self.out
+            .iter()
+            .filter_map(|o| match &o.fact {
+                Fact::Claim(claim) => Some(claim),
+                _ => None,
+            })
+            .collect()
+    }
+}
+
+fn serving(proto: &'static str, server: Side) -> Heard {
+    Heard { app: Some(AppInfo::new(proto, Some(server))), ..Heard::default() }
+}
+
+#[test]
+fn a_reply_seen_first_turns_the_flow_round_once_the_payload_proves_who_serves() {
+    let mut run = Run::new();
+    run.at(0, &udp(false, b"a dns response"));
+    let mut listening = run.listening();
+    run.hear(&mut listening, serving("dns", Side::Orig));
+    run.at(1, &udp(true, b"the next query"));
+    run.shard.finish(9, at(2), &mut run.out);
+    let facts = run.facts();
+    let orig: Vec<_> = facts.iter().map(|(flow, _)| flow.orig.ip).collect();
+    assert_eq!(orig, [server(), client(), client(), client()]);
+    let [(before, attempt), (after, answer), (_, app), (_, end)] = facts.as_slice() else { panic!("{facts:?}") };
+    assert_eq!((before.id, before.orig.mac), (after.id, after.resp.mac));
+    assert_eq!((attempt, answer), (&FlowFact::Attempt(Opening::Datagram), &FlowFact::Answer));
+    assert!(matches!(app, FlowFact::App(info) if info.server == Some(Side::Resp)));
+    let FlowFact::End(FlowEnd::Shutdown, totals) = end else { panic!("{end:?}") };
+    assert_eq!((totals.orig_bytes, totals.resp_bytes), (42, 42));
+    assert_eq!((totals.orig_packets, totals.resp_packets), (1, 1));
+}
+
+#[test]
+fn later_details_of_a_turned_flow_stay_turned() {
+    let mut run = Run::new();
+    run.at(0, &udp(false, b"a dns response"));
+    let mut listening = run.listening();
+    run.hear(&mut listening, serving("dns", Side::Orig));
+    run.hear(&mut listening, serving("dns", Side::Orig));
+    assert!(run.facts().iter().skip(1).all(|(flow, _)| flow.resp.ip == server()));
+    assert_eq!(run.shard.flows.counters.flipped, 1);
+    let flow = run.shard.flows.flow_mut(0).expect("one flow");
+    assert_eq!(listening.ends(flow).orig, (server(), 53), "a follower keeps its own sides");
+}
+
+#[test]
+fn a_flow_whose_responder_serves_is_not_turned() {
+    let mut run = Run::new();
+    run.at(0, &udp(true, b"a query"));
+    let mut listening = run.listening();
+    run.hear(&mut listening, serving("dns", Side::Resp));
+    let facts = run.facts();
+    assert!(facts.iter().all(|(flow, _)| flow.orig.ip == client()) && facts.len() == 2);
+}
+
+#[test]
+fn a_handshake_is_never_turned() {
+    let mut run = Run::new();
+    run.at(0, &tcp(true, SYN, 1000, 0, b""));
+    let mut listening = run.listening();
+    run.hear(&mut listening, serving("x11", Side::Orig));
+    assert!(run.facts().iter().all(|(flow, _)| flow.orig.ip == client()));
+}
+
+#[test]
+fn mid_connection_is_turned_and_tells_server_data_only_of_a_server_that_sent_some() {
+    for (payload, told) in [(&b"HTTP/1.1 200 OK"[..], true), (b"", false)] {
+        let mut run = Run::new();
+        run.at(0, &tcp(false, ACK, 5001, 1001, payload));
+        let mut listening = run.listening();
+        run.hear(&mut listening, serving("http", Side::Orig));
+        let facts = run.facts();
+        assert_eq!(facts.iter().any(|(_, f)| *f == FlowFact::ServerData), told);
+        assert_eq!(facts.last().map(|(flow, _)| flow.resp.ip), Some(server()));
+    }
+}
+
+#[test]
+fn an_icmp_unreachable_refuses_and_fragmentation_needed_does_not() {
+    for (code, refused) in [(1, true), (4, false)] {
+        let mut run = Run::new();
+        run.at(0, &tcp(true, SYN, 1000, 0, b""));
+        run.at(1, &icmp(false, 3, code, Some(quoted(Transport::Tcp, 80))));
+        let told = run.facts().iter().any(|(_, f)| *f == FlowFact::Refused(RefusedBy::Unreachable(code)));
+        assert_eq!(told, refused);
+        assert_eq!(run.shard.flows.len(), 1, "the error is no flow of its own");
+    }
+}
+
+#[test]
+fn arp_and_neighbour_discovery_make_claims_and_no_flows() {
+    let mut run = Run::new();
+    let arp =
+        Arp { operation: 1, sender_mac: CLIENT_MAC, sender_ip: client(), target_mac: Mac::ZERO, target_ip: server() };
+    let mut packet = udp(true, b"");
+    packet.payload = Payload::Arp(arp);
+    run.at(0, &packet);
+    let nd = Nd::RouterAdvertise { source_mac: None };
+    packet.payload = Payload::Icmp(Icmp { v6: true, kind: 134, code: 0, quoted: None, nd: Some(nd), body: &[] });
+    packet.src = IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]);
+    packet.ttl = 255;
+    run.at(0, &packet);
+    let kinds: Vec<_> = run.claims().iter().map(|c| c.kind.clone()).collect();
+    assert_eq!(kinds, [ClaimKind::Asks { target: server() }, ClaimKind::Routes]);
+    assert!(run.shard.flows.is_empty());
+}
+
+#[test]
+fn a_lease_is_a_claim_by_the_server_of_the_flow() {
+    let mut run = Run::new();
+    run.at(0, &udp(true, b"request"));
+    let mut listening = run.listening();
+    let mut heard = Heard::default();
+    heard.follow.leased.push((CLIENT_MAC, IpAddr::from([10, 0, 0, 77]), Some("web-03".to_owned())));
+    run.hear(&mut listening, heard);
+    let claims = run.claims();
+    let [claim] = claims.as_slice() else { panic!("{claims:?}") };
+    assert_eq!((claim.mac, claim.ip), (CLIENT_MAC, Some(IpAddr::from([10, 0, 0, 77]))));
+    assert_eq!(claim.kind, ClaimKind::Leased { server: server(), name: Some("web-03".to_owned()) });
+}
+
+#[test]
+fn ordinals_count_within_a_frame_and_ticks_sort_before_their_packet() {
+    let mut run = Run::new();
+    run.at(0, &tcp(false, SYN | ACK, 5000, 1001, b""));
+    run.at(1, &udp(true, b"?"));
+    run.tick(40_000);
+    run.at(40_001, &udp(true, b"?"));
+    let orders: Vec<_> = run.out.iter().map(|o| (o.order.frame, o.order.packet, o.order.ordinal)).collect();
+    let expected = [(1, true, 0), (1, true, 1), (2, true, 0), (3, false, 0), (3, false, 1), (3, true, 0)];
+    assert_eq!(orders, expected);
+    assert!(run.out.windows(2).all(|w| matches!(w, [a, b] if a.order < b.order)));
+    assert!(run.out.iter().all(|o| o.order.shard == 7));
+}
+
+#[test]
+fn server_data_is_told_once() {
+    let mut run = Run::new();
+    run.at(0, &sctp(true, SctpChunk::Init, b""));
+    run.at(1, &sctp(false, SctpChunk::InitAck, b""));
+    run.at(2, &sctp(false, SctpChunk::Data, b"a"));
+    run.at(3, &sctp(false, SctpChunk::Data, b"b"));
+    assert_eq!(run.facts().iter().filter(|(_, f)| *f == FlowFact::ServerData).count(), 1);
+}
