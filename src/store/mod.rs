@@ -5,6 +5,8 @@
 
 mod batch;
 mod census;
+#[cfg(test)]
+mod crash;
 mod export;
 mod files;
 mod journal;

@@ -108,7 +108,11 @@ fn open_locked(state: &Path, options: Options) -> Result<(Parts, Option<Recovery
             }
             Err(damage) => damage,
         },
-        Err(Trouble::Damaged(damage)) => damage,
+        // A disk that filled up while sled was opening explains whatever it did.
+        Err(Trouble::Damaged(damage)) => {
+            SledFile::has_room(&folder, 0).map_err(|t| outside(t, state))?;
+            damage
+        }
         Err(other) => return Err(outside(other, state)),
     };
     rebuild(state, options, &witnesses, Some(folder), vec![damage])
@@ -123,7 +127,7 @@ fn finish_interrupted(state: &Path) -> Result<(), StoreError> {
     for left in ["store.new", "store.old"] {
         remove_folder(&state.join(left))?;
     }
-    for left in ["meta.tmp", "export.tmp", "journal.tmp", "reserve.slack"] {
+    for left in ["meta.tmp", "export.tmp", "journal.tmp"] {
         let _ = fs::remove_file(state.join(left));
     }
     Ok(())
