@@ -56,6 +56,19 @@ pub(super) fn rename(from: &Path, to: &Path) -> Result<(), StoreError> {
     fs::rename(from, to).and_then(|()| to.parent().map_or(Ok(()), sync_dir)).map_err(|e| trouble("rename", from, &e))
 }
 
+/// `Full` where the disk of `folder` has less than `bytes` left. Where that cannot be asked, writing will tell.
+pub(super) fn room(folder: &Path, bytes: u64) -> Result<(), StoreError> {
+    match fs2::available_space(folder) {
+        Ok(left) if left < bytes => Err(StoreError::Full(format!(
+            "the disk of {} is full ({} KiB left, {} needed): free some space there",
+            folder.display(),
+            left >> 10,
+            bytes >> 10
+        ))),
+        _ => Ok(()),
+    }
+}
+
 /// What a file-system error means for the operator.
 pub(super) fn trouble(verb: &str, path: &Path, error: &io::Error) -> StoreError {
     let at = path.display();

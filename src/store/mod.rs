@@ -5,6 +5,8 @@
 
 mod batch;
 mod census;
+#[cfg(test)]
+mod crash;
 mod export;
 mod files;
 mod journal;
@@ -13,12 +15,14 @@ mod memory;
 mod meta;
 mod open;
 mod opened;
+mod rebuild;
 mod record;
 mod recovery;
 mod reserve;
 mod sled;
 #[cfg(test)]
 mod torture;
+mod witness;
 
 pub use batch::{Batch, Change, Kind, Migration};
 pub use memory::MemoryStore;

@@ -11,7 +11,8 @@ use super::census::{self, Census};
 use super::journal::Journal;
 use super::lock::Lock;
 use super::meta::Meta;
-use super::open::{CHUNK, Options, look, outside, remove_folder};
+use super::open::{Options, look, outside, remove_folder};
+use super::rebuild::CHUNK;
 use super::reserve::Reserve;
 use super::sled::{SledFile, Trouble, Write};
 use super::{Batch, Kind, Store, StoreError, export, files, record};
@@ -150,7 +151,7 @@ impl Opened {
     /// Tries to lay the reserve down again, and to export where the journal had to be closed; after both all writing
     /// may go on. Call it every few seconds while something is shed.
     pub fn recover_room(&mut self) -> Shed {
-        if self.shed > Shed::Nothing && self.reserve.lay_with_slack().is_ok() && self.revive().is_ok() {
+        if self.shed > Shed::Nothing && self.reserve.lay().is_ok() && self.revive().is_ok() {
             // The export may need more room than the reserve has; then what is shed stays shed.
             if self.journal.is_open() || self.export().is_ok() {
                 self.shed = Shed::Nothing;
@@ -249,6 +250,8 @@ impl Opened {
     fn apply_once(&mut self, batch: &Batch) -> Result<(), StoreError> {
         self.revive()?;
         let (writes, census) = self.prepare(batch)?;
+        let bytes = writes.iter().map(|(key, after)| key.len() + after.as_ref().map_or(0, Vec::len)).sum();
+        SledFile::has_room(&self.folder(), bytes).map_err(|t| outside(t, &self.state))?;
         self.db()?.commit(&writes).map_err(|t| outside(t, &self.state))?;
         self.census = census;
         self.counters.batches += 1;

@@ -6,7 +6,7 @@ use std::io::Write;
 use std::path::{Path, PathBuf};
 
 use super::StoreError;
-use super::files::{private, sync_dir, trouble};
+use super::files::{private, room, sync_dir, trouble};
 
 #[derive(Debug)]
 pub(super) struct Reserve {
@@ -23,11 +23,13 @@ impl Reserve {
         fs::metadata(&self.path).is_ok_and(|found| found.len() >= self.bytes)
     }
 
-    /// Lays it down unless it is there. On a full disk nothing of it is left behind.
+    /// Lays it down unless it is there, where as much again is free: a disk at its edge must not swing to and fro.
+    /// On a full disk nothing of it is left behind.
     pub fn lay(&self) -> Result<(), StoreError> {
         if self.is_laid() {
             return Ok(());
         }
+        room(self.path.parent().unwrap_or(&self.path), 2 * self.bytes)?;
         let laid = (|| {
             let mut file = private().write(true).create(true).truncate(true).open(&self.path)?;
             // Not zeros: a file system that compresses would keep no room for them.
@@ -51,18 +53,6 @@ impl Reserve {
             let _ = fs::remove_file(&self.path);
             trouble("lay down the reserve", &self.path, &e)
         })
-    }
-
-    /// Lays it down where as much again is free, so that a disk at its edge does not swing to and fro.
-    pub fn lay_with_slack(&self) -> Result<(), StoreError> {
-        self.lay()?;
-        let slack = Reserve { path: self.path.with_extension("slack"), bytes: self.bytes };
-        let laid = slack.lay();
-        slack.release();
-        if laid.is_err() {
-            self.release();
-        }
-        laid
     }
 
     /// Gives the room back. True when there was a reserve to give.

@@ -3,19 +3,25 @@
 //! Its cache has 16 MiB; an open that passes its deadline is given up, and its folder with it.
 
 use std::cell::Cell;
-use std::fs;
 use std::io::ErrorKind;
-use std::os::unix::fs::PermissionsExt;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::path::Path;
 use std::sync::Once;
 use std::sync::mpsc::{RecvTimeoutError, sync_channel};
 use std::time::Duration;
 
-use super::StoreError;
+use super::{StoreError, files};
 
 /// sled keeps about twice its capacity resident; 16 MiB holds the working set of 100,000 records.
 const CACHE_BYTES: u64 = 16 << 20;
+
+/// Room below which sled is not asked to write: two of its 512 KiB segments.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
+/// sled writes whole pages and their blobs again for a change in them.
+const SPREAD: u64 = 8;
+/// Everything was flushed before, so closing takes milliseconds.
+const CLOSE_MAX: Duration = Duration::from_secs(10);
+const CLOSE_BROKEN_MAX: Duration = Duration::from_secs(1);
 
 /// What went wrong, before it is known whether it is damage.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -40,6 +46,8 @@ pub(super) struct SledFile {
 
 impl SledFile {
     pub fn open(folder: &Path) -> Result<Self, Trouble> {
+        files::private_dir(folder).map_err(Trouble::Outside)?;
+        files::room(folder, ROOM_BYTES_MIN).map_err(Trouble::Outside)?;
         let db = caught(|| {
             ::sled::Config::new()
                 .path(folder)
@@ -49,14 +57,13 @@ impl SledFile {
                 .open()
         })
         .map_err(|t| t.at(folder))?;
-        // sled creates with the process's umask; the folder is private already, its files are made so too.
-        for entry in fs::read_dir(folder).into_iter().flatten().flatten() {
-            let _ = fs::set_permissions(
-                entry.path(),
-                fs::Permissions::from_mode(if entry.path().is_dir() { 0o700 } else { 0o600 }),
-            );
-        }
         Ok(SledFile { db: Some(db), usable: Cell::new(true) })
+    }
+
+    /// Has the disk room for what sled writes for a batch of `bytes`? Asked before each commit, because a full disk
+    /// met in the middle of one leaves sled with a buffer that no flush ever finishes.
+    pub fn has_room(folder: &Path, bytes: usize) -> Result<(), Trouble> {
+        files::room(folder, ROOM_BYTES_MIN + SPREAD * bytes as u64).map_err(Trouble::Outside)
     }
 
     /// Applies all of `writes` and flushes, or leaves the handle unusable. After an error it is not known whether
@@ -101,11 +108,13 @@ impl SledFile {
     }
 }
 
-/// Closing writes, so it too may panic on what was damaged under us.
+/// Closing writes, so it too may panic on what was damaged under us, and never ends after a full disk. It is then
+/// left behind on its thread, where it holds sled's lock on that one file until the process ends.
 impl Drop for SledFile {
     fn drop(&mut self) {
         let db = self.db.take();
-        let _ = caught(move || {
+        let patience = if self.usable.get() { CLOSE_MAX } else { CLOSE_BROKEN_MAX };
+        let _ = guarded(patience, move || {
             drop(db);
             Ok(())
         });
