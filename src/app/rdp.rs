@@ -50,7 +50,6 @@ struct Message<'a> {
 }
 
 /// `Some(None)`: not X.224 over TPKT. `None`: cut short.
-#[allow(clippy::option_option)]
 fn message(bytes: &[u8]) -> Option<Option<Message<'_>>> {
     let mut r = Reader::new(bytes);
     if r.u8()? != 3 || r.u8()? != 0 {
@@ -78,7 +77,7 @@ fn read(bytes: &[u8]) -> Option<Reading> {
         return match negotiated {
             Some((2 | 3, _)) => Some(Reading::Server),
             // A server that does not negotiate: the client's side must tell.
-            _ if message.rest.is_empty() => None,
+            _ if message.rest.is_empty() => Some(Reading::Fits),
             _ => Some(Reading::No),
         };
     }
