@@ -5,7 +5,6 @@
 use super::reader::Reader;
 
 /// Tag and length, the reader then stands at the content. `None`: ended, `Some(None)`: not such an element.
-#[allow(clippy::option_option)]
 pub(super) fn header(r: &mut Reader<'_>) -> Option<Option<(u8, usize)>> {
     let tag = r.u8()?;
     if tag & 0x1f == 0x1f {

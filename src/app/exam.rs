@@ -23,7 +23,7 @@ impl Talk {
             orig_port: 40_000,
             resp_port: 50_000,
             midstream: self.midstream,
-            first: if self.orig.is_empty() { Side::Resp } else { self.first },
+            first: if self.orig.is_empty() && !self.resp.is_empty() { Side::Resp } else { self.first },
         }
     }
 

@@ -58,7 +58,7 @@ impl<'a> Greeting<'a> {
             count += 1;
         }
         let goes_on = count < LINES_MAX
-            && lines.rest().iter().take(COMMAND_BYTES_MAX).all(|b| b.is_ascii_graphic() || *b == b' ');
+            && lines.rest().iter().take(COMMAND_BYTES_MAX).all(|b| b.is_ascii_graphic() || matches!(b, b' ' | b'\r'));
         Err(if goes_on { Probe::Unsure } else { Probe::NotForUs })
     }
 }

@@ -206,6 +206,14 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_request_that_is_answered_by_another_protocol_makes_no_web_server() {
+        assert_eq!(probed(&Http, tcp(REQUEST, b"SSH-2.0-OpenSSH_9.2p1\r\n")), Probe::NotForUs);
+        assert_eq!(probed(&Http, tcp(b"\x16\x03", RESPONSE)), Probe::Certain(Some(Side::Resp)));
+        // Mid-connection, the answer's beginning was not seen.
+        assert_eq!(probed(&Http, exam::midstream(REQUEST, b"</html>")), Probe::Certain(Some(Side::Resp)));
+    }
+
+    #[test]
     fn http_0_9_is_proved_by_the_answer_only() {
         assert_eq!(probed(&Http, tcp(b"GET /\r\n", b"")), Probe::Unsure);
         assert_eq!(probed(&Http, tcp(b"GET /\r\n", b"hello")), Probe::NotForUs);

@@ -10,6 +10,7 @@ use crate::model::{AppInfo, Transport};
 pub(super) struct Ike;
 
 const HEADER_BYTES: usize = 28;
+const NOTIFICATION: u8 = 11;
 /// Most payloads of one message; a proposal of an old gateway has a dozen vendor ids.
 const PAYLOADS_MAX: usize = 64;
 
@@ -44,11 +45,13 @@ struct Header {
     flags: u8,
     /// The responder's SPI (cookie) is still zero: the first message.
     first: bool,
+    /// An answer to a message that was none.
+    refusal: bool,
 }
 
 impl Header {
     fn read(bytes: &[u8]) -> Option<Header> {
-        let bytes = bytes.strip_prefix(&[0; 4]).unwrap_or(bytes);
+        let bytes = bytes.strip_prefix(&[0; 4]).filter(|rest| !rest.starts_with(&[0; 4])).unwrap_or(bytes);
         let mut r = Reader::new(bytes);
         let (initiator, responder) = (r.u64()?, r.u64()?);
         let next = r.u8()?;
@@ -66,15 +69,18 @@ impl Header {
             _ => false,
         };
         let encrypted = version == 0x10 && flags & 1 != 0;
-        if initiator == 0 || !fits || length as usize != bytes.len() || bytes.len() <= HEADER_BYTES {
+        // Windows refuses what it cannot read with a notification that has no cookies at all.
+        let refusal = initiator == 0 && first && version == 0x10 && exchange == 5 && next == NOTIFICATION;
+        if (initiator == 0 && !refusal) || !fits || length as usize != bytes.len() || bytes.len() <= HEADER_BYTES {
             return None;
         }
         let chained = if encrypted { !first && r.rest().len() % 4 == 0 } else { chain(next, version, r) };
-        chained.then_some(Header { version, exchange, flags, first })
+        chained.then_some(Header { version, exchange, flags, first, refusal })
     }
 
     fn reading(&self) -> Reading {
         match (self.version, self.first) {
+            _ if self.refusal => Reading::Server,
             // Nobody but the initiator writes before the responder has an SPI.
             (_, true) => Reading::Client,
             // RFC 7296 section 3.1: I is set by the original initiator.
@@ -157,6 +163,15 @@ pub(super) mod tests {
         assert_eq!(probed(&Ike, udp(b"", &answer)), Probe::Certain(Some(Side::Resp)));
         let old = message(7, 4, 0x10, 2, 0, &[0, 0, 0, 8, 1, 2, 3, 4]);
         assert_eq!(probed(&Ike, udp(&old, b"")), Probe::Certain(None));
+    }
+
+    #[test]
+    fn a_refusal_without_cookies_is_told_by_the_server() {
+        let mut refusal = message(0, NOTIFICATION, 0x10, 5, 0, &[0, 0, 0, 12, 0, 0, 0, 1, 1, 0, 0, 5]);
+        refusal[..8].fill(0);
+        assert_eq!(probed(&Ike, udp(b"", &refusal)), Probe::Certain(Some(Side::Resp)));
+        refusal[16] = 1;
+        assert_eq!(probed(&Ike, udp(b"", &refusal)), Probe::NotForUs);
     }
 
     #[test]

@@ -100,11 +100,11 @@ fn read(bytes: &[u8]) -> Option<Reading> {
     let mut r = Reader::new(bytes);
     let Some((_, length)) = ber::header(&mut r)? else { return Some(Reading::No) };
     // messageID: 0 to 2^31-1 (section 4.1.1.1).
-    let id = [r.u8()?, r.u8()?];
-    if !(8..=1 << 24).contains(&length) || !matches!(id, [INTEGER, 1..=4]) {
+    let (id, id_bytes) = (r.u8()?, r.u8()?);
+    if !(8..=1 << 24).contains(&length) || id != INTEGER || !matches!(id_bytes, 1..=4) {
         return Some(Reading::No);
     }
-    if r.take(usize::from(id[1]))?.first().is_some_and(|b| b & 0x80 != 0) {
+    if r.take(usize::from(id_bytes))?.first().is_some_and(|b| b & 0x80 != 0) {
         return Some(Reading::No);
     }
     let Some((tag, _)) = ber::header(&mut r)? else { return Some(Reading::No) };
@@ -114,6 +114,8 @@ fn read(bytes: &[u8]) -> Option<Reading> {
         EXTENDED_REQUEST => extended_request(&mut r),
         BIND_RESPONSE | SEARCH_DONE | EXTENDED_RESPONSE => result(&mut r),
         SEARCH_ENTRY => entry(&mut r),
+        // Unbind, modify to compare, abandon, search reference and intermediate responses: too few bytes to prove.
+        0x42 | 0x66..=0x6f | 0x4a | 0x50 | 0x73 | 0x79 => return Some(Reading::Fits),
         _ => Some(false),
     }?;
     Some(match (valid, tag) {
@@ -203,10 +205,10 @@ pub(super) mod tests {
 
     #[test]
     fn near_misses_are_not_ldap() {
-        // SNMPv1, a certificate, an unassigned operation, a bind of version 9.
+        // SNMPv1, a certificate, an operation of no such number, a bind of version 9.
         let snmp = b"\x30\x26\x02\x01\x00\x04\x06public\xa0\x19\x02\x01\x01";
         let certificate = b"\x30\x82\x03\x00\x30\x82\x02\x00\xa0\x03\x02\x01\x02";
-        let unassigned = b"\x30\x0c\x02\x01\x01\x6f\x07\x0a\x01\x00\x04\x00\x04\x00";
+        let unassigned = b"\x30\x0c\x02\x01\x01\x7d\x07\x0a\x01\x00\x04\x00\x04\x00";
         let bind9 = b"\x30\x1c\x02\x01\x01\x60\x17\x02\x01\x09\x04\x0bcn=app,o=la";
         for near in [&snmp[..], certificate, unassigned, bind9, b"0123456789"] {
             assert_eq!(probed(&Ldap, tcp(near, b"")), Probe::NotForUs, "{}", near.escape_ascii());

@@ -50,7 +50,6 @@ struct Message<'a> {
 }
 
 /// `Some(None)`: not X.224 over TPKT. `None`: cut short.
-#[allow(clippy::option_option)]
 fn message(bytes: &[u8]) -> Option<Option<Message<'_>>> {
     let mut r = Reader::new(bytes);
     if r.u8()? != 3 || r.u8()? != 0 {
@@ -78,7 +77,7 @@ fn read(bytes: &[u8]) -> Option<Reading> {
         return match negotiated {
             Some((2 | 3, _)) => Some(Reading::Server),
             // A server that does not negotiate: the client's side must tell.
-            _ if message.rest.is_empty() => None,
+            _ if message.rest.is_empty() => Some(Reading::Fits),
             _ => Some(Reading::No),
         };
     }
@@ -136,14 +135,14 @@ pub(super) mod tests {
     use crate::app::exam::{self, described, probed, tcp};
 
     pub(in crate::app) const REQUEST: &[u8] =
-        b"\x03\x00\x00\x2a\x25\xe0\x00\x00\x00\x00\x00Cookie: mstshash=bob\r\n\x01\x00\x08\x00\x03\x00\x00\x00";
+        b"\x03\x00\x00\x29\x24\xe0\x00\x00\x00\x00\x00Cookie: mstshash=bob\r\n\x01\x00\x08\x00\x03\x00\x00\x00";
     pub(in crate::app) const CONFIRM: &[u8] =
         b"\x03\x00\x00\x13\x0e\xd0\x00\x00\x12\x34\x00\x02\x1f\x08\x00\x02\x00\x00\x00";
     const BARE: &[u8] = b"\x03\x00\x00\x0b\x06\xe0\x00\x00\x00\x00\x00";
 
     #[test]
     fn a_cookie_or_a_negotiation_is_a_proof() {
-        assert_eq!(REQUEST.len(), 0x2a);
+        assert_eq!(REQUEST.len(), 0x29);
         assert_eq!(probed(&Rdp, tcp(REQUEST, b"")), Probe::Certain(Some(Side::Resp)));
         assert_eq!(probed(&Rdp, tcp(b"", CONFIRM)), Probe::Certain(Some(Side::Resp)));
         let (info, whole) = described(&Rdp, tcp(REQUEST, CONFIRM));

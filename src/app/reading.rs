@@ -4,6 +4,7 @@
 //! comes by itself. They look at a bounded number of bytes of an opening that is itself bounded.
 
 use super::{Opening, Probe};
+use crate::model::Transport;
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum Reading {
@@ -13,27 +14,36 @@ pub(super) enum Reading {
     Server,
     /// The protocol, by whichever end.
     Either,
+    /// May belong to it and proves nothing.
+    Fits,
     /// Not this protocol.
     No,
 }
 
-/// Asks both sides, the first sender first. One proof is enough; without one, a side that is something else
-/// decides against it.
+/// Asks both sides, the first sender first. A server's message is a proof. A client's is one unless the other end
+/// answers something else: a scanner that says GET to every port makes no web servers. (In mid-connection, and where
+/// each datagram stands alone, the other end's bytes need not begin a message.)
 pub(super) fn probe_sides(opening: &Opening<'_>, read: impl Fn(&[u8]) -> Option<Reading>) -> Probe {
     let mut declined = false;
+    let mut proof = None;
     for (side, bytes) in opening.sides() {
         if bytes.is_empty() {
             continue;
         }
         match read(bytes) {
-            Some(Reading::Client) => return Probe::Certain(Some(side.other())),
             Some(Reading::Server) => return Probe::Certain(Some(side)),
-            Some(Reading::Either) => return Probe::Certain(None),
+            Some(Reading::Client) => proof = proof.or(Some(Probe::Certain(Some(side.other())))),
+            Some(Reading::Either) => proof = proof.or(Some(Probe::Certain(None))),
             Some(Reading::No) => declined = true,
-            None => {}
+            Some(Reading::Fits) | None => {}
         }
     }
-    if declined { Probe::NotForUs } else { Probe::Unsure }
+    let contradicted = declined && opening.transport == Transport::Tcp && !opening.midstream;
+    match proof {
+        Some(proof) if !contradicted => proof,
+        _ if declined => Probe::NotForUs,
+        _ => Probe::Unsure,
+    }
 }
 
 /// Does `bytes` begin with `prefix`? `None` while it is too short to tell.

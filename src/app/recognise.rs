@@ -20,6 +20,8 @@ counters! {
     pub struct AppCounters {
         recognised => "app.recognised",
         undecided => "app.undecided",
+        /// The client's bytes proved one protocol, the server's another.
+        corrected => "app.corrected",
         given_up => "app.given_up.memory",
         gaps => "app.opening.gap",
     }
@@ -57,10 +59,14 @@ enum Phase {
 
 const _: () = assert!(ROSTER.len() <= 128, "the probing mask is a u128");
 
+/// The protocols that run over a transport, as bits.
+fn runs_over(transport: Transport) -> u128 {
+    ROSTER.iter().enumerate().filter(|(_, p)| p.runs_over(transport)).fold(0, |mask, (i, _)| mask | 1 << i)
+}
+
 impl AppState {
     pub fn new(transport: Transport, midstream: bool) -> Self {
-        let mask =
-            ROSTER.iter().enumerate().filter(|(_, p)| p.runs_over(transport)).fold(0u128, |mask, (i, _)| mask | 1 << i);
+        let mask = runs_over(transport);
         AppState {
             transport,
             orig: Vec::new(),
@@ -84,6 +90,13 @@ impl AppState {
         self.orig.capacity() + self.resp.capacity()
     }
 
+    fn held_of(&self, side: Side) -> usize {
+        match side {
+            Side::Orig => self.orig.len(),
+            Side::Resp => self.resp.len(),
+        }
+    }
+
     /// Stops and frees everything; what was recognised stays recognised.
     pub fn give_up(&mut self, counters: &mut AppCounters) {
         if self.listening() {
@@ -99,6 +112,7 @@ impl AppState {
             return heard;
         }
         self.first.get_or_insert(side);
+        let first_answer = self.transport != Transport::Udp && self.held_of(side) == 0;
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
         if let Phase::Probing(mask) = self.phase {
             if kept {
@@ -106,6 +120,8 @@ impl AppState {
             } else if self.unkept > UNKEPT_BYTES_MAX {
                 self.undecided(counters);
             }
+        } else if kept && first_answer && self.contradicted(ends) {
+            self.correct(ends, counters, &mut heard);
         } else {
             self.follow_on(side, bytes, ends, &mut heard);
             if kept {
@@ -217,6 +233,20 @@ impl AppState {
         self.describe(ends, heard);
     }
 
+    /// Does the other end's first answer speak against what one end's bytes proved?
+    fn contradicted(&self, ends: &Ends) -> bool {
+        let Phase::Describing(i, ..) = self.phase else { return false };
+        ROSTER.get(i).is_some_and(|p| p.probe(&self.opening(ends)) == Probe::NotForUs)
+    }
+
+    /// Begins again with both ends' bytes. Where they prove nothing else, what was told stands.
+    fn correct(&mut self, ends: &Ends, counters: &mut AppCounters, heard: &mut Heard) {
+        counters.corrected += 1;
+        let mask = runs_over(self.transport);
+        self.phase = Phase::Probing(mask);
+        self.probe(mask, ends, counters, heard);
+    }
+
     fn describe(&mut self, ends: &Ends, heard: &mut Heard) {
         let Phase::Describing(i, mut info, follower) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return;
@@ -271,5 +301,132 @@ impl AppState {
         self.phase = Phase::Done;
         self.orig = Vec::new();
         self.resp = Vec::new();
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use std::net::IpAddr;
+
+    fn ends(transport: Transport) -> Ends {
+        Ends { orig: (IpAddr::from([10, 0, 0, 1]), 40_000), resp: (IpAddr::from([10, 0, 0, 2]), 8_080), transport }
+    }
+
+    /// Feeds pieces; returns the names told, the last description, the state and its counters.
+    fn heard(transport: Transport, pieces: &[(Side, &[u8])]) -> (Vec<String>, Option<AppInfo>, AppState, AppCounters) {
+        let (mut state, mut counters) = (AppState::new(transport, false), AppCounters::default());
+        let (mut names, mut last) = (Vec::new(), None);
+        for (side, bytes) in pieces {
+            if let Some(app) = state.data(*side, bytes, &ends(transport), &mut counters).app {
+                names.push(app.proto.to_string());
+                last = Some(app);
+            }
+        }
+        (names, last, state, counters)
+    }
+
+    const POST: &[u8] = b"POST /in HTTP/1.1\r\nHost: web-03\r\n\r\n";
+    const ANSWER: &[u8] = b"HTTP/1.1 200 OK\r\nServer: nginx/1.22.1\r\n\r\n";
+
+    #[test]
+    fn a_flow_in_single_bytes_is_recognised_and_freed() {
+        let pieces: Vec<(Side, &[u8])> =
+            POST.chunks(1).map(|b| (Side::Orig, b)).chain(ANSWER.chunks(1).map(|b| (Side::Resp, b))).collect();
+        let (names, last, state, counters) = heard(Transport::Tcp, &pieces);
+        assert!(names.iter().all(|n| n == "http"), "{names:?}");
+        assert_eq!(last.and_then(|a| a.version), Some("1.22.1".to_owned()));
+        assert!(!state.listening());
+        assert_eq!((state.held(), counters.recognised), (0, 1));
+    }
+
+    #[test]
+    fn a_large_upload_does_not_hide_the_servers_answer() {
+        let body = [b'x'; 20_000];
+        let (_, last, state, _) =
+            heard(Transport::Tcp, &[(Side::Orig, POST), (Side::Orig, &body), (Side::Resp, ANSWER)]);
+        assert_eq!(last.and_then(|a| a.product), Some("nginx".to_owned()));
+        assert!(!state.listening());
+    }
+
+    #[test]
+    fn bytes_of_nobody_end_the_search_at_once() {
+        let (names, _, state, counters) =
+            heard(Transport::Tcp, &[(Side::Orig, b"\x7f\x01\x02\x03\x04\x05\x06\x07\x08")]);
+        assert!(names.is_empty() && !state.listening());
+        assert_eq!((state.held(), counters.undecided), (0, 1));
+    }
+
+    #[test]
+    fn a_transfer_seen_from_one_side_is_not_listened_to_for_ever() {
+        // A client's SSH line waits for the server's, which the mirror does not show.
+        let line = b"SSH-2.0-Go\r\n".as_slice();
+        let encrypted = [0xa5; 1400];
+        let mut pieces = vec![(Side::Orig, line)];
+        pieces.extend(std::iter::repeat_n((Side::Orig, &encrypted[..]), 60));
+        let (_, _, state, counters) = heard(Transport::Tcp, &pieces);
+        assert!(!state.listening());
+        assert_eq!(counters.undecided, 1);
+        let (_, _, state, _) = heard(Transport::Tcp, &pieces[..10]);
+        assert!(state.listening() && state.held() <= 2 * OPENING_BYTES_MAX);
+    }
+
+    #[test]
+    fn a_get_to_an_ssh_server_is_corrected_by_the_server() {
+        let get = b"GET / HTTP/1.1\r\nHost: a\r\n\r\n";
+        let (names, _, _, counters) =
+            heard(Transport::Tcp, &[(Side::Orig, get), (Side::Resp, b"SSH-2.0-OpenSSH_9.2p1\r\n")]);
+        assert_eq!(names, ["http", "ssh"]);
+        assert_eq!(counters.corrected, 1);
+        let (names, ..) = heard(Transport::Tcp, &[(Side::Resp, b"SSH-2.0-OpenSSH_9.2p1\r\n"), (Side::Orig, get)]);
+        assert!(!names.contains(&"http".to_owned()), "{names:?}");
+    }
+
+    #[test]
+    fn a_gap_closes_a_direction_and_two_end_the_search() {
+        let (_, _, mut state, mut counters) = heard(Transport::Tcp, &[(Side::Resp, b"220 mail.lab.example ready\r\n")]);
+        state.gap(Side::Resp, &mut counters);
+        assert!(state.listening());
+        state.data(Side::Orig, b"EHLO a\r\n", &ends(Transport::Tcp), &mut counters);
+        assert_eq!(counters.recognised, 1);
+        let (_, _, mut state, mut counters) = heard(Transport::Tcp, &[(Side::Resp, b"220 mail.lab.example ready\r\n")]);
+        state.gap(Side::Resp, &mut counters);
+        state.gap(Side::Orig, &mut counters);
+        assert!(!state.listening());
+        assert_eq!((counters.undecided, counters.gaps, state.held()), (1, 2, 0));
+    }
+
+    #[test]
+    fn a_later_datagram_may_be_the_proof_but_not_the_ninth() {
+        let noise = b"\x00\x01nothing".as_slice();
+        let invite = crate::app::sip::tests::INVITE;
+        let mut pieces = vec![(Side::Orig, noise); 3];
+        pieces.push((Side::Orig, invite));
+        assert_eq!(heard(Transport::Udp, &pieces).0, ["sip"]);
+        let mut pieces = vec![(Side::Orig, noise); 8];
+        pieces.push((Side::Orig, invite));
+        let (names, _, state, counters) = heard(Transport::Udp, &pieces);
+        assert!(names.is_empty() && !state.listening());
+        assert_eq!(counters.undecided, 1);
+    }
+
+    #[test]
+    fn a_follower_reads_on_after_the_opening_was_freed() {
+        let mut state = AppState::new(Transport::Tcp, false);
+        let mut counters = AppCounters::default();
+        let mut tell = |side, bytes: &[u8]| state.data(side, bytes, &ends(Transport::Tcp), &mut counters).follow.expect;
+        assert!(tell(Side::Resp, b"220 (vsFTPd 3.0.3)\r\n").is_empty());
+        assert!(tell(Side::Orig, b"USER bob\r\nPASV\r\n").is_empty());
+        let announced = tell(Side::Resp, b"227 Entering Passive Mode (10,0,0,2,18,52).\r\n");
+        assert_eq!(announced.iter().map(|e| e.port).collect::<Vec<_>>(), [0x1234]);
+        assert_eq!(state.held(), 0);
+        assert!(state.listening());
+    }
+
+    #[test]
+    fn giving_up_frees_everything_and_is_counted() {
+        let (_, _, mut state, mut counters) = heard(Transport::Tcp, &[(Side::Orig, b"SSH-2.0-Go\r\n")]);
+        state.give_up(&mut counters);
+        assert_eq!((state.held(), state.listening(), counters.given_up), (0, false, 1));
     }
 }

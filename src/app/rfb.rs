@@ -21,9 +21,10 @@ impl Protocol for Rfb {
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         match (version(opening.orig), version(opening.resp)) {
-            (Some(None), _) | (_, Some(None)) => Probe::NotForUs,
             (Some(Some(_)), Some(Some(_))) => Probe::Certain(Some(opening.first)),
-            (None, Some(Some(_))) => Probe::Certain(Some(Side::Resp)),
+            // Whatever it was asked, this server speaks RFB.
+            (_, Some(Some(_))) if !opening.midstream => Probe::Certain(Some(Side::Resp)),
+            (Some(None), _) | (_, Some(None)) => Probe::NotForUs,
             _ => Probe::Unsure,
         }
     }
@@ -50,7 +51,6 @@ impl Protocol for Rfb {
 }
 
 /// `RFB ddd.ddd\n`. `None`: too short to tell, `Some(None)`: something else.
-#[allow(clippy::option_option)]
 fn version(bytes: &[u8]) -> Option<Option<&[u8]>> {
     for (at, byte) in bytes.iter().take(VERSION_BYTES).enumerate() {
         let fits = match at {
@@ -91,6 +91,7 @@ pub(super) mod tests {
     #[test]
     fn the_servers_version_is_a_proof() {
         assert_eq!(probed(&Rfb, tcp(b"", b"RFB 003.889\n")), Probe::Certain(Some(Side::Resp)));
+        assert_eq!(probed(&Rfb, tcp(b"GET / HTTP/1.1", b"RFB 003.008\n")), Probe::Certain(Some(Side::Resp)));
         assert_eq!(probed(&Rfb, tcp(CLIENT, SERVER).served_first()), Probe::Certain(Some(Side::Resp)));
     }
 

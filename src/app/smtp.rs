@@ -3,7 +3,7 @@
 //! Read is the opening; what follows STARTTLS is encrypted.
 
 use super::greeting::{describe_product, greeting, reply, says};
-use super::line::{Lines, is_one_of, word};
+use super::line::{Lines, find, is_one_of, word};
 use super::{Described, OPENING_BYTES_MAX, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Side, Transport};
 
@@ -41,6 +41,7 @@ impl Protocol for Smtp {
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let greeting = match greeting(opening, b"220", &COMMANDS) {
             Ok(greeting) => greeting,
+            Err(Probe::Unsure) if sends_mail(opening.orig) => return Probe::Certain(Some(Side::Resp)),
             Err(probe) => return probe,
         };
         let welcome = || greeting.answers().map_while(reply).filter(|(code, _)| *code == b"220").map(|(_, text)| text);
@@ -77,6 +78,13 @@ impl Protocol for Smtp {
     }
 }
 
+/// Where the mirror shows the client only: a greeting and an envelope together are a proof.
+fn sends_mail(client: &[u8]) -> bool {
+    let mut lines = Lines::new(client).take(8);
+    lines.next().is_some_and(|l| is_one_of(word(l), &["EHLO", "HELO"]))
+        && lines.any(|l| find(l, "MAIL FROM:<") == Some(0))
+}
+
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
@@ -106,6 +114,13 @@ pub(super) mod tests {
         assert_eq!(probed(&Smtp, tcp(b"EHLO a\r\n", b"HTTP/1.1 400 Bad\r\n")), Probe::NotForUs);
         assert_eq!(probed(&Smtp, tcp(b"\x16\x03\x01\x02", b"")), Probe::NotForUs);
         assert_eq!(probed(&Smtp, tcp(b"EHLO a\r\n", b"")), Probe::Unsure);
+    }
+
+    #[test]
+    fn a_client_seen_alone_is_known_by_its_envelope() {
+        let client = b"ehlo app-01\r\nmail FROM:<a@lab.example> size=5\r\n";
+        assert_eq!(probed(&Smtp, tcp(client, b"")), Probe::Certain(Some(Side::Resp)));
+        assert_eq!(probed(&Smtp, tcp(b"EHLO a\r\nSTARTTLS\r\n", b"")), Probe::Unsure);
     }
 
     #[test]

@@ -48,7 +48,6 @@ struct Session {
 }
 
 /// `None`: too short to tell, `Some(None)`: not SOCKS.
-#[allow(clippy::option_option)]
 fn socks(client: &[u8], server: &[u8]) -> Option<Option<Session>> {
     match client.first()? {
         5 => version5(client, server),
@@ -57,7 +56,6 @@ fn socks(client: &[u8], server: &[u8]) -> Option<Option<Session>> {
     }
 }
 
-#[allow(clippy::option_option)]
 fn version5(client: &[u8], server: &[u8]) -> Option<Option<Session>> {
     let mut r = Reader::new(client);
     r.skip(1)?;
@@ -101,7 +99,6 @@ fn version5(client: &[u8], server: &[u8]) -> Option<Option<Session>> {
     })
 }
 
-#[allow(clippy::option_option)]
 fn version4(client: &[u8], server: &[u8]) -> Option<Option<Session>> {
     let mut r = Reader::new(client);
     r.skip(1)?;

@@ -32,10 +32,9 @@ impl Protocol for Ssh {
         };
         let (orig, resp) = (read(Side::Orig), read(Side::Resp));
         match (orig, resp) {
+            // Whatever it was asked, this server speaks SSH.
+            (_, Some(Some(_))) if !opening.midstream => Probe::Certain(Some(Side::Resp)),
             (Some(None), _) | (_, Some(None)) => Probe::NotForUs,
-            (Some(Some(_)), Some(Some(_))) | (None, Some(Some(_))) if !opening.midstream => {
-                Probe::Certain(Some(Side::Resp))
-            }
             (Some(Some(_)), Some(Some(_))) => Probe::Certain(role(opening)),
             (Some(Some(_)), None) if has_kexinit(opening.orig) => {
                 Probe::Certain(if opening.midstream { role(opening) } else { Some(Side::Resp) })
@@ -100,7 +99,6 @@ impl Protocol for Ssh {
 }
 
 /// `Some(None)`: not SSH. `Some(Some(line))`: the identification line, whole. `None`: too short to tell.
-#[allow(clippy::option_option)]
 fn identification(bytes: &[u8]) -> Option<Option<&[u8]>> {
     if !begins(bytes, b"SSH-")? {
         return Some(None);

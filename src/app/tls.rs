@@ -111,6 +111,11 @@ fn hello(bytes: &[u8]) -> Option<Reading> {
     if first & 0x80 != 0 {
         return ssl2_hello(bytes);
     }
+    if first == ALERT {
+        // Refusing the hello in the clear: version, two bytes, warning or fatal.
+        let fits = r.u8()? == 3 && r.u8()? <= 4 && r.u16()? == 2 && matches!(r.u8()?, 1 | 2);
+        return Some(if fits { Reading::Fits } else { Reading::No });
+    }
     if first != HANDSHAKE || r.u8()? != 3 || r.u8()? > 4 {
         return Some(Reading::No);
     }
@@ -247,6 +252,14 @@ pub(super) mod tests {
         assert_eq!(probed(&Tls, tcp(&client(), b"")), Probe::Certain(Some(Side::Resp)));
         assert_eq!(probed(&Tls, tcp(b"", &server())), Probe::Certain(Some(Side::Resp)));
         assert_eq!(probed(&Tls, tcp(&server(), b"")), Probe::Certain(Some(Side::Orig)));
+    }
+
+    #[test]
+    fn a_refused_hello_is_still_tls_but_an_answer_of_another_kind_is_not() {
+        let alert = b"\x15\x03\x03\x00\x02\x02\x28";
+        assert_eq!(probed(&Tls, tcp(&client(), alert)), Probe::Certain(Some(Side::Resp)));
+        assert_eq!(probed(&Tls, tcp(&client(), b"SSH-2.0-x\r\n")), Probe::NotForUs);
+        assert_eq!(probed(&Tls, tcp(b"", alert)), Probe::Unsure);
     }
 
     #[test]
