@@ -1,1 +1,94 @@
-//! (room of baseline)
+//! Baselines: what is normal for one VM: the services it offers and the peers it uses, how ripe that knowledge
+//! is, and what people approved. Observed, learned and sanctioned are three records; only a person or a policy
+//! writes the third.
+
+mod collection;
+mod diff;
+mod document;
+mod identity;
+mod profile;
+mod records;
+mod ripeness;
+mod sanction;
+#[cfg(test)]
+mod shelf;
+#[cfg(test)]
+mod tests;
+
+pub use collection::Baselines;
+pub use diff::{DiffLine, DiffSign, diff};
+pub use document::{Document, VmDocument};
+pub use identity::{Aspect, Identity, Replaced};
+pub use profile::{LearnedPeer, LearnedService, Port, Profile};
+pub(crate) use ripeness::Hours;
+pub use ripeness::{Feature, Phase, Ripeness, Tally};
+pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
+#[cfg(test)]
+pub(crate) use shelf::Shelf;
+
+use serde::{Deserialize, Serialize};
+
+/// What the baseline does with what it has not learned.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Mode {
+    /// Each VM learns until its baseline is ripe, then is judged.
+    #[default]
+    Auto,
+    /// Everything is learned, nothing is judged.
+    Learn,
+    /// Nothing new is learned; everything is judged, ripe or not; an unknown VM is a finding.
+    Enforce,
+}
+
+/// The `[baseline]` section.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct BaselineConfig {
+    pub mode: Mode,
+    /// A VM is watched this long before it can be ripe: one day, so that every daily habit was met once.
+    pub observe_h_min: f64,
+    /// Answered flows (served or made) before it can be ripe: with none of its services new in 30 flows, the rule
+    /// of three bounds the share of flows that bring one at 10 %.
+    pub flows_min: u64,
+    /// Good–Turing bound: at most this share of flows may belong to services seen once only (detection.md 4.2).
+    pub missing_mass_max: f64,
+    /// Rule of three: ripe when the 95 % upper bound of new services a day, 3 / quiet days, is at most this.
+    /// 6 a day asks for 12 quiet hours. It is loose because one VM alone cannot give more in days; pooling by
+    /// role tightens it.
+    pub novelty_per_day_max: f64,
+    /// Profiles kept; beyond it the unripe that were silent longest make room, else the newcomer is refused.
+    pub vms_max: usize,
+    /// Services learned of one VM; further ones are refused and counted. A VM with more is a scanned tarpit.
+    pub services_max: usize,
+    /// Peer edges learned of one client VM; further ones are refused and counted.
+    pub peers_max: usize,
+}
+
+impl Default for BaselineConfig {
+    fn default() -> Self {
+        BaselineConfig {
+            mode: Mode::Auto,
+            observe_h_min: 24.0,
+            flows_min: 30,
+            missing_mass_max: 0.05,
+            novelty_per_day_max: 6.0,
+            vms_max: 100_000,
+            services_max: 1_024,
+            peers_max: 4_096,
+        }
+    }
+}
+
+crate::counters! {
+    pub struct BaselineCounters {
+        /// A VM, service or edge was not learned because its table is full.
+        vms_refused => "baseline.refused.vms",
+        services_refused => "baseline.refused.services",
+        peers_refused => "baseline.refused.peers",
+        /// Unripe profiles forgotten to make room.
+        vms_evicted => "baseline.evicted.vms",
+        /// Changes that were judged and not learned from.
+        withheld => "baseline.withheld",
+    }
+}

@@ -1,1 +1,225 @@
-//! (room of detect)
+//! Detectors: judgements on what changed in the inventory, against the baseline and the sanctions. One file each,
+//! with its tunables at the top and two lines here. None knows what a packet is, and none asks the time.
+
+mod memory;
+mod new_peer;
+mod new_service;
+mod new_service_reason;
+mod new_vm;
+mod remote_access;
+mod service_gone;
+mod service_replaced;
+mod why;
+
+#[cfg(test)]
+mod world;
+
+pub use why::{Explanation, why};
+
+use serde::{Deserialize, Serialize};
+use std::net::IpAddr;
+
+use crate::baseline::{Baselines, Feature, Mode, Sanctions};
+use crate::inventory::{Basis, Change, What};
+use crate::model::{
+    AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity,
+    Timestamp, VmId,
+};
+use crate::store::{Batch, Store, StoreError};
+
+/// Declares the roster: `[detect.NAME]` tables, the list of ids, and how each is made.
+macro_rules! roster {
+    ($($file:ident => $detector:ident),* $(,)?) => {
+        /// The `[detect]` section: a table for each detector, by its name.
+        #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+        #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+        pub struct DetectConfig { $(pub $file: $file::Config),* }
+
+        /// Every detector there is, in order of signature id.
+        pub static DETECTORS: &[DetectorId] = &[$(&$file::DETECTOR),*];
+
+        fn enlist(config: &DetectConfig) -> Vec<Box<dyn Detect>> {
+            let mut roster: Vec<Box<dyn Detect>> = Vec::new();
+            $(if config.$file.enabled { roster.push(Box::new($file::$detector::new(config.$file.clone()))); })*
+            roster
+        }
+    };
+}
+
+roster! {
+    new_vm => NewVm,
+    new_service => NewService,
+    service_replaced => ServiceReplaced,
+    service_gone => ServiceGone,
+    new_peer => NewPeer,
+}
+
+/// One detector. It sees every change once, in order, before the baseline learns from it.
+pub trait Detect: Send {
+    fn detector(&self) -> DetectorId;
+
+    /// Judges one change and says whether it may be learned from.
+    fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict;
+
+    /// `gone` is an alias of `kept` from now on. A merge raises nothing.
+    fn merged(&mut self, _kept: VmId, _gone: VmId) {}
+
+    fn save(&mut self, _batch: &mut Batch) {}
+
+    fn load(&mut self, _store: &dyn Store) -> Result<(), StoreError> {
+        Ok(())
+    }
+
+    /// Table sizes and evictions, for `stats`.
+    fn report(&self, _out: &mut Vec<(&'static str, u64)>) {}
+}
+
+/// May the baseline learn from the change? What raised a finding, or waits for more evidence, may not.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Verdict {
+    Learn,
+    Withhold,
+}
+
+/// What the inventory tells detectors. It shows the state after the change that is judged.
+pub trait Known {
+    /// The VM's name, else its address.
+    fn label(&self, vm: VmId) -> String;
+    fn name(&self, vm: VmId) -> Option<String>;
+    /// Was it in an imported inventory?
+    fn listed(&self, vm: VmId) -> bool;
+    /// A service over all its addresses and segments; `None` where it is not known.
+    fn service(&self, service: &ServiceKey) -> Option<Seen<'_>>;
+}
+
+/// A service as the inventory knows it, its rows of several addresses taken together.
+#[derive(Clone, Copy, Debug)]
+pub struct Seen<'a> {
+    /// The best evidence of all rows.
+    pub basis: Basis,
+    pub class: ServiceClass,
+    pub app: Option<&'a AppInfo>,
+    pub first_seen: Timestamp,
+    pub last_seen: Timestamp,
+    /// Distinct clients.
+    pub clients: u64,
+    /// Answered flows, and IP bytes in both directions.
+    pub flows: u64,
+    pub bytes: u64,
+}
+
+/// Everything a judgement rests on.
+#[derive(Clone, Copy)]
+pub struct World<'a> {
+    pub known: &'a dyn Known,
+    pub baselines: &'a Baselines,
+    pub sanctions: &'a Sanctions,
+    pub quality: CaptureQuality,
+}
+
+/// The detectors that are switched on.
+pub struct Detectors {
+    roster: Vec<Box<dyn Detect>>,
+    findings: u64,
+}
+
+impl Detectors {
+    pub fn new(config: &DetectConfig) -> Self {
+        Detectors { roster: enlist(config), findings: 0 }
+    }
+
+    pub fn load(store: &dyn Store, config: &DetectConfig) -> Result<Self, StoreError> {
+        let mut detectors = Detectors::new(config);
+        for detector in &mut detectors.roster {
+            detector.load(store)?;
+        }
+        Ok(detectors)
+    }
+
+    /// Every detector's judgement of one change, in order of the roster. Withheld by one is withheld.
+    pub fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
+        if let What::Merged { kept, gone } = &change.what {
+            self.roster.iter_mut().for_each(|detector| detector.merged(*kept, *gone));
+            return Verdict::Learn;
+        }
+        let before = out.len();
+        let mut verdict = Verdict::Learn;
+        for detector in &mut self.roster {
+            if detector.judge(change, world, out) == Verdict::Withhold {
+                verdict = Verdict::Withhold;
+            }
+        }
+        self.findings += out.len().saturating_sub(before) as u64;
+        verdict
+    }
+
+    pub fn save(&mut self, batch: &mut Batch) {
+        self.roster.iter_mut().for_each(|detector| detector.save(batch));
+    }
+
+    pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
+        if self.findings > 0 {
+            out.push(("detect.findings", self.findings));
+        }
+        self.roster.iter().for_each(|detector| detector.report(out));
+    }
+}
+
+impl World<'_> {
+    fn mode(&self) -> Mode {
+        self.baselines.mode()
+    }
+
+    fn app(&self, service: &ServiceKey) -> Option<AppProto> {
+        Some(self.known.service(service)?.app?.proto.clone())
+    }
+
+    fn sanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
+        self.sanctions.covers(service, self.app(service).as_ref(), now).is_some()
+    }
+
+    /// Is this service new to a VM that is judged, and approved by no one? Then `new-service` tells its story.
+    fn is_unsanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
+        !self.baselines.is_learned(service)
+            && self.baselines.judges(service.vm, Feature::Services, now)
+            && !self.sanctioned(service, now)
+    }
+
+    /// A finding with what every one has; title, reason and evidence are the detector's.
+    fn finding(&self, detector: DetectorId, severity: Severity, change: &Change, vm: VmId) -> Finding {
+        Finding {
+            detector,
+            severity,
+            time: change.time,
+            vm,
+            vm_label: self.known.label(vm),
+            vm_name: self.known.name(vm),
+            service: None,
+            peer: None,
+            flow: change.flow,
+            title: String::new(),
+            reason: String::new(),
+            evidence: Evidence::default(),
+            quality: self.quality,
+        }
+    }
+
+    /// A client as a person calls it: its name, else its address.
+    fn client_label(&self, client: (Option<VmId>, IpAddr)) -> String {
+        client.0.map_or_else(|| client.1.to_string(), |vm| self.known.label(vm))
+    }
+}
+
+/// Frame numbers for evidence: where it was seen first and where it was decided, ascending, without 0 (a tick).
+fn frames(flow: Option<&FlowRef>, more: &[u64]) -> Vec<u64> {
+    let mut frames: Vec<u64> = flow.map(|f| f.first_frame).into_iter().chain(more.iter().copied()).collect();
+    frames.retain(|frame| *frame != 0);
+    frames.sort_unstable();
+    frames.dedup();
+    frames
+}
+
+/// `1 flow`, `2 flows`.
+fn count(n: u64, noun: &str) -> String {
+    if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") }
+}

@@ -1,0 +1,311 @@
+//! Every VM's profile, and the site's: judged against first, learned from afterwards.
+//!
+//! At most `vms_max` profiles. When full, the sixteenth part that is unripe and was silent longest makes room;
+//! where all are ripe the newcomer is refused. Both are counted.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::profile::{Moment, Port, Profile};
+use super::ripeness::{Feature, Phase, Ripeness, Tally, Watched, hours};
+use super::{BaselineConfig, BaselineCounters, LearnedService, Mode};
+use crate::inventory::{Change, What};
+use crate::model::{AppInfo, ServiceKey, Timestamp, Transport, VmId};
+
+/// The first of all ports in order: where a range over one server's edges begins.
+const PORT_MIN: Port = (Transport::Tcp, 0);
+
+#[derive(Clone, Debug, Default)]
+pub struct Baselines {
+    pub(crate) config: BaselineConfig,
+    pub(crate) profiles: BTreeMap<VmId, Profile>,
+    pub(crate) site: Site,
+    /// What differs from the store.
+    pub(crate) dirty: BTreeSet<Dirty>,
+    pub(crate) counters: BaselineCounters,
+}
+
+/// The whole network as one learner: its novelties are VMs.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize, serde::Deserialize)]
+pub(crate) struct Site {
+    pub watched: Watched,
+    pub flows: u64,
+    pub novelty_ns: i64,
+    pub ripe_since: Option<Timestamp>,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub(crate) enum Dirty {
+    Site,
+    Head(VmId),
+    Service(VmId, Port),
+    Peer(VmId, VmId, Port),
+}
+
+impl Baselines {
+    pub fn new(config: BaselineConfig) -> Self {
+        Baselines { config, ..Baselines::default() }
+    }
+
+    pub fn mode(&self) -> Mode {
+        self.config.mode
+    }
+
+    pub fn config(&self) -> &BaselineConfig {
+        &self.config
+    }
+
+    /// Another configuration (reload); what was learned stays.
+    pub fn configure(&mut self, config: BaselineConfig) {
+        self.config = config;
+    }
+
+    pub fn known(&self, vm: VmId) -> bool {
+        self.profiles.contains_key(&vm)
+    }
+
+    pub fn profile(&self, vm: VmId) -> Option<&Profile> {
+        self.profiles.get(&vm)
+    }
+
+    /// Every profile in order of id.
+    pub fn profiles(&self) -> impl Iterator<Item = (VmId, &Profile)> {
+        self.profiles.iter().map(|(vm, profile)| (*vm, profile))
+    }
+
+    /// The phase that `vms` shows: that of the services offered.
+    pub fn phase(&self, vm: VmId, now: Timestamp) -> Phase {
+        self.ripeness(vm, Feature::Services, now).phase
+    }
+
+    /// How ripe one feature of a VM is, with its numbers; nothing at all for an unknown VM.
+    pub fn ripeness(&self, vm: VmId, feature: Feature, now: Timestamp) -> Ripeness {
+        match self.profiles.get(&vm) {
+            Some(profile) => profile.ripeness(feature, self.site.watched.at(now), &self.config),
+            None => Ripeness::of(Tally::default(), None, &self.config),
+        }
+    }
+
+    /// How ripe the set of VMs is: whether a new VM means something.
+    pub fn site_ripeness(&self, now: Timestamp) -> Ripeness {
+        let watched_ns = self.site.watched.at(now);
+        let quiet_h = hours(self.site.novelty_ns, watched_ns);
+        let tally = Tally { observed_h: hours(0, watched_ns), quiet_h, flows: self.site.flows, once: 0 };
+        Ripeness::of(tally, self.site.ripe_since, &self.config)
+    }
+
+    /// May what is new about this VM be judged now?
+    pub fn judges(&self, vm: VmId, feature: Feature, now: Timestamp) -> bool {
+        match self.config.mode {
+            Mode::Learn => false,
+            Mode::Enforce => true,
+            Mode::Auto => self.ripeness(vm, feature, now).is_ripe(),
+        }
+    }
+
+    pub fn is_learned(&self, service: &ServiceKey) -> bool {
+        self.service(service).is_some()
+    }
+
+    pub fn service(&self, service: &ServiceKey) -> Option<&LearnedService> {
+        self.profiles.get(&service.vm)?.services.get(&(service.transport, service.port))
+    }
+
+    pub fn is_learned_peer(&self, client: VmId, service: &ServiceKey) -> bool {
+        let edge = (service.vm, (service.transport, service.port));
+        self.profiles.get(&client).is_some_and(|p| p.peers.contains_key(&edge))
+    }
+
+    /// Has this client a learned edge to any other service of that server?
+    pub fn has_spoken(&self, client: VmId, service: &ServiceKey) -> bool {
+        let port = (service.transport, service.port);
+        self.profiles.get(&client).is_some_and(|p| {
+            p.peers
+                .range((service.vm, PORT_MIN)..)
+                .take_while(|((vm, _), _)| *vm == service.vm)
+                .any(|((_, p), _)| *p != port)
+        })
+    }
+
+    /// Learns from a change that was judged. Barred: it raised a finding or waits for more evidence; it makes time
+    /// pass and nothing else (invariant 7).
+    pub fn learn(&mut self, change: &Change, barred: bool) {
+        let now = change.time;
+        self.site.watched.advance(now);
+        let moment = Moment { now, watched_ns: self.site.watched.at(now) };
+        if barred {
+            self.counters.withheld += 1;
+            self.unlearn(change);
+            return;
+        }
+        let source_port = change.flow.as_ref().map(|f| f.orig.port);
+        match &change.what {
+            What::VmNew { vm } => self.meet(*vm, moment),
+            What::ServiceNew { service, basis, .. } => self.serve(service, basis.level < 3, moment),
+            What::ServiceUsed { service, .. } => self.serve(service, false, moment),
+            What::ServiceApp { service, now: app, .. } => self.identify(service, app, moment),
+            What::PeerNew { client, service, .. } | What::PeerUsed { client, service, .. } => {
+                self.reach(*client, service, source_port, moment);
+            }
+            What::Merged { kept, gone } => self.merge(*kept, *gone),
+            What::VmChanged { .. } | What::ServiceRefused { .. } | What::Tick => {}
+        }
+        self.dirty.insert(Dirty::Site);
+    }
+
+    /// `gone` is an alias of `kept` from now on: their baselines are united, and edges to `gone` lead to `kept`.
+    pub fn merge(&mut self, kept: VmId, gone: VmId) {
+        if kept == gone {
+            return;
+        }
+        if let Some(theirs) = self.profiles.remove(&gone) {
+            self.soil(gone, &theirs);
+            let mut mine = self.profiles.remove(&kept).unwrap_or_else(|| Profile {
+                first_seen: theirs.first_seen,
+                born_ns: theirs.born_ns,
+                ..Profile::default()
+            });
+            mine.unite(theirs, &self.config, &mut self.counters);
+            self.soil(kept, &mine);
+            self.profiles.insert(kept, mine);
+        }
+        // Rare, so a walk over every profile is right: edges are not indexed by server.
+        for (client, profile) in &mut self.profiles {
+            let edges: Vec<_> = profile
+                .peers
+                .range((gone, PORT_MIN)..)
+                .take_while(|((vm, _), _)| *vm == gone)
+                .map(|(e, _)| *e)
+                .collect();
+            for (server, port) in edges {
+                if let Some(peer) = profile.peers.remove(&(server, port)) {
+                    self.dirty.insert(Dirty::Peer(*client, gone, port));
+                    self.dirty.insert(Dirty::Peer(*client, kept, port));
+                    profile.adopt_peer((kept, port), peer, &self.config, &mut self.counters);
+                }
+            }
+            profile.recount();
+        }
+    }
+
+    /// Forgets one VM's baseline, or all of it; it is learned anew from the next change on. Returns how many.
+    pub fn reset(&mut self, vm: Option<VmId>) -> usize {
+        let gone: Vec<VmId> = match vm {
+            Some(vm) => self.profiles.contains_key(&vm).then_some(vm).into_iter().collect(),
+            None => self.profiles.keys().copied().collect(),
+        };
+        for vm in &gone {
+            self.forget(*vm);
+        }
+        if vm.is_none() {
+            self.site = Site::default();
+            self.dirty.insert(Dirty::Site);
+        }
+        gone.len()
+    }
+
+    /// Sizes and refusals, for `stats`.
+    pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
+        out.push(("baseline.vms", self.profiles.len() as u64));
+        self.counters.report(out);
+    }
+
+    fn meet(&mut self, vm: VmId, moment: Moment) {
+        self.latch_site(moment);
+        // Enforce learns nothing new: an unknown VM stays unknown until a person lets it learn.
+        if self.config.mode == Mode::Enforce || self.profiles.contains_key(&vm) {
+            return;
+        }
+        if self.profiles.len() >= self.config.vms_max && !self.make_room() {
+            self.counters.vms_refused += 1;
+            return;
+        }
+        self.profiles.insert(vm, Profile::new(moment.now, moment.watched_ns));
+        self.site.novelty_ns = moment.watched_ns;
+        self.dirty.insert(Dirty::Head(vm));
+    }
+
+    fn serve(&mut self, service: &ServiceKey, weak: bool, moment: Moment) {
+        self.meet(service.vm, moment);
+        let insert = self.config.mode != Mode::Enforce;
+        let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
+        profile.latch(moment.now, moment.watched_ns, &self.config);
+        profile.flow(moment.now);
+        self.site.flows = self.site.flows.saturating_add(1);
+        self.dirty.insert(Dirty::Head(service.vm));
+        let port = (service.transport, service.port);
+        if profile.serve(port, moment, weak, insert, &self.config, &mut self.counters) {
+            self.dirty.insert(Dirty::Service(service.vm, port));
+        }
+    }
+
+    fn identify(&mut self, service: &ServiceKey, app: &AppInfo, moment: Moment) {
+        let port = (service.transport, service.port);
+        let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
+        let proved = profile.strengthen(port, moment);
+        if profile.services.get_mut(&port).is_some_and(|s| s.identity.learn(app)) || proved {
+            self.dirty.insert(Dirty::Service(service.vm, port));
+        }
+    }
+
+    /// A service learned at its handshake whose first proof by payload raised a finding was never normal.
+    fn unlearn(&mut self, change: &Change) {
+        let What::ServiceApp { service, .. } = &change.what else { return };
+        let port = (service.transport, service.port);
+        let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
+        if profile.services.get(&port).is_some_and(|s| s.identity.is_empty()) {
+            profile.services.remove(&port);
+            profile.recount();
+            self.dirty.insert(Dirty::Service(service.vm, port));
+        }
+    }
+
+    fn reach(&mut self, client: VmId, service: &ServiceKey, source_port: Option<u16>, moment: Moment) {
+        self.meet(client, moment);
+        let insert = self.config.mode != Mode::Enforce;
+        let Some(profile) = self.profiles.get_mut(&client) else { return };
+        profile.latch(moment.now, moment.watched_ns, &self.config);
+        profile.flow(moment.now);
+        if let Some(port) = source_port {
+            profile.sourced(port);
+        }
+        self.dirty.insert(Dirty::Head(client));
+        let port = (service.transport, service.port);
+        if profile.reach((service.vm, port), moment, insert, &self.config, &mut self.counters) {
+            self.dirty.insert(Dirty::Peer(client, service.vm, port));
+        }
+    }
+
+    /// The site's ripeness holds once reached, as a VM's does.
+    fn latch_site(&mut self, moment: Moment) {
+        if self.site.ripe_since.is_none() && self.site_ripeness(moment.now).is_ripe() {
+            self.site.ripe_since = Some(moment.now);
+        }
+    }
+
+    fn make_room(&mut self) -> bool {
+        let watched_ns = self.site.watched.at(Timestamp::ZERO);
+        let unripe = |p: &Profile| !p.ripeness(Feature::Services, watched_ns, &self.config).is_ripe();
+        let mut silent: Vec<(Timestamp, VmId)> =
+            self.profiles.iter().filter(|(_, p)| unripe(p)).map(|(vm, p)| (p.last_seen, *vm)).collect();
+        silent.sort_unstable();
+        silent.truncate((self.config.vms_max / 16).max(1));
+        for (_, vm) in &silent {
+            self.forget(*vm);
+            self.counters.vms_evicted += 1;
+        }
+        !silent.is_empty()
+    }
+
+    fn forget(&mut self, vm: VmId) {
+        if let Some(profile) = self.profiles.remove(&vm) {
+            self.soil(vm, &profile);
+        }
+    }
+
+    /// Marks every record of a profile as differing from the store.
+    pub(crate) fn soil(&mut self, vm: VmId, profile: &Profile) {
+        self.dirty.insert(Dirty::Head(vm));
+        self.dirty.extend(profile.services.keys().map(|port| Dirty::Service(vm, *port)));
+        self.dirty.extend(profile.peers.keys().map(|(server, port)| Dirty::Peer(vm, *server, *port)));
+    }
+}

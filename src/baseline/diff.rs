@@ -1,0 +1,75 @@
+//! What differs between two exported baselines, a line each, in order of VM: what a reviewer reads.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::fmt;
+
+use serde::Serialize;
+
+use super::document::{Document, VmDocument};
+use crate::model::VmId;
+
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct DiffLine {
+    pub sign: DiffSign,
+    pub vm: VmId,
+    pub name: Option<String>,
+    /// `VM`, `serves tcp/443`, `uses tcp/5432 of vm-…`, `serves tcp/443: application tls`, `services: ripe`.
+    pub what: String,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum DiffSign {
+    Removed,
+    Added,
+}
+
+impl fmt::Display for DiffLine {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let sign = if self.sign == DiffSign::Added { '+' } else { '-' };
+        match &self.name {
+            Some(name) => write!(f, "{sign} {name} ({}) {}", self.vm, self.what),
+            None => write!(f, "{sign} {} {}", self.vm, self.what),
+        }
+    }
+}
+
+/// What `after` has that `before` has not (`Added`), and the reverse. Counts and times are no difference.
+pub fn diff(before: &Document, after: &Document) -> Vec<DiffLine> {
+    let (old, new) = (by_vm(before), by_vm(after));
+    let vms: BTreeSet<VmId> = old.keys().chain(new.keys()).copied().collect();
+    let mut out = Vec::new();
+    for vm in vms {
+        let (was, is) = (old.get(&vm), new.get(&vm));
+        let name = is.or(was).and_then(|d| d.name.clone());
+        let (was, is) = (was.map(|d| lines(d)).unwrap_or_default(), is.map(|d| lines(d)).unwrap_or_default());
+        let line = |sign, what: &String| DiffLine { sign, vm, name: name.clone(), what: what.clone() };
+        out.extend(was.difference(&is).map(|what| line(DiffSign::Removed, what)));
+        out.extend(is.difference(&was).map(|what| line(DiffSign::Added, what)));
+    }
+    out
+}
+
+fn by_vm(document: &Document) -> BTreeMap<VmId, &VmDocument> {
+    document.vms.iter().map(|d| (d.vm, d)).collect()
+}
+
+/// Everything that a person would call a difference, as text.
+fn lines(document: &VmDocument) -> BTreeSet<String> {
+    let mut out = BTreeSet::from(["VM".to_owned()]);
+    if document.services_ripe_since.is_some() {
+        out.insert("services: ripe".to_owned());
+    }
+    if document.peers_ripe_since.is_some() {
+        out.insert("peers: ripe".to_owned());
+    }
+    for service in &document.services {
+        let (transport, port) = service.port;
+        out.insert(format!("serves {transport}/{port}"));
+        out.extend(service.learned.identity.texts().map(|text| format!("serves {transport}/{port}: {text}")));
+    }
+    for peer in &document.peers {
+        out.insert(format!("uses {}/{} of {}", peer.port.0, peer.port.1, peer.server));
+    }
+    out
+}

@@ -1,0 +1,221 @@
+//! What tells one program on a port from another: its application, product family, SSH host key, SSH key
+//! exchange offer, certificate issuer. Versions are left out: an upgrade is the same program.
+//! At most [`MARKS_MAX`] marks of a service; further ones are not kept, and a mark that has shown
+//! [`VALUES_MAX`] values tells nothing (a farm behind one port) and is no longer compared.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use crate::model::AppInfo;
+
+const MARKS_MAX: usize = 16;
+const VALUES_MAX: usize = 4;
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Hash, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Aspect {
+    Application,
+    ProductFamily,
+    HostKey,
+    KeyExchange,
+    Issuer,
+}
+
+impl fmt::Display for Aspect {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Aspect::Application => "application",
+            Aspect::ProductFamily => "product",
+            Aspect::HostKey => "SSH host key",
+            Aspect::KeyExchange => "SSH key exchange offer (HASSH)",
+            Aspect::Issuer => "certificate issuer",
+        })
+    }
+}
+
+/// One proved value. Values are compared where aspect and `of` are equal.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+struct Mark {
+    aspect: Aspect,
+    /// What the value belongs to: the application of a product, the name asked for of an issuer.
+    of: String,
+    value: String,
+}
+
+/// Every mark a service has shown.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Identity {
+    marks: Vec<Mark>,
+}
+
+/// A mark that contradicts what was learned.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Replaced {
+    pub aspect: Aspect,
+    pub before: Vec<String>,
+    pub now: String,
+}
+
+impl Identity {
+    /// What of `app` differs from what was learned; empty where it fits, or where nothing comparable was known.
+    pub fn replaced_by(&self, app: &AppInfo) -> Vec<Replaced> {
+        let mut out: Vec<Replaced> = Vec::new();
+        for mark in marks(app) {
+            let known = |m: &&Mark| m.aspect == mark.aspect && m.of == mark.of;
+            let before: Vec<String> = self.marks.iter().filter(known).map(|m| m.value.clone()).collect();
+            if !before.is_empty() && before.len() < VALUES_MAX && !before.contains(&mark.value) {
+                out.push(Replaced { aspect: mark.aspect, before, now: mark.value });
+            }
+        }
+        out
+    }
+
+    /// Adds what `app` proves; true where that changed anything.
+    pub fn learn(&mut self, app: &AppInfo) -> bool {
+        marks(app).into_iter().fold(false, |changed, mark| self.add(mark) || changed)
+    }
+
+    pub fn is_empty(&self) -> bool {
+        self.marks.is_empty()
+    }
+
+    pub(crate) fn unite(&mut self, other: Identity) {
+        for mark in other.marks {
+            self.add(mark);
+        }
+    }
+
+    /// Applications proved so far, `http` once for all of HTTP.
+    pub fn applications(&self) -> impl Iterator<Item = &str> {
+        self.marks.iter().filter(|m| m.aspect == Aspect::Application).map(|m| m.value.as_str())
+    }
+
+    pub(crate) fn texts(&self) -> impl Iterator<Item = String> + '_ {
+        self.marks.iter().map(|m| format!("{} {}", m.aspect, m.value))
+    }
+
+    fn add(&mut self, mark: Mark) -> bool {
+        if self.marks.len() >= MARKS_MAX {
+            return false;
+        }
+        match self.marks.binary_search(&mark) {
+            Ok(_) => false,
+            Err(at) => {
+                self.marks.insert(at, mark);
+                true
+            }
+        }
+    }
+}
+
+fn marks(app: &AppInfo) -> Vec<Mark> {
+    let family = application_family(app.proto.as_str());
+    let mark = |aspect, of: &str, value: &str| Mark { aspect, of: of.to_owned(), value: value.to_owned() };
+    let mut out = vec![mark(Aspect::Application, "", family)];
+    if let Some(product) = &app.product {
+        let product_family = product_family(product);
+        if !product_family.is_empty() {
+            out.push(mark(Aspect::ProductFamily, family, &product_family));
+        }
+        // An upgrade may change the offer; the same banner with another offer is another program under its name.
+        if let (Some(offer), Some(version)) = (app.get("hassh_server"), &app.version) {
+            out.push(mark(Aspect::KeyExchange, &format!("{product} {version}"), offer));
+        }
+    }
+    if let Some(key) = app.get("host_key") {
+        out.push(mark(Aspect::HostKey, "", key));
+    }
+    if let Some(issuer) = app.get("issuer") {
+        // One server may hold a certificate for each name it is asked for.
+        out.push(mark(Aspect::Issuer, app.get("sni").unwrap_or(""), issuer));
+    }
+    out
+}
+
+/// A server that speaks HTTP/2 or upgrades to WebSocket is still the web server.
+fn application_family(proto: &str) -> &str {
+    match proto {
+        "http2" | "websocket" => "http",
+        other => other,
+    }
+}
+
+/// `OpenSSH_for_Windows` and `OpenSSH` are one family; words that look like versions are left out.
+fn product_family(product: &str) -> String {
+    let head = product.split(['/', '_', '(']).next().unwrap_or(product);
+    let words = head.split_whitespace().filter(|w| !w.starts_with(|c: char| c.is_ascii_digit()));
+    words.collect::<Vec<_>>().join(" ").to_lowercase()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn ssh(product: &str, version: &str, hassh: &str) -> AppInfo {
+        let mut app = AppInfo::new("ssh", None);
+        app.product(product, Some(version.as_bytes()));
+        app.detail("hassh_server", hassh);
+        app
+    }
+
+    #[test]
+    fn another_product_on_the_port_is_a_replacement() {
+        let mut identity = Identity::default();
+        assert!(identity.learn(&ssh("OpenSSH", "9.2", "aa")));
+        let other = identity.replaced_by(&ssh("dropbear", "2022.83", "bb"));
+        assert_eq!(other.len(), 1);
+        assert_eq!((other[0].aspect, other[0].now.as_str()), (Aspect::ProductFamily, "dropbear"));
+    }
+
+    #[test]
+    fn an_upgrade_is_not() {
+        let mut identity = Identity::default();
+        identity.learn(&ssh("OpenSSH", "9.2", "aa"));
+        assert!(identity.replaced_by(&ssh("OpenSSH", "9.6", "bb")).is_empty());
+        assert!(identity.replaced_by(&ssh("OpenSSH_for_Windows", "9.6", "bb")).is_empty());
+    }
+
+    #[test]
+    fn the_same_banner_with_another_key_exchange_is() {
+        let mut identity = Identity::default();
+        identity.learn(&ssh("OpenSSH", "9.2", "aa"));
+        assert_eq!(identity.replaced_by(&ssh("OpenSSH", "9.2", "bb"))[0].aspect, Aspect::KeyExchange);
+    }
+
+    #[test]
+    fn another_issuer_for_the_same_name_is_a_replacement_and_another_name_is_not() {
+        let tls = |sni: &str, issuer: &str| {
+            let mut app = AppInfo::new("tls", None);
+            app.detail("sni", sni);
+            app.detail("issuer", issuer);
+            app
+        };
+        let mut identity = Identity::default();
+        identity.learn(&tls("a.example", "CN=Corp CA"));
+        assert_eq!(identity.replaced_by(&tls("a.example", "CN=Mallory")).len(), 1);
+        assert!(identity.replaced_by(&tls("b.example", "CN=Mallory")).is_empty());
+    }
+
+    #[test]
+    fn a_mark_that_varies_is_not_compared_and_marks_are_bounded() {
+        let mut identity = Identity::default();
+        for i in 0..100 {
+            let mut app = AppInfo::new("http", None);
+            app.product(format!("backend{}", char::from(b'a' + (i % 26) as u8)), None);
+            identity.learn(&app);
+        }
+        assert!(identity.marks.len() <= MARKS_MAX);
+        let mut app = AppInfo::new("http", None);
+        app.product("zzz", None);
+        assert!(identity.replaced_by(&app).is_empty());
+    }
+
+    #[test]
+    fn http2_on_a_web_port_is_still_the_web_server() {
+        let mut identity = Identity::default();
+        identity.learn(&AppInfo::new("http", None));
+        assert!(identity.replaced_by(&AppInfo::new("http2", None)).is_empty());
+        assert_eq!(identity.replaced_by(&AppInfo::new("ssh", None)).len(), 1);
+    }
+}

@@ -1,0 +1,160 @@
+//! How a `new-service` finding argues its case: what aggravates it, how severe that makes it, and why, in the
+//! baseline's numbers.
+
+use super::new_service::{Candidate, DETECTOR};
+use super::{Seen, World, count, frames, remote_access};
+use crate::baseline::{Feature, Hours};
+use crate::inventory::Change;
+use crate::model::{Evidence, Finding, ServiceClass, ServiceKey, Severity, Timestamp, Transport};
+
+/// A refusal up to a week old proves that the service started since; older ones prove little (detection.md 3.5).
+const STARTED_WITHIN_S: f64 = 7.0 * 86_400.0;
+
+/// What speaks against a new service, each worth the +2 of detection.md 3.5.
+struct Aggravations {
+    /// Its port refused a connection in the week before.
+    started: Option<Timestamp>,
+    remote_access: bool,
+    /// The application contradicts the port.
+    mismatch: bool,
+    /// Its first client is a VM that had never spoken to it.
+    stranger: bool,
+    /// The VM had only ever been a client.
+    first_service: bool,
+}
+
+pub fn argue(
+    key: &ServiceKey,
+    seen: &Seen<'_>,
+    candidate: &Candidate,
+    told: Option<(Timestamp, u64)>,
+    change: &Change,
+    world: &World<'_>,
+) -> Finding {
+    let aggravations = Aggravations::of(key, seen, candidate, world);
+    let mut finding = world.finding(&DETECTOR, aggravations.severity(seen), change, key.vm);
+    let app = seen.app.map(|a| a.proto.clone());
+    finding.service = Some((key.transport, key.port, app));
+    finding.peer = candidate.client;
+    finding.flow = change.flow.or(candidate.flow);
+    let speaks = seen.app.map(|a| format!(" ({})", a.proto)).unwrap_or_default();
+    finding.title = format!("{} answers on {}/{}{speaks}", finding.vm_label, key.transport, key.port);
+    finding.reason = reason(&finding.vm_label, key, seen, candidate, told, &aggravations, change.time, world);
+    finding.evidence =
+        Evidence { frames: frames(finding.flow.as_ref(), &[candidate.first_frame, change.frame]), facts: facts(seen) };
+    finding
+}
+
+impl Aggravations {
+    fn of(key: &ServiceKey, seen: &Seen<'_>, candidate: &Candidate, world: &World<'_>) -> Self {
+        let app = seen.app.map(|a| a.proto.as_str());
+        let profile = world.baselines.profile(key.vm);
+        Aggravations {
+            started: seen.basis.closed_at.filter(|at| candidate.since.since_s(*at) <= STARTED_WITHIN_S),
+            remote_access: remote_access::is_remote_access(key.transport, key.port, app),
+            mismatch: app.is_some_and(|app| remote_access::mismatch(key.transport, key.port, app)),
+            stranger: candidate.client.and_then(|c| c.0).is_some_and(|vm| !world.baselines.has_spoken(vm, key)),
+            first_service: profile.is_some_and(|p| p.services.is_empty()),
+        }
+    }
+
+    /// High by default: one new listener is what the probe exists for. Critical where two things speak against it,
+    /// one of them that it was started or gives control. What was there before the capture is a remark.
+    fn severity(&self, seen: &Seen<'_>) -> Severity {
+        let against = [self.started.is_some(), self.remote_access, self.mismatch, self.stranger, self.first_service];
+        let against = against.into_iter().filter(|b| *b).count();
+        match seen.class {
+            _ if seen.basis.midstream => Severity::Low,
+            // It only sends to a group: nothing listens that one could connect to.
+            ServiceClass::Multicast | ServiceClass::Broadcast => Severity::Low,
+            ServiceClass::Symmetric => Severity::Medium,
+            ServiceClass::Unicast if against >= 2 && (self.started.is_some() || self.remote_access) => {
+                Severity::Critical
+            }
+            ServiceClass::Unicast => Severity::High,
+        }
+    }
+}
+
+#[allow(clippy::too_many_arguments)]
+fn reason(
+    label: &str,
+    key: &ServiceKey,
+    seen: &Seen<'_>,
+    candidate: &Candidate,
+    told: Option<(Timestamp, u64)>,
+    against: &Aggravations,
+    now: Timestamp,
+    world: &World<'_>,
+) -> String {
+    let port = format!("{}/{}", key.transport, key.port);
+    let mut parts = vec![match told {
+        None => format!("{label} answers on {port} for the first time"),
+        Some((at, uses)) if uses > 0 => {
+            format!("{label} still answers on {port}: {} since {}", count(uses, "more flow"), at.short())
+        }
+        Some((at, _)) => format!("more is known of {port} of {label} since {}", at.short()),
+    }];
+    parts.push(match world.baselines.profile(key.vm) {
+        Some(p) => {
+            let uses = p.services.values().map(|s| s.uses).sum();
+            let watched_h = world.baselines.ripeness(key.vm, Feature::Services, now).tally.observed_h;
+            let (flows, services) = (count(uses, "flow"), count(p.services.len() as u64, "learned service"));
+            if uses == 0 {
+                format!("it served nothing in {} before, with {} as a client", Hours(watched_h), count(p.flows, "flow"))
+            } else {
+                format!("{flows} to {services} in {} before", Hours(watched_h))
+            }
+        }
+        None => "nothing was learned of this VM".to_owned(),
+    });
+    match (against.started, seen.basis.midstream) {
+        (Some(at), _) => parts.push(format!("it was started: a connection was refused at {}", at.short())),
+        (None, true) => {
+            parts.push("its connection began before the capture, so it may have been there before".to_owned())
+        }
+        (None, false) => parts.push("observed first: no earlier refusal tells when it was started".to_owned()),
+    }
+    if let Some(app) = seen.app {
+        let product =
+            app.product.as_ref().map(|p| format!(" ({p}{})", version(app.version.as_deref()))).unwrap_or_default();
+        parts.push(format!("it speaks {}{product}", app.proto));
+        if against.mismatch {
+            parts.push(format!("{} is not what {port} is for", app.proto));
+        }
+    } else if matches!(key.transport, Transport::Tcp | Transport::Sctp) {
+        parts.push("no known protocol was recognised".to_owned());
+    }
+    if let Some(client) = candidate.client {
+        let who = world.client_label(client);
+        parts.push(match client.0 {
+            Some(_) if against.stranger => format!("its first client {who} had never spoken to it"),
+            _ => format!("its first client was {who}"),
+        });
+    }
+    if let Some(sanction) = world.sanctions.expired(key, now) {
+        let until = sanction.expires.map(|t| t.short()).unwrap_or_default();
+        parts.push(format!("the sanction of {} expired at {until}", sanction.owner));
+    }
+    parts.join("; ")
+}
+
+fn version(version: Option<&str>) -> String {
+    version.map(|v| format!(" {v}")).unwrap_or_default()
+}
+
+fn facts(seen: &Seen<'_>) -> Vec<(String, String)> {
+    let mut facts = vec![
+        ("evidence level".to_owned(), format!("{} of 4", seen.basis.level)),
+        ("flows".to_owned(), seen.flows.to_string()),
+        ("clients".to_owned(), seen.clients.to_string()),
+        ("class".to_owned(), seen.class.to_string()),
+    ];
+    if let Some(at) = seen.basis.closed_at {
+        facts.push(("refused before".to_owned(), at.to_string()));
+    }
+    if seen.basis.midstream {
+        facts.push(("began before the capture".to_owned(), "yes".to_owned()));
+    }
+    facts
+}

@@ -1,0 +1,302 @@
+//! The register of incidents: findings come in, incidents open and grow.
+//!
+//! At most `incidents_max`. When full, the oldest resolved are forgotten; where none is resolved, the oldest of the
+//! least severe. Both are counted. Growth is told when it means something: a higher severity, something that was
+//! not in it before, or three times the findings; the rest is counted in silence.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use super::grouping::{self, Group, NEW_VM};
+use super::{IncidentConfig, IncidentCounters, IncidentEvent, Joined};
+use crate::model::{Finding, Incident, IncidentId, IncidentState, Sample, TimelineEntry, Timestamp, VmId};
+use crate::store::{Batch, Kind, Store, StoreError};
+
+static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 1 };
+
+const OURSELVES: &str = "eastwatch";
+const DAY_S: i64 = 86_400;
+/// Old age is looked for once an hour of packet time.
+const TICK_S: i64 = 3_600;
+
+#[derive(Clone, Debug, Default)]
+pub struct Incidents {
+    pub(super) config: IncidentConfig,
+    pub(super) all: BTreeMap<IncidentId, Incident>,
+    /// The latest incident of each group, in any state.
+    pub(super) groups: BTreeMap<Group, IncidentId>,
+    pub(super) dirty: BTreeSet<IncidentId>,
+    pub(super) counters: IncidentCounters,
+    ticked: Timestamp,
+}
+
+impl Incidents {
+    pub fn new(config: IncidentConfig) -> Self {
+        Incidents { config, ..Incidents::default() }
+    }
+
+    pub fn load(store: &dyn Store, config: IncidentConfig) -> Result<Self, StoreError> {
+        let mut loaded = Incidents::new(config);
+        for (_, body) in store.scan(&INCIDENT)? {
+            let incident: Incident = INCIDENT.read(&body)?;
+            loaded.all.insert(incident.id, incident);
+        }
+        loaded.regroup();
+        Ok(loaded)
+    }
+
+    /// Writes what changed since the last call.
+    pub fn save(&mut self, batch: &mut Batch) {
+        for id in std::mem::take(&mut self.dirty) {
+            let key = id.raw().to_be_bytes();
+            match self.all.get(&id) {
+                Some(incident) => batch.put(&INCIDENT, &key, incident),
+                None => batch.delete(&INCIDENT, &key),
+            }
+        }
+    }
+
+    /// Puts a finding into the incident it belongs to, opening one where there is none.
+    pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
+        let group = grouping::of_finding(finding);
+        let newcomer = self.groups.get(&(NEW_VM, finding.vm, None)).copied();
+        let absorbing = newcomer.filter(|id| self.get(*id).is_some_and(|i| i.state != IncidentState::Resolved));
+        match absorbing.or_else(|| self.groups.get(&group).copied()) {
+            Some(id) if self.accepts(id, finding.time) => self.join(id, finding, out),
+            _ => self.open(group, finding, out),
+        }
+    }
+
+    /// Ages incidents: quiet ones of low severity are resolved, resolved ones are forgotten in time.
+    pub fn tick(&mut self, now: Timestamp, out: &mut Vec<IncidentEvent>) {
+        if now < self.ticked.plus_s(TICK_S) {
+            return;
+        }
+        self.ticked = now;
+        let old = |i: &Incident, days: i64| now >= i.last_seen.plus_s(days.saturating_mul(DAY_S));
+        let quiet = |i: &&Incident| {
+            i.state != IncidentState::Resolved
+                && i.severity <= crate::model::Severity::Low
+                && old(i, self.config.quiet_low_d)
+        };
+        let settled: Vec<IncidentId> = self.all.values().filter(quiet).map(|i| i.id).collect();
+        let text = format!("no finding for {} days", self.config.quiet_low_d);
+        for id in settled {
+            self.settle(id, OURSELVES, &text, now, out);
+        }
+        let gone = |i: &&Incident| i.state == IncidentState::Resolved && old(i, self.config.keep_resolved_d);
+        let gone: Vec<IncidentId> = self.all.values().filter(gone).map(|i| i.id).collect();
+        for id in gone {
+            self.counters.forgotten += 1;
+            self.forget(id);
+        }
+    }
+
+    pub fn get(&self, id: IncidentId) -> Option<&Incident> {
+        self.all.get(&id)
+    }
+
+    /// In order of opening.
+    pub fn list(&self) -> Vec<&Incident> {
+        let mut list: Vec<&Incident> = self.all.values().collect();
+        list.sort_by_key(|i| (i.first_seen, i.id));
+        list
+    }
+
+    /// Those of one VM, in any state, in order of opening: what `why` reads.
+    pub fn of_vm(&self, vm: VmId) -> Vec<&Incident> {
+        self.list().into_iter().filter(|i| i.vm == vm).collect()
+    }
+
+    /// `gone` is an alias of `kept` from now on. A merge raises nothing.
+    pub fn merge(&mut self, kept: VmId, gone: VmId) {
+        for incident in self.all.values_mut().filter(|i| i.vm == gone) {
+            incident.vm = kept;
+            self.dirty.insert(incident.id);
+        }
+        self.regroup();
+    }
+
+    /// Sizes and counters, for `stats`.
+    pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
+        let unresolved = self.all.values().filter(|i| i.state != IncidentState::Resolved).count();
+        out.push(("incident.kept", self.all.len() as u64));
+        out.push(("incident.unresolved", unresolved as u64));
+        self.counters.report(out);
+    }
+
+    fn accepts(&self, id: IncidentId, now: Timestamp) -> bool {
+        self.get(id).is_some_and(|i| {
+            i.state != IncidentState::Resolved || now < i.last_seen.plus_s(self.config.reopen_d.saturating_mul(DAY_S))
+        })
+    }
+
+    fn open(&mut self, group: Group, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
+        while self.all.len() >= self.config.incidents_max.max(1) {
+            self.make_room();
+        }
+        let id = self.mint(group, finding);
+        let (ip, segment) = grouping::place(finding);
+        let mut incident = Incident {
+            id,
+            state: IncidentState::Open,
+            severity: finding.severity,
+            detector: finding.detector.name.to_owned(),
+            signature_id: finding.detector.signature_id,
+            techniques: finding.detector.techniques.iter().map(|t| (*t).to_owned()).collect(),
+            title: finding.title.clone(),
+            reason: finding.reason.clone(),
+            vm: finding.vm,
+            vm_name: finding.vm_name.clone(),
+            ip,
+            segment,
+            service: finding.service.clone(),
+            first_seen: finding.time,
+            last_seen: finding.time,
+            findings: 1,
+            samples: vec![sample(finding)],
+            timeline: Vec::new(),
+            timeline_dropped: 0,
+        };
+        note(&mut incident, finding.time, OURSELVES, "opened", &finding.title);
+        out.push(IncidentEvent::Opened(incident.clone()));
+        self.all.insert(id, incident);
+        self.groups.insert(group, id);
+        self.dirty.insert(id);
+        self.counters.opened += 1;
+        Joined { incident: id, opened: true }
+    }
+
+    fn join(&mut self, id: IncidentId, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
+        let Some(incident) = self.all.get_mut(&id) else { return Joined { incident: id, opened: false } };
+        self.dirty.insert(id);
+        let from = incident.state;
+        // Beyond the samples nothing counts as unknown: the thread of a VM that does everything stays readable.
+        let unknown = incident.samples.len() < Incident::SAMPLES_MAX
+            && !incident.samples.iter().any(|s| s.detector == finding.detector.name && s.title == finding.title);
+        let worse = finding.severity > incident.severity;
+        incident.findings = incident.findings.saturating_add(1);
+        incident.last_seen = incident.last_seen.max(finding.time);
+        incident.severity = incident.severity.max(finding.severity);
+        if incident.samples.len() < Incident::SAMPLES_MAX {
+            incident.samples.push(sample(finding));
+        }
+        // What is known of the service since: the application may be proved after the incident was opened.
+        if let (Some((_, _, app @ None)), Some((_, _, proved))) = (&mut incident.service, &finding.service)
+            && finding.detector.signature_id == incident.signature_id
+        {
+            *app = proved.clone();
+        }
+        for technique in finding.detector.techniques {
+            if !incident.techniques.iter().any(|t| t == technique) {
+                incident.techniques.push((*technique).to_owned());
+            }
+        }
+        if from == IncidentState::Resolved {
+            incident.state = IncidentState::Open;
+            note(incident, finding.time, OURSELVES, "reopened", &finding.title);
+            out.push(IncidentEvent::Changed { incident: incident.clone(), from });
+            self.counters.reopened += 1;
+            return Joined { incident: id, opened: true };
+        }
+        self.counters.joined += 1;
+        if worse || unknown || is_power_of_three(incident.findings) {
+            // An acknowledged incident stays so unless it got worse: someone is on it already.
+            if from != IncidentState::Acknowledged || worse {
+                incident.state = IncidentState::Growing;
+            }
+            note(incident, finding.time, OURSELVES, "grew", &finding.title);
+            out.push(IncidentEvent::Changed { incident: incident.clone(), from });
+        }
+        Joined { incident: id, opened: false }
+    }
+
+    /// Resolves one if it is not; the reason goes into its timeline.
+    pub(super) fn settle(
+        &mut self,
+        id: IncidentId,
+        by: &str,
+        text: &str,
+        now: Timestamp,
+        out: &mut Vec<IncidentEvent>,
+    ) {
+        let Some(incident) = self.all.get_mut(&id).filter(|i| i.state != IncidentState::Resolved) else { return };
+        let from = incident.state;
+        incident.state = IncidentState::Resolved;
+        incident.last_seen = incident.last_seen.max(now);
+        note(incident, now, by, "resolved", text);
+        self.dirty.insert(id);
+        out.push(IncidentEvent::Changed { incident: incident.clone(), from });
+    }
+
+    /// Derived from the opening finding, so that the same input gives the same id; salted where one is taken.
+    fn mint(&self, group: Group, finding: &Finding) -> IncidentId {
+        let service = group.2.map_or(String::new(), |(transport, port)| format!("{transport}/{port}"));
+        let (vm, time) = (finding.vm.raw().to_be_bytes(), finding.time.ns().to_be_bytes());
+        let evidence: [&[u8]; 4] = [finding.detector.name.as_bytes(), &vm, service.as_bytes(), &time];
+        let mut salt = 0;
+        loop {
+            let id = IncidentId::derive(&evidence, salt);
+            if !self.all.contains_key(&id) {
+                return id;
+            }
+            salt += 1;
+        }
+    }
+
+    fn make_room(&mut self) {
+        let resolved = |i: &&Incident| i.state == IncidentState::Resolved;
+        let oldest = self.all.values().filter(resolved).min_by_key(|i| (i.last_seen, i.id)).map(|i| i.id);
+        if let Some(id) = oldest {
+            self.counters.forgotten += 1;
+            self.forget(id);
+        } else if let Some(id) = self.all.values().min_by_key(|i| (i.severity, i.last_seen, i.id)).map(|i| i.id) {
+            self.counters.lost += 1;
+            self.forget(id);
+        }
+    }
+
+    fn forget(&mut self, id: IncidentId) {
+        if let Some(incident) = self.all.remove(&id) {
+            self.dirty.insert(id);
+            let group = grouping::of_incident(&incident);
+            if self.groups.get(&group) == Some(&id) {
+                self.groups.remove(&group);
+            }
+        }
+    }
+
+    /// The latest incident of a group speaks for it; an unresolved one before any resolved one.
+    fn regroup(&mut self) {
+        let mut latest: BTreeMap<Group, (bool, Timestamp, IncidentId)> = BTreeMap::new();
+        for incident in self.all.values() {
+            let rank = (incident.state != IncidentState::Resolved, incident.last_seen, incident.id);
+            let slot = latest.entry(grouping::of_incident(incident)).or_insert(rank);
+            *slot = (*slot).max(rank);
+        }
+        self.groups = latest.into_iter().map(|(group, (.., id))| (group, id)).collect();
+    }
+}
+
+pub(super) fn note(incident: &mut Incident, time: Timestamp, by: &str, what: &str, text: &str) {
+    if incident.timeline.len() >= Incident::TIMELINE_MAX {
+        incident.timeline_dropped = incident.timeline_dropped.saturating_add(1);
+        return;
+    }
+    let (by, what, text) = (by.to_owned(), what.to_owned(), text.to_owned());
+    incident.timeline.push(TimelineEntry { time, by, what, text });
+}
+
+fn sample(finding: &Finding) -> Sample {
+    Sample {
+        time: finding.time,
+        detector: finding.detector.name.to_owned(),
+        severity: finding.severity,
+        title: finding.title.clone(),
+        reason: finding.reason.clone(),
+        evidence: finding.evidence.clone(),
+    }
+}
+
+fn is_power_of_three(n: u64) -> bool {
+    std::iter::successors(Some(3u64), |p| p.checked_mul(3)).take_while(|p| *p <= n).any(|p| p == n)
+}
