@@ -6,11 +6,9 @@
 mod answer;
 mod client;
 mod request;
-mod rows;
 mod server;
 
 pub use answer::{Asked, answer};
 pub use client::{ask, socket_path};
 pub use request::{ROUTES, Request, Route};
-pub use rows::{incident_row, peer_rows, service_rows, vm_rows};
 pub use server::{Server, serve};

@@ -1,0 +1,280 @@
+//! The answers: what a [`Request`] is answered on a brain. Reads borrow, writes change and are saved by the caller.
+
+use serde_json::{Value, json};
+use tokio::sync::oneshot;
+
+use super::request::Request;
+use crate::baseline::{DiffLine, Document, Port, Sanction, SanctionSource, diff, parse_port};
+use crate::brain::Brain;
+use crate::deliver::incident_row;
+use crate::incident::IncidentEvent;
+use crate::inventory::Imported;
+use crate::model::{AppProto, Incident, IncidentId, IncidentState, Timestamp, VmId};
+
+/// A request on its way to the brain, and where its answer goes.
+pub struct Asked {
+    pub request: Request,
+    pub reply: oneshot::Sender<Result<Value, String>>,
+}
+
+/// # Errors
+/// Why it was refused: what, and the mend.
+pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
+    match request {
+        Request::Vms { vm } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            Ok(brain.inventory.vms().filter(|v| wanted.has(v.id)).map(|v| brain.vm_row(v)).collect())
+        }
+        Request::Services { vm, only } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            let services = brain.inventory.services().filter(|s| wanted.has(s.key.vm));
+            let services = services.filter(|s| only.as_deref().is_none_or(|state| brain.service_state(s) == state));
+            Ok(services.map(|s| brain.service_row(s)).collect())
+        }
+        Request::Peers { vm } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            let of = |client| matches!(client, crate::inventory::Client::Vm(vm) if wanted.has(vm));
+            let edges = brain.inventory.peers().filter(|e| wanted.has(e.service.vm) || of(e.client));
+            Ok(edges.map(|e| brain.peer_row(e)).collect())
+        }
+        Request::Incidents { vm, only, min_severity } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            let fits = |i: &&Incident| {
+                wanted.has(i.vm)
+                    && only.is_none_or(|state| i.state == state)
+                    && min_severity.is_none_or(|least| i.severity >= least)
+            };
+            Ok(brain.incidents.list().into_iter().filter(fits).map(incident_row).collect())
+        }
+        Request::Incident { id } => Ok(whole(incident(brain, &id)?)),
+        Request::IncidentsExport {} => Ok(brain.incidents.list().into_iter().map(whole).collect()),
+        Request::Ack { id, by, message } => handled(brain, &id, |all, id, now| all.ack(id, &by, &message, now)),
+        Request::Resolve { id, by, message } => handled(brain, &id, |all, id, now| all.resolve(id, &by, &message, now)),
+        Request::Comment { id, by, message } => handled(brain, &id, |all, id, now| all.comment(id, &by, &message, now)),
+        Request::Why { vm, service } => {
+            let vm = one(brain, &vm)?;
+            let port = service.as_deref().map(parse_port).transpose()?;
+            serde_json::to_value(brain.why(vm, port)).map_err(|e| e.to_string())
+        }
+        Request::SanctionList {} => Ok(brain.sanctions.list().map(|s| sanction_row(brain, s)).collect()),
+        Request::SanctionAdd { vm, service, app, owner, reason, ticket, expires, by } => {
+            let vm = one(brain, &vm)?;
+            let port = parse_port(&service)?;
+            let added = brain.now();
+            let expires = expires.as_deref().map(|text| expiry(text, added)).transpose()?;
+            let app = app.map(|name| AppProto(name.into()));
+            let text = format!("sanctioned by {by}: {reason}");
+            brain.sanctions.add(Sanction {
+                vm,
+                service: Some(port),
+                app: app.clone(),
+                owner,
+                reason,
+                ticket,
+                expires,
+                added,
+                source: SanctionSource::Person,
+                hits: 0,
+                last_hit: None,
+            })?;
+            let resolved = brain.incidents.sanctioned(vm, Some(port), app.as_ref(), &by, &text, added);
+            let closed = tell(brain, resolved);
+            let label = brain.inventory.label(vm);
+            Ok(json!({ "text": format!("{label} {service} is sanctioned; {closed} incidents resolved") }))
+        }
+        Request::SanctionRemove { vm, service, by: _ } => {
+            let vm = one(brain, &vm)?;
+            let removed = brain.sanctions.remove(vm, Some(parse_port(&service)?)).len();
+            let label = brain.inventory.label(vm);
+            match removed {
+                0 => Err(format!("{label} {service} was not sanctioned; `eastwatch sanction list` shows what is")),
+                _ => Ok(json!({ "text": format!("{label} {service} is no longer sanctioned") })),
+            }
+        }
+        Request::BaselineStatus { vm } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            Ok(brain.inventory.vms().filter(|v| wanted.has(v.id)).map(|v| brain.baseline_row(v)).collect())
+        }
+        Request::BaselineExport {} => serde_json::to_value(export(brain)).map_err(|e| e.to_string()),
+        Request::BaselineImport { document, dry_run, by: _ } => {
+            let (document, now) = (read(document)?, brain.now());
+            let lines = match dry_run {
+                true => brain.baselines.preview(&document, false, now)?,
+                false => brain.baselines.import(&document, false, now)?,
+            };
+            Ok(lines.iter().map(diff_row).collect())
+        }
+        Request::BaselineDiff { document, other } => {
+            let before = read(document)?;
+            let after = other.map_or_else(|| Ok(export(brain)), read)?;
+            Ok(diff(&before, &after).iter().map(diff_row).collect())
+        }
+        Request::BaselineReset { vm, by: _ } => {
+            let vm = vm.as_deref().map(|text| one(brain, text)).transpose()?;
+            let count = brain.baselines.reset(vm);
+            Ok(json!({ "text": format!("forgot the baselines of {count} VMs; they learn anew") }))
+        }
+        Request::InventoryList {} => Ok(inventory_rows(brain)),
+        Request::InventoryImport { name, text, by: _ } => {
+            let imported = Imported::parse(&name, &text).map_err(|e| e.to_string())?;
+            let said = brain.import(&name, imported)?;
+            Ok(json!({ "text": said }))
+        }
+        Request::Status {} => Ok(brain.status()),
+    }
+}
+
+/// The VMs a question is about: all of them, or those that a text names.
+struct Wanted(Option<Vec<VmId>>);
+
+impl Wanted {
+    fn has(&self, vm: VmId) -> bool {
+        self.0.as_ref().is_none_or(|list| list.contains(&vm))
+    }
+}
+
+fn wanted(brain: &Brain, text: Option<&str>) -> Result<Wanted, String> {
+    let Some(text) = text else { return Ok(Wanted(None)) };
+    match brain.inventory.find(text) {
+        none if none.is_empty() => Err(unknown_vm(text)),
+        found => Ok(Wanted(Some(found))),
+    }
+}
+
+fn one(brain: &Brain, text: &str) -> Result<VmId, String> {
+    match brain.inventory.find(text).as_slice() {
+        [] => Err(unknown_vm(text)),
+        [vm] => Ok(*vm),
+        several => {
+            let ids: Vec<String> = several.iter().take(5).map(VmId::to_string).collect();
+            Err(format!("`{text}` names {} VMs ({}); give the id", several.len(), ids.join(", ")))
+        }
+    }
+}
+
+fn unknown_vm(text: &str) -> String {
+    format!("no VM is called `{text}`; `eastwatch vms` lists ids, names and addresses")
+}
+
+fn incident<'a>(brain: &'a Brain, id: &str) -> Result<&'a Incident, String> {
+    let parsed: IncidentId = id.parse()?;
+    brain.incidents.get(parsed).ok_or_else(|| format!("there is no incident {id}; `eastwatch incidents` lists them"))
+}
+
+fn handled(
+    brain: &mut Brain,
+    id: &str,
+    step: impl FnOnce(&mut crate::incident::Incidents, IncidentId, Timestamp) -> Result<IncidentEvent, String>,
+) -> Result<Value, String> {
+    let (id, now) = (incident(brain, id)?.id, brain.now());
+    let event = step(&mut brain.incidents, id, now)?;
+    let row = whole(event.incident());
+    tell(brain, vec![event]);
+    Ok(row)
+}
+
+/// Tells what a person's word changed; how many incidents that resolved.
+fn tell(brain: &mut Brain, events: Vec<IncidentEvent>) -> usize {
+    let now = brain.now();
+    let resolved = events.iter().filter(|e| e.incident().state == IncidentState::Resolved).count();
+    for event in &events {
+        brain.teller().incident(now, event);
+    }
+    brain.teller().flush();
+    resolved
+}
+
+/// The incident with its findings and its timeline.
+fn whole(incident: &Incident) -> Value {
+    let mut row = incident_row(incident);
+    row["samples"] = json!(incident.samples);
+    row["timeline"] = json!(incident.timeline);
+    row["timeline_dropped"] = incident.timeline_dropped.into();
+    row
+}
+
+fn sanction_row(brain: &Brain, sanction: &Sanction) -> Value {
+    json!({
+        "vm": sanction.vm,
+        "vm_name": brain.inventory.vm(sanction.vm).and_then(|vm| vm.name.clone()),
+        "service": sanction.service.map_or("any".to_owned(), port_text),
+        "app": sanction.app,
+        "owner": sanction.owner,
+        "reason": sanction.reason,
+        "ticket": sanction.ticket,
+        "expires": sanction.expires,
+        "added": sanction.added,
+        "source": sanction.source,
+        "hits": sanction.hits,
+        "last_hit": sanction.last_hit,
+    })
+}
+
+fn port_text((transport, port): Port) -> String {
+    format!("{transport}/{port}")
+}
+
+fn export(brain: &Brain) -> Document {
+    brain.baselines.export(brain.now(), &|vm| brain.inventory.vm(vm).and_then(|vm| vm.name.clone()))
+}
+
+fn read(document: Value) -> Result<Document, String> {
+    serde_json::from_value(document).map_err(|e| format!("not a baseline export: {e}"))
+}
+
+fn diff_row(line: &DiffLine) -> Value {
+    json!({
+        "change": match line.sign { crate::baseline::DiffSign::Added => "+", crate::baseline::DiffSign::Removed => "-" },
+        "vm": line.vm,
+        "vm_name": line.name,
+        "what": line.what,
+    })
+}
+
+fn inventory_rows(brain: &Brain) -> Value {
+    let seen = brain.inventory.vms().filter(|vm| vm.declared != Default::default()).map(|vm| (vm, true));
+    let unseen = brain.inventory.unseen().map(|vm| (vm, false));
+    let rows = seen.chain(unseen).map(|(vm, seen)| {
+        json!({
+            "name": vm.name,
+            "vm": seen.then(|| vm.id.to_string()),
+            "macs": vm.declared.macs,
+            "ips": vm.declared.ips,
+            "tags": vm.tags,
+        })
+    });
+    rows.collect()
+}
+
+/// `90d`, `12h`, `2w`, or a date, or a time.
+fn expiry(text: &str, now: Timestamp) -> Result<Timestamp, String> {
+    let bad = || format!("`{text}` is not a time: 90d, 12h, 2w, 2027-01-01 or 2027-01-01T00:00:00Z");
+    let seconds = |unit: char| match unit {
+        'h' => Some(3_600),
+        'd' => Some(86_400),
+        'w' => Some(604_800),
+        _ => None,
+    };
+    if let Some(unit) = text.chars().last().and_then(seconds) {
+        let count = text.get(..text.len() - 1).and_then(|n| n.parse::<u32>().ok());
+        if let Some(count) = count {
+            return Ok(now.plus_s(i64::from(count) * unit));
+        }
+    }
+    let full = if text.len() == 10 { format!("{text}T00:00:00Z") } else { text.to_owned() };
+    full.parse().map_err(|_| bad())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn expiries_are_durations_dates_or_times() {
+        let now = Timestamp::from_parts(1_767_225_600, 0);
+        assert_eq!(expiry("2d", now), Ok(now.plus_s(172_800)));
+        assert_eq!(expiry("2026-01-02", now), Ok(now.plus_s(86_400)));
+        assert_eq!(expiry("2026-01-02T00:00:00Z", now), Ok(now.plus_s(86_400)));
+        assert!(expiry("tomorrow", now).is_err() && expiry("d", now).is_err());
+    }
+}

@@ -1,0 +1,146 @@
+//! Telling: EVE events in the order in which things happened.
+//!
+//! Application names of flows under way are kept for `flow` records only when those are wanted, at most
+//! [`FLOW_APPS_MAX`]; beyond that a record says none.
+
+use std::collections::BTreeMap;
+
+use super::rows::{service_row, vm_row};
+use super::totals::Totals;
+use crate::baseline::Baselines;
+use crate::deliver::{Eve, Event, incident_row};
+use crate::incident::IncidentEvent;
+use crate::inventory::{Change, Inventory, What};
+use crate::model::{
+    AppProto, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, ServiceKey, SourceCounts, Timestamp, VmId,
+};
+
+const FLOW_APPS_MAX: usize = 262_144;
+
+#[derive(Default)]
+pub struct Teller {
+    eve: Option<Eve>,
+    flow_apps: BTreeMap<u64, AppProto>,
+    /// Lines held back while the disk is full, counted.
+    pub shed: u64,
+    shedding: bool,
+}
+
+impl Teller {
+    pub fn silent() -> Self {
+        Teller::default()
+    }
+
+    pub fn new(eve: Option<Eve>) -> Self {
+        Teller { eve, ..Teller::default() }
+    }
+
+    pub fn eve(&mut self) -> Option<&mut Eve> {
+        self.eve.as_mut()
+    }
+
+    /// On a full disk only alerts and incidents are written.
+    pub fn shedding(&mut self, on: bool) {
+        self.shedding = on;
+    }
+
+    pub fn alert(&mut self, finding: &Finding, incident: IncidentId) {
+        if let Some(eve) = &mut self.eve {
+            eve.write(Event::alert(finding, incident));
+        }
+    }
+
+    pub fn incident(&mut self, time: Timestamp, event: &IncidentEvent) {
+        let from = match event {
+            IncidentEvent::Opened(_) => None,
+            IncidentEvent::Changed { from, .. } => Some(*from),
+        };
+        if let Some(eve) = &mut self.eve {
+            eve.write(Event::incident(time, incident_row(event.incident()), from));
+        }
+    }
+
+    /// A discovery, where the change is one.
+    pub fn change(&mut self, change: &Change, inventory: &Inventory, baselines: &Baselines) {
+        if self.eve.is_none() {
+            return;
+        }
+        match &change.what {
+            What::VmNew { vm } => self.vm(change, "new", *vm, inventory, baselines),
+            What::VmChanged { vm, text } => self.vm(change, text, *vm, inventory, baselines),
+            What::Merged { kept, .. } => self.vm(change, "merged", *kept, inventory, baselines),
+            What::ServiceNew { service, .. } => self.service(change, "new", service, inventory),
+            What::ServiceApp { service, before: None, .. } => self.service(change, "recognised", service, inventory),
+            What::ServiceApp { service, before: Some(_), .. } => self.service(change, "changed", service, inventory),
+            What::ServiceRetracted { service } => self.service(change, "retracted", service, inventory),
+            _ => {}
+        }
+    }
+
+    fn vm(&mut self, change: &Change, text: &str, vm: VmId, inventory: &Inventory, baselines: &Baselines) {
+        if let Some(vm) = inventory.vm(vm) {
+            let row = vm_row(vm, baselines, change.time);
+            self.write(Event::discovery(change.time, "vm", text, row, None));
+        }
+    }
+
+    fn service(&mut self, change: &Change, text: &str, key: &ServiceKey, inventory: &Inventory) {
+        let wanted = change.flow.map(|flow| flow.resp.ip);
+        let mut rows = inventory.service(key).peekable();
+        let first = rows.peek().copied();
+        if let Some(service) = rows.find(|row| Some(row.ip) == wanted).or(first) {
+            let row = service_row(service, inventory);
+            self.write(Event::discovery(change.time, "service", text, row, change.flow.as_ref()));
+        }
+    }
+
+    pub fn flow_app(&mut self, id: u64, app: &AppProto) {
+        if self.flow_apps.len() < FLOW_APPS_MAX {
+            self.flow_apps.insert(id, app.clone());
+        }
+    }
+
+    pub fn flow(&mut self, time: Timestamp, flow: &FlowRef, how: FlowEnd, totals: &FlowTotals) {
+        let app = self.flow_apps.remove(&flow.id);
+        self.write(Event::flow(time, flow, app.as_ref(), how, totals));
+    }
+
+    pub fn stats(&mut self, time: Timestamp, totals: &Totals, own: &[(&'static str, u64)]) {
+        if self.eve.is_none() {
+            return;
+        }
+        let mut all: BTreeMap<&str, u64> = totals.counters().iter().map(|(n, v)| (*n, *v)).collect();
+        for (name, value) in own {
+            *all.entry(name).or_insert(0) += value;
+        }
+        if self.shed > 0 {
+            all.insert("eve.shed", self.shed);
+        }
+        let sources = totals.sources().map(source_row).collect();
+        self.write(Event::stats(time, all.into_iter(), sources));
+    }
+
+    fn write(&mut self, event: Event) {
+        if self.shedding {
+            self.shed += 1;
+        } else if let Some(eve) = &mut self.eve {
+            eve.write(event);
+        }
+    }
+
+    pub fn flush(&mut self) {
+        if let Some(eve) = &mut self.eve {
+            eve.flush();
+        }
+    }
+}
+
+fn source_row(source: &SourceCounts) -> serde_json::Value {
+    serde_json::json!({
+        "name": source.name,
+        "packets": source.packets,
+        "bytes": source.bytes,
+        "kernel_drops": source.kernel_drops,
+        "interface_drops": source.interface_drops,
+    })
+}

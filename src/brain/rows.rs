@@ -1,0 +1,143 @@
+//! What is known, as the JSON rows of docs/reference.md: queries, EVE and the summary of `read` show the same.
+
+use serde_json::{Map, Value, json};
+
+use super::Brain;
+use crate::baseline::{Baselines, Feature};
+use crate::inventory::{Client, Inventory, PeerEdge, Service, Vm};
+use crate::model::{Timestamp, VmId};
+
+impl Brain {
+    pub fn vm_row(&self, vm: &Vm) -> Value {
+        vm_row(vm, &self.baselines, self.now())
+    }
+
+    pub fn service_row(&self, service: &Service) -> Value {
+        let mut row = service_row(service, &self.inventory);
+        row["state"] = self.service_state(service).into();
+        row
+    }
+
+    /// One of `observed`, `learned`, `sanctioned`, `unsanctioned`, `gone`: what a person should know first.
+    pub fn service_state(&self, service: &Service) -> &'static str {
+        let app = service.app.as_ref().map(|a| &a.proto);
+        match self.incidents.concern(&service.key) {
+            Some("service-gone") => "gone",
+            _ if self.sanctions.covers(&service.key, app, self.now()).is_some() => "sanctioned",
+            Some(_) => "unsanctioned",
+            None if self.baselines.is_learned(&service.key) && self.ripe(service.key.vm, Feature::Services) => "learned",
+            None => "observed",
+        }
+    }
+
+    pub fn peer_row(&self, edge: &PeerEdge) -> Value {
+        let key = edge.service;
+        let served = self.inventory.service(&key).next();
+        let client = match edge.client {
+            Client::Vm(vm) => Some(vm),
+            Client::External => None,
+        };
+        let state = match client {
+            Some(vm) if self.incidents.concerns_peer(vm, &key) => "unsanctioned",
+            Some(vm) if self.baselines.is_learned_peer(vm, &key) && self.ripe(vm, Feature::Peers) => "learned",
+            _ => "observed",
+        };
+        json!({
+            "client": client.map_or("external".to_owned(), |vm| vm.to_string()),
+            "client_name": client.and_then(|vm| self.shown_name(vm)),
+            "vm": key.vm,
+            "vm_name": self.shown_name(key.vm),
+            "segment": served.map(|s| s.segment),
+            "ip": served.map(|s| s.ip),
+            "proto": key.transport.to_string(),
+            "port": key.port,
+            "app_proto": served.and_then(|s| s.app.as_ref()).map(|a| a.proto.as_str().to_owned()),
+            "state": state,
+            "first_seen": edge.first_seen,
+            "last_seen": edge.last_seen,
+            "flows": edge.flows,
+            "bytes_to_server": edge.bytes_to_server,
+            "bytes_to_client": edge.bytes_to_client,
+        })
+    }
+
+    pub fn baseline_row(&self, vm: &Vm) -> Value {
+        let ripeness = self.baselines.ripeness(vm.id, Feature::Services, self.now());
+        let peers = self.baselines.ripeness(vm.id, Feature::Peers, self.now());
+        let profile = self.baselines.profile(vm.id);
+        json!({
+            "vm": vm.id,
+            "vm_name": vm.name,
+            "phase": ripeness.phase,
+            "ripeness": rounded(ripeness.value),
+            "services": profile.map_or(0, |p| p.services.len()),
+            "peers": profile.map_or(0, |p| p.peers.len()),
+            "peers_phase": peers.phase,
+            "peers_ripeness": rounded(peers.value),
+            "flows": ripeness.tally.flows,
+            "observed": format!("{:.0} h", ripeness.tally.observed_h.floor()),
+            "waits_for": ripeness.to_string(),
+        })
+    }
+
+    fn ripe(&self, vm: VmId, feature: Feature) -> bool {
+        self.baselines.phase_of(vm, feature, self.now()) == crate::baseline::Phase::Ripe
+    }
+
+    fn shown_name(&self, vm: VmId) -> Option<String> {
+        self.inventory.vm(vm).and_then(|vm| vm.name.clone())
+    }
+}
+
+/// Without `state`, which needs more than the inventory.
+pub fn service_row(service: &Service, inventory: &Inventory) -> Value {
+    let app = service.app.as_ref();
+    let details: Map<String, Value> =
+        app.map_or(Map::new(), |a| a.details.iter().map(|(n, v)| (n.to_string(), v.clone().into())).collect());
+    json!({
+        "vm": service.key.vm,
+        "vm_name": inventory.vm(service.key.vm).and_then(|vm| vm.name.clone()),
+        "segment": service.segment,
+        "ip": service.ip,
+        "proto": service.key.transport.to_string(),
+        "port": service.key.port,
+        "app_proto": app.map(|a| a.proto.as_str().to_owned()),
+        "product": app.and_then(|a| a.product.clone()),
+        "version": app.and_then(|a| a.version.clone()),
+        "state": "observed",
+        "class": service.class,
+        "first_seen": service.first_seen,
+        "last_seen": service.last_seen,
+        "clients": service.clients,
+        "flows": service.flows,
+        "bytes_to_server": service.bytes_to_server,
+        "bytes_to_client": service.bytes_to_client,
+        "evidence": service.evidence,
+        "level": service.basis.level,
+        "confidence": rounded(service.confidence()),
+        "started": service.basis.closed_at,
+        "details": details,
+    })
+}
+
+pub fn vm_row(vm: &Vm, baselines: &Baselines, now: Timestamp) -> Value {
+    let ripeness = baselines.ripeness(vm.id, Feature::Services, now);
+    json!({
+        "vm": vm.id,
+        "vm_name": vm.name,
+        "nics": vm.nics.iter().map(|nic| json!({ "mac": nic.mac, "segment": nic.segment, "ips": nic.ips })).collect::<Vec<_>>(),
+        "segment": vm.segment,
+        "hypervisor": vm.hypervisor(),
+        "host_hint": vm.host_hint,
+        "first_seen": vm.first_seen,
+        "last_seen": vm.last_seen,
+        "baseline": { "phase": ripeness.phase, "ripeness": rounded(ripeness.value) },
+        "tags": vm.tags,
+        "router": vm.router,
+    })
+}
+
+/// Three digits are all that a share of evidence is worth.
+fn rounded(share: f64) -> f64 {
+    (share * 1000.0).round() / 1000.0
+}
