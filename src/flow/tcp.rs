@@ -128,12 +128,11 @@ impl Handshake {
         let base = self.awaited(side);
         let window = self.peers.of(side.other()).window();
         let me = self.peers.of_mut(side);
-        if base.is_some_and(|b| ahead(tcp.seq, b) > window || ahead(tcp.seq, b) < -window) {
-            if me.strikes() < STRIKES_MAX {
-                me.strike(me.strikes() + 1);
-                counters.out_of_window += 1;
-                return (state, verdict);
-            }
+        let outside = base.is_some_and(|b| !(-window..=window).contains(&ahead(tcp.seq, b)));
+        if outside && me.strikes() < STRIKES_MAX {
+            me.strike(me.strikes() + 1);
+            counters.out_of_window += 1;
+            return (state, verdict);
         }
         me.strike(0);
         verdict.usable = true;

@@ -1,19 +1,17 @@
 //! One virtual shard of the packet side: flow table, reassembly, application recognition, address claims.
 //!
 //! There are [`SHARDS`] of them whatever the number of workers, and every limit is per shard, so that nothing depends
-//! on that number. Openings (the first bytes of flows that are being recognised) share one budget: when it is spent,
-//! the flow that holds its opening for the longest time gives up, so that unrecognisable streams kept open on purpose
-//! cannot keep newer flows from being recognised. Each is counted.
+//! on that number. What happens at each limit is told by the room that has it; each is counted.
 
-use std::collections::VecDeque;
+mod listeners;
 
-use crate::app::{AppCounters, AppState, Ends, Heard};
+use listeners::{Listeners, Remembered};
+
 use crate::counters;
-use crate::decode::{Datagram, Icmp, Payload, Tcp};
+use crate::decode::{Datagram, Icmp, Payload};
 pub use crate::flow::Head;
-use crate::flow::{Claims, Flow, FlowTable, Seen, Timeouts};
-use crate::model::{ClaimKind, Fact, FlowFact, Observation, Opening, Order, Side, Timestamp};
-use crate::stream::{Budget, Piece, Reassembly, StreamCounters, TcpSegment};
+use crate::flow::{FlowTable, Timeouts};
+use crate::model::{Fact, Observation, Order, Timestamp};
 
 /// Virtual shards (decision B.2).
 pub const SHARDS: usize = 64;
@@ -41,9 +39,6 @@ impl Default for ShardLimits {
     }
 }
 
-/// Stale tickets a queue may carry before it is swept.
-const QUEUE_SLACK: usize = 64;
-
 counters! {
     struct ShardCounters {
         packets => "shard.packets",
@@ -51,80 +46,6 @@ counters! {
         /// Facts about flows, by weight for the brain.
         observations => "shard.observations",
     }
-}
-
-/// What is remembered of a flow besides its state.
-#[derive(Default)]
-enum Remembered {
-    /// No payload yet.
-    #[default]
-    Silent,
-    Listening(Box<Listening>),
-    /// Recognised, or nothing recognises it: payload is only counted.
-    Done,
-}
-
-struct Listening {
-    app: AppState,
-    /// TCP only.
-    reassembly: Option<Reassembly>,
-    /// The flow was turned round after `app` and `reassembly` had begun: their sides are the former ones.
-    flipped: bool,
-    /// Bytes of openings charged for it.
-    charged: usize,
-    /// It stands in the queue of flows that hold out-of-order bytes.
-    waiting: bool,
-}
-
-impl Listening {
-    /// Begins with this packet of `side`.
-    fn new(app: AppState, flow: &Flow<Remembered>, side: Side, payload: &Payload<'_>) -> Self {
-        let reassembly = match payload {
-            Payload::Tcp(tcp) => {
-                let mut reassembly = Reassembly::default();
-                reassembly.expect(side, tcp.seq.wrapping_add(u32::from(tcp.flags.syn())));
-                if let Some(next) = flow.next_seq(side.other()) {
-                    reassembly.expect(side.other(), next);
-                }
-                Some(reassembly)
-            }
-            _ => None,
-        };
-        Listening { app, reassembly, flipped: false, charged: 0, waiting: false }
-    }
-
-    /// The flow's ends as `app` knows them.
-    fn ends(&self, flow: &Flow<Remembered>) -> Ends {
-        Ends { orig: flow.end(self.own(Side::Orig)), resp: flow.end(self.own(Side::Resp)), transport: flow.transport() }
-    }
-
-    /// A side of the flow as `app` and `reassembly` call it, and the other way round.
-    fn own(&self, side: Side) -> Side {
-        if self.flipped { side.other() } else { side }
-    }
-}
-
-/// Names a flow in a queue: the slot may be another flow's by the time it is looked at.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Ticket {
-    slot: u32,
-    first_frame: u64,
-}
-
-/// Everything but the flow table, so that both can be borrowed at once.
-struct Listeners {
-    held_back: Budget,
-    opening_bytes: usize,
-    opening_bytes_max: usize,
-    /// Flows that listen.
-    count: usize,
-    /// Flows that listen, in the order in which they began to; some may be gone.
-    oldest: VecDeque<Ticket>,
-    /// Flows that hold out-of-order bytes.
-    waiting: Vec<Ticket>,
-    app_counters: AppCounters,
-    stream_counters: StreamCounters,
-    claims: Claims,
 }
 
 /// Gives observations their place in the global order.
@@ -154,17 +75,7 @@ impl Shard {
     pub fn new(index: u16, limits: &ShardLimits, seed: u64) -> Self {
         Shard {
             flows: FlowTable::new(limits.flows_max, limits.timeouts, seed),
-            listeners: Listeners {
-                held_back: Budget::new(limits.reassembly_bytes_max),
-                opening_bytes: 0,
-                opening_bytes_max: limits.opening_bytes_max,
-                count: 0,
-                oldest: VecDeque::new(),
-                waiting: Vec::new(),
-                app_counters: AppCounters::default(),
-                stream_counters: StreamCounters::default(),
-                claims: Claims::new(),
-            },
+            listeners: Listeners::new(limits),
             order: Order { shard: index, ..Order::default() },
             counters: ShardCounters::default(),
         }
@@ -261,243 +172,6 @@ fn teller<'a>(
         *last = Order { frame, packet, shard: last.shard, ordinal: 0 };
     }
     Teller { order: *last, time, out }
-}
-
-impl Listeners {
-    /// A fact from the flow table on its way out.
-    fn told(&mut self, flow: &mut Flow<Remembered>, fact: FlowFact, teller: &mut Teller<'_>) {
-        let end = matches!(fact, FlowFact::End(..));
-        teller.tell(Fact::Flow(flow.reference(), fact));
-        if end && let Remembered::Listening(listening) = std::mem::take(&mut flow.memory) {
-            self.free(listening);
-        }
-    }
-
-    /// Payload goes to reassembly and recognition while anything listens.
-    fn payload(
-        &mut self,
-        flows: &mut FlowTable<Remembered>,
-        seen: Seen,
-        datagram: &Datagram<'_>,
-        teller: &mut Teller<'_>,
-    ) {
-        let Some(flow) = flows.flow_mut(seen.slot) else { return };
-        let ticket = Ticket { slot: seen.slot, first_frame: flow.first_frame() };
-        let mut listening = match std::mem::replace(&mut flow.memory, Remembered::Done) {
-            Remembered::Done => return,
-            Remembered::Listening(listening) => listening,
-            Remembered::Silent if !worth_listening(seen, &datagram.payload) => {
-                flow.memory = Remembered::Silent;
-                return;
-            }
-            Remembered::Silent => {
-                let app = AppState::new(flow.transport(), flow.opening() == Opening::Midstream);
-                if !app.listening() {
-                    return;
-                }
-                self.count += 1;
-                Box::new(Listening::new(app, flow, seen.side, &datagram.payload))
-            }
-        };
-        let ends = listening.ends(flow);
-        let side = listening.own(seen.side);
-        let mut heard = Heard::default();
-        match &datagram.payload {
-            Payload::Tcp(tcp) if seen.usable => self.tcp(&mut listening, side, tcp, &ends, teller.time, &mut heard),
-            Payload::Udp(udp) => add(&mut heard, listening.app.data(side, udp.payload, &ends, &mut self.app_counters)),
-            Payload::Sctp(sctp) => {
-                add(&mut heard, listening.app.data(side, sctp.payload, &ends, &mut self.app_counters));
-            }
-            _ => {}
-        }
-        self.put_back(flows, ticket, listening, heard, teller);
-        while self.opening_bytes > self.opening_bytes_max && self.oldest_gives_up(flows) {}
-    }
-
-    fn tcp(
-        &mut self,
-        listening: &mut Listening,
-        side: Side,
-        tcp: &Tcp<'_>,
-        ends: &Ends,
-        now: Timestamp,
-        heard: &mut Heard,
-    ) {
-        let Listening { app, reassembly: Some(reassembly), .. } = listening else { return };
-        let Listeners { held_back, app_counters, stream_counters, .. } = self;
-        let mut sink = |side, piece: Piece<'_>| match piece {
-            Piece::Data(bytes) => add(heard, app.data(side, bytes, ends, app_counters)),
-            Piece::Gap(_) => app.gap(side, app_counters),
-        };
-        let seq = tcp.seq.wrapping_add(u32::from(tcp.flags.syn()));
-        if tcp.flags.syn() {
-            reassembly.expect(side, seq);
-        }
-        if tcp.payload_len > 0 {
-            let segment = TcpSegment { seq, len: tcp.payload_len, bytes: tcp.payload };
-            reassembly.segment(side, segment, now, held_back, stream_counters, &mut sink);
-        }
-        if tcp.flags.ack() && reassembly.holds() {
-            reassembly.acknowledged(side.other(), tcp.ack, held_back, stream_counters, &mut sink);
-        }
-    }
-
-    /// Holes that have been open for too long become gaps.
-    fn give_up_holes(&mut self, flows: &mut FlowTable<Remembered>, now: Timestamp, teller: &mut Teller<'_>) {
-        let waiting = std::mem::take(&mut self.waiting);
-        for ticket in waiting {
-            let Some(flow) = alive(flows, ticket) else { continue };
-            let Remembered::Listening(mut listening) = std::mem::replace(&mut flow.memory, Remembered::Done) else {
-                continue;
-            };
-            let ends = listening.ends(flow);
-            let mut heard = Heard::default();
-            let Listening { app, reassembly, waiting, .. } = &mut *listening;
-            *waiting = false;
-            if let Some(reassembly) = reassembly {
-                let app_counters = &mut self.app_counters;
-                reassembly.tick(now, &mut self.held_back, &mut self.stream_counters, &mut |side, piece| match piece {
-                    Piece::Data(bytes) => add(&mut heard, app.data(side, bytes, &ends, app_counters)),
-                    Piece::Gap(_) => app.gap(side, app_counters),
-                });
-            }
-            self.put_back(flows, ticket, listening, heard, teller);
-        }
-    }
-
-    /// Tells what was heard, charges what is held, and keeps the listener while it listens.
-    fn put_back(
-        &mut self,
-        flows: &mut FlowTable<Remembered>,
-        ticket: Ticket,
-        mut listening: Box<Listening>,
-        heard: Heard,
-        teller: &mut Teller<'_>,
-    ) {
-        self.heard(flows, ticket.slot, &mut listening, heard, teller);
-        let held = listening.app.held();
-        let begins = held > 0 && listening.charged == 0;
-        self.opening_bytes = (self.opening_bytes + held).saturating_sub(listening.charged);
-        listening.charged = held;
-        if !listening.app.listening() {
-            self.free(listening);
-            return;
-        }
-        if !listening.waiting && listening.reassembly.as_ref().is_some_and(Reassembly::holds) {
-            listening.waiting = true;
-            self.waiting.push(ticket);
-        }
-        if let Some(flow) = flows.flow_mut(ticket.slot) {
-            flow.memory = Remembered::Listening(listening);
-        }
-        if begins {
-            self.oldest.push_back(ticket);
-            if self.oldest.len() > 2 * self.count + QUEUE_SLACK {
-                self.oldest.retain(|t| listens(flows, *t, |l| l.charged > 0));
-            }
-        }
-        // Every flow that waits holds at least a piece's overhead; the rest of a long queue is stale.
-        if self.waiting.len() > self.held_back.used() / 32 + QUEUE_SLACK {
-            self.waiting.retain(|t| listens(flows, *t, |l| l.waiting));
-        }
-    }
-
-    fn heard(
-        &mut self,
-        flows: &mut FlowTable<Remembered>,
-        slot: u32,
-        listening: &mut Listening,
-        heard: Heard,
-        teller: &mut Teller<'_>,
-    ) {
-        if let Some(mut app) = heard.app {
-            app.server = app.server.map(|side| listening.own(side));
-            let opening = flows.flow_mut(slot).map(|f| f.opening());
-            if app.server == Some(Side::Orig) && matches!(opening, Some(Opening::Midstream | Opening::Datagram)) {
-                flows.flip(slot, &mut |flow, fact| teller.tell(Fact::Flow(flow.reference(), fact)));
-                listening.flipped = !listening.flipped;
-                app.server = Some(Side::Resp);
-            }
-            if let Some(flow) = flows.flow_mut(slot) {
-                teller.tell(Fact::Flow(flow.reference(), FlowFact::App(Box::new(app))));
-            }
-        }
-        let Some(flow) = flows.flow_mut(slot) else { return };
-        for expectation in heard.follow.expect {
-            teller.tell(Fact::Flow(flow.reference(), FlowFact::Expect(Box::new(expectation))));
-        }
-        // The lease is about the client: the mirror's sender is the server's host and hints at nothing.
-        let about = Head {
-            frame: teller.order.frame,
-            time: teller.time,
-            segment: flow.segment(),
-            src_mac: None,
-            dst_mac: None,
-            host_hint: None,
-        };
-        let (server, _) = flow.end(Side::Resp);
-        for (mac, ip, name) in heard.follow.leased {
-            if let Some(claim) = self.claims.claim(&about, Some(mac), Some(ip), ClaimKind::Leased { server, name }) {
-                teller.tell(Fact::Claim(claim));
-            }
-        }
-    }
-
-    /// The flow that has held an opening for the longest time stops being recognised. False when none holds one.
-    fn oldest_gives_up(&mut self, flows: &mut FlowTable<Remembered>) -> bool {
-        while let Some(ticket) = self.oldest.pop_front() {
-            let Some(flow) = alive(flows, ticket) else { continue };
-            match std::mem::replace(&mut flow.memory, Remembered::Done) {
-                Remembered::Listening(mut listening) if listening.charged > 0 => {
-                    listening.app.give_up(&mut self.app_counters);
-                    self.free(listening);
-                    return true;
-                }
-                other => flow.memory = other,
-            }
-        }
-        false
-    }
-
-    fn free(&mut self, mut listening: Box<Listening>) {
-        self.count = self.count.saturating_sub(1);
-        self.opening_bytes = self.opening_bytes.saturating_sub(listening.charged);
-        if let Some(reassembly) = listening.reassembly.as_mut() {
-            reassembly.discard(&mut self.held_back, &mut self.stream_counters);
-        }
-    }
-}
-
-/// The flow of a ticket, unless it is gone.
-fn alive(flows: &mut FlowTable<Remembered>, ticket: Ticket) -> Option<&mut Flow<Remembered>> {
-    flows.flow_mut(ticket.slot).filter(|f| f.first_frame() == ticket.first_frame)
-}
-
-/// Does the flow of a ticket still listen, in this way?
-fn listens(flows: &mut FlowTable<Remembered>, ticket: Ticket, how: impl Fn(&Listening) -> bool) -> bool {
-    alive(flows, ticket).is_some_and(|f| matches!(&f.memory, Remembered::Listening(l) if how(l)))
-}
-
-/// From here on the payload matters: the first of it, or the handshake that tells where it will begin.
-fn worth_listening(seen: Seen, payload: &Payload<'_>) -> bool {
-    match payload {
-        Payload::Tcp(tcp) => {
-            let accepted = tcp.flags.syn() && tcp.flags.ack() && seen.side == Side::Resp;
-            seen.usable && (tcp.payload_len > 0 || accepted)
-        }
-        Payload::Udp(udp) => !udp.payload.is_empty(),
-        Payload::Sctp(sctp) => !sctp.payload.is_empty(),
-        _ => false,
-    }
-}
-
-/// Adds what one more piece told.
-fn add(heard: &mut Heard, more: Heard) {
-    if more.app.is_some() {
-        heard.app = more.app;
-    }
-    heard.follow.expect.extend(more.follow.expect);
-    heard.follow.leased.extend(more.follow.leased);
 }
 
 #[cfg(test)]

@@ -89,7 +89,7 @@ fn ahead(a: u32, b: u32) -> i32 {
 
 impl Reassembly {
     /// The next byte of this side has this sequence number. Without it the first segment begins the stream.
-    pub fn expect(&mut self, side: Side, next: u32) {
+    pub fn begin(&mut self, side: Side, next: u32) {
         self.direction(side).next.get_or_insert(next);
     }
 

@@ -1,3 +1,5 @@
+//! The flow table by example: one sentence a test, each with its quiet twin; and by property.
+
 use proptest::prelude::*;
 
 use super::super::packets::*;

@@ -1,9 +1,13 @@
+//! The shard by example: what a packet, a tick and a proved payload add to the observations.
+
 use std::net::IpAddr;
 
+use super::listeners::{Listening, QUEUE_SLACK};
 use super::*;
+use crate::app::{AppState, Heard};
 use crate::decode::{Arp, Nd, SctpChunk};
 use crate::flow::packets::*;
-use crate::model::{AppInfo, Claim, FlowEnd, FlowRef, Mac, RefusedBy, Transport};
+use crate::model::{AppInfo, Claim, ClaimKind, FlowEnd, FlowFact, FlowRef, Mac, Opening, RefusedBy, Side, Transport};
 
 struct Run {
     shard: Shard,
@@ -196,4 +200,104 @@ fn server_data_is_told_once() {
     run.at(2, &sctp(false, SctpChunk::Data, b"a"));
     run.at(3, &sctp(false, SctpChunk::Data, b"b"));
     assert_eq!(run.facts().iter().filter(|(_, f)| *f == FlowFact::ServerData).count(), 1);
+}
+
+/// False while the roster of protocols is empty: then nothing ever listens, and nothing below can be shown.
+fn anything_listens() -> bool {
+    AppState::new(Transport::Tcp, false).listening()
+}
+
+/// SYN and SYN-ACK of the client's port `n`, then `payload` from the server at `seq`.
+fn serve(run: &mut Run, n: u16, seq: u32, payload: &[u8]) {
+    for mut packet in
+        [tcp(true, SYN, 1000, 0, b""), tcp(false, SYN | ACK, 5000, 1001, b""), tcp(false, ACK, seq, 1001, payload)]
+    {
+        if let Payload::Tcp(tcp) = &mut packet.payload {
+            *(if packet.src == client() { &mut tcp.src_port } else { &mut tcp.dst_port }) = n;
+        }
+        run.at(0, &packet);
+    }
+}
+
+fn recognised(run: &mut Run) -> usize {
+    run.facts().iter().filter(|(_, f)| matches!(f, FlowFact::App(info) if info.proto.as_str() == "ssh")).count()
+}
+
+const BANNER: &[u8] = b"SSH-2.0-OpenSSH_9.2p1 Debian-2+deb12u3\r\n";
+
+#[test]
+fn a_banner_out_of_order_is_recognised_once_the_hole_is_filled() {
+    if !anything_listens() {
+        return;
+    }
+    let mut run = Run::new();
+    serve(&mut run, 40000, 5005, BANNER.get(4..).unwrap_or_default());
+    assert_eq!(run.shard.sizes().last().map(|s| s.1 > 0), Some(true));
+    run.at(1, &tcp(false, ACK, 5001, 1001, BANNER.get(..4).unwrap_or_default()));
+    assert_eq!(recognised(&mut run), 1);
+    assert_eq!(run.shard.sizes().last().map(|s| s.1), Some(0));
+}
+
+#[test]
+fn a_hole_that_stays_becomes_a_gap_at_a_tick_and_frees_what_was_held() {
+    if !anything_listens() {
+        return;
+    }
+    let mut run = Run::new();
+    serve(&mut run, 40000, 5005, BANNER.get(4..).unwrap_or_default());
+    run.tick(1000);
+    assert_eq!(run.shard.listeners.waiting.len(), 1);
+    run.tick(2000);
+    assert_eq!((run.shard.listeners.waiting.len(), run.shard.listeners.held_back.used()), (0, 0));
+    assert_eq!(run.shard.listeners.stream_counters.gaps_aged, 1);
+}
+
+#[test]
+fn unrecognisable_streams_do_not_keep_a_newer_one_from_being_recognised() {
+    if !anything_listens() {
+        return;
+    }
+    let limits = ShardLimits { opening_bytes_max: 4096, ..ShardLimits::default() };
+    let mut run = Run::new();
+    run.shard = Shard::new(0, &limits, 1);
+    for n in 0..500 {
+        // The beginning of a banner keeps the protocol unsure.
+        serve(&mut run, n, 5001, b"SSH-2.0-and-never-an-end");
+        assert!(run.shard.listeners.opening_bytes <= 4096);
+        assert!(run.shard.listeners.oldest.len() <= 2 * run.shard.listeners.count + QUEUE_SLACK);
+    }
+    assert!(run.shard.listeners.count < 500);
+    serve(&mut run, 600, 5001, BANNER);
+    assert_eq!(recognised(&mut run), 1);
+}
+
+proptest::proptest! {
+    /// Whatever comes, the books stay within their limits and are empty when all flows have ended.
+    #[test]
+    fn any_packets_keep_the_books(packets in proptest::collection::vec(
+        (proptest::bool::ANY, 0u8..64, 0u32..6000, 0u32..6000, 0u16..20, 0u64..900, 0usize..40), 1..300)) {
+        let limits = ShardLimits {
+            flows_max: 10,
+            reassembly_bytes_max: 2000,
+            opening_bytes_max: 300,
+            ..ShardLimits::default()
+        };
+        let mut run = Run::new();
+        run.shard = Shard::new(0, &limits, 1);
+        let mut ms = 0;
+        for (from_client, flags, seq, ack, port, wait, len) in packets {
+            ms += wait;
+            run.tick(ms);
+            let mut packet = tcp(from_client, flags, seq, ack, BANNER.get(..len).unwrap_or_default());
+            if let Payload::Tcp(tcp) = &mut packet.payload {
+                *(if from_client { &mut tcp.src_port } else { &mut tcp.dst_port }) = port;
+            }
+            run.at(ms, &packet);
+            let [(_, flows), (_, listening), (_, opening), _] = run.shard.sizes();
+            proptest::prop_assert!(flows <= 10 && listening <= flows && opening <= 300);
+        }
+        run.shard.finish(run.frame + 1, at(ms), &mut run.out);
+        proptest::prop_assert_eq!(run.shard.sizes().map(|s| s.1), [0; 4]);
+        proptest::prop_assert!(run.out.windows(2).all(|w| matches!(w, [a, b] if a.order < b.order)));
+    }
 }

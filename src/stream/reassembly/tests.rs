@@ -1,3 +1,5 @@
+//! Reassembly by example and by property.
+
 use proptest::prelude::*;
 
 use super::*;
@@ -24,7 +26,7 @@ impl Run {
 
     fn starting_at(seq: u32) -> Self {
         let mut run = Run::new();
-        run.reassembly.expect(Side::Orig, seq);
+        run.reassembly.begin(Side::Orig, seq);
         run
     }
 
