@@ -74,7 +74,7 @@ impl Header {
         if (initiator == 0 && !refusal) || !fits || length as usize != bytes.len() || bytes.len() <= HEADER_BYTES {
             return None;
         }
-        let chained = if encrypted { !first && r.rest().len() % 4 == 0 } else { chain(next, version, r) };
+        let chained = if encrypted { !first && r.rest().len().is_multiple_of(4) } else { chain(next, version, r) };
         chained.then_some(Header { version, exchange, flags, first, refusal })
     }
 

@@ -16,6 +16,7 @@ const TGS_REQ: u8 = 12;
 const TGS_REP: u8 = 13;
 const ERROR: u8 = 30;
 const SEQUENCE: u8 = 0x30;
+const INTEGER: u8 = 2;
 const GENERAL_STRING: u8 = 0x1b;
 /// A ticket with a large authorisation (PAC) has been seen at 64 KiB; RFC 4120 sets no bound.
 const MESSAGE_BYTES_MAX: usize = 1 << 20;
@@ -35,18 +36,16 @@ impl Protocol for Krb5 {
 
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
         let server = info.server.unwrap_or(Side::Resp);
-        if let Some((kind, realm, _)) = message(opening.side(server.other()), opening.transport) {
-            info.detail("message", name(kind));
-            info.detail("realm", realm.unwrap_or_default());
+        if let Some(request) = message(opening.side(server.other()), opening.transport) {
+            info.detail("message", name(request.kind));
+            info.detail("realm", request.realm.unwrap_or_default());
         }
-        let Some((kind, realm, error)) = message(opening.side(server), opening.transport) else {
-            return Described::Partly;
-        };
-        info.detail("answer", name(kind));
-        if let Some(realm) = realm {
+        let Some(answer) = message(opening.side(server), opening.transport) else { return Described::Partly };
+        info.detail("answer", name(answer.kind));
+        if let Some(realm) = answer.realm {
             info.detail("realm", realm);
         }
-        if let Some(error) = error {
+        if let Some(error) = answer.error {
             info.detail("error", error.to_string());
         }
         Described::Whole
@@ -87,36 +86,30 @@ fn read(bytes: &[u8], transport: Transport) -> Option<Reading> {
     Some(if request { Reading::Client } else { Reading::Server })
 }
 
-/// Kind, realm and error code of the first message, as far as they are there.
-fn message(bytes: &[u8], transport: Transport) -> Option<(u8, Option<&[u8]>, Option<u8>)> {
+/// What is told of the first message, as far as it is there.
+struct Message<'a> {
+    kind: u8,
+    realm: Option<&'a [u8]>,
+    error: Option<u8>,
+}
+
+fn message(bytes: &[u8], transport: Transport) -> Option<Message<'_>> {
     read(bytes, transport).filter(|reading| *reading != Reading::No)?;
     let (mut r, _) = unframed(bytes, transport)?;
     let (tag, _) = ber::header(&mut r)??;
     let kind = tag & 0x1f;
     let sequence = ber::open(&mut r, SEQUENCE)?;
-    let string = |content: &'_ [u8]| -> Option<(usize, usize)> {
-        let mut r = Reader::new(content);
-        let (tag, length) = ber::header(&mut r)??;
-        (tag == GENERAL_STRING && length <= r.rest().len()).then(|| (content.len() - r.rest().len(), length))
-    };
-    let text = |content: &'_ [u8]| string(content).map(|(at, length)| (at, at + length));
-    let slice = |content| -> Option<&[u8]> {
-        let (from, to) = text(content)?;
-        <[u8]>::get(content, from..to)
-    };
-    let (realm, error) = match kind {
-        AS_REQ | TGS_REQ => {
-            // The padata [3] before the body [4] may hold a ticket that was cut.
-            let body = body(sequence);
-            (body.and_then(|b| ber::find(b, 0xa2)).and_then(slice), None)
-        }
+    let mut error = None;
+    let realm = match kind {
+        AS_REQ | TGS_REQ => body(sequence).and_then(|fields| ber::find(fields, 0xa2)),
         ERROR => {
-            let code = ber::find(sequence, 0xa6).and_then(|c| ber::find(Reader::new(c), 2)).and_then(|c| c.last());
-            (ber::find(sequence, 0xa9).and_then(slice), code.copied())
+            let code = ber::find(sequence, 0xa6).and_then(|field| ber::find(Reader::new(field), INTEGER));
+            error = code.and_then(|bytes| bytes.last().copied());
+            ber::find(sequence, 0xa9)
         }
-        _ => (ber::find(sequence, 0xa3).and_then(slice), None),
+        _ => ber::find(sequence, 0xa3),
     };
-    Some((kind, realm, error))
+    Some(Message { kind, realm: realm.and_then(|field| ber::find(Reader::new(field), GENERAL_STRING)), error })
 }
 
 /// The fields of req-body [4].

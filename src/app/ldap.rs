@@ -48,11 +48,7 @@ impl Protocol for Ldap {
                         info.detail("auth", kind);
                     }
                 }
-                EXTENDED_REQUEST => {
-                    if ber::find(operation, 0x80) == Some(STARTTLS) {
-                        info.detail("starttls", "used");
-                    }
-                }
+                EXTENDED_REQUEST if ber::find(operation, 0x80) == Some(STARTTLS) => info.detail("starttls", "used"),
                 _ => {}
             }
         }

@@ -65,7 +65,7 @@ impl Protocol for Ssh {
         if let Some(line) = line(offer) {
             info.detail("client_software", word(split(line).1));
         }
-        let client = packets(offer).find_map(|p| KexInit::read(p));
+        let client = packets(offer).find_map(KexInit::read);
         let mut host_key = false;
         let mut kex = None;
         for packet in packets(answer) {
