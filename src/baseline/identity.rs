@@ -73,7 +73,9 @@ impl Identity {
 
     /// Adds what `app` proves; true where that changed anything.
     pub fn learn(&mut self, app: &AppInfo) -> bool {
-        marks(app).into_iter().fold(false, |changed, mark| self.add(mark) || changed)
+        let before = self.marks.len();
+        marks(app).into_iter().for_each(|mark| self.add(mark));
+        self.marks.len() > before
     }
 
     pub fn is_empty(&self) -> bool {
@@ -95,16 +97,11 @@ impl Identity {
         self.marks.iter().map(|m| format!("{} {}", m.aspect, m.value))
     }
 
-    fn add(&mut self, mark: Mark) -> bool {
-        if self.marks.len() >= MARKS_MAX {
-            return false;
-        }
-        match self.marks.binary_search(&mark) {
-            Ok(_) => false,
-            Err(at) => {
-                self.marks.insert(at, mark);
-                true
-            }
+    fn add(&mut self, mark: Mark) {
+        if self.marks.len() < MARKS_MAX
+            && let Err(at) = self.marks.binary_search(&mark)
+        {
+            self.marks.insert(at, mark);
         }
     }
 }

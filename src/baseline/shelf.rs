@@ -1,4 +1,5 @@
 //! A store for tests: what batches put, in order of kind and id. Unbounded: it lives as long as one test.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 

@@ -1,4 +1,5 @@
 //! Learning, keeping and carrying of baselines, as a whole.
+#![cfg(test)]
 
 use std::net::IpAddr;
 

@@ -131,7 +131,7 @@ impl NewService {
             None => self.qualifies(key, &seen, candidate, change.time, world),
             Some((at, uses, told_app)) => {
                 let again = change.time.since_s(*at) >= self.config.again_s as f64 && candidate.uses > *uses;
-                again || (app.is_some() && app != *told_app)
+                again || (app.is_some() && told_app.is_none())
             }
         };
         if !due {

@@ -93,7 +93,7 @@ fn reason(
         Some((at, uses)) if uses > 0 => {
             format!("{label} still answers on {port}: {} since {}", count(uses, "more flow"), at.short())
         }
-        Some((at, _)) => format!("more is known of {port} of {label} since {}", at.short()),
+        Some((at, _)) => format!("{port} of {label}, told at {}, is recognised now", at.short()),
     }];
     parts.push(match world.baselines.profile(key.vm) {
         Some(p) => {

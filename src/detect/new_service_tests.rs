@@ -1,4 +1,5 @@
 //! What makes a new service a finding, and what does not.
+#![cfg(test)]
 
 use super::super::world::{Lab, app, key, vm};
 use super::*;

@@ -3,7 +3,7 @@
 use serde::Serialize;
 
 use super::{World, count, remote_access};
-use crate::baseline::{Feature, Hours, Mode, Port};
+use crate::baseline::{Feature, Hours, Mode, Port, Ripeness};
 use crate::model::{Incident, IncidentState, ServiceKey, Timestamp, VmId};
 
 /// The answer of `eastwatch why`.
@@ -53,9 +53,9 @@ pub fn why(world: &World<'_>, vm: VmId, port: Option<Port>, incidents: &[&Incide
     say("mode", mode(world.mode()).to_owned());
     let ripeness = world.baselines.ripeness(vm, Feature::Services, now);
     let tally = ripeness.tally;
-    say("services phase", format!("{}, ripeness {:.2}: {ripeness}", ripeness.phase, ripeness.value));
+    say("services phase", phase(&ripeness));
     let peers = world.baselines.ripeness(vm, Feature::Peers, now);
-    say("peers phase", format!("{}, ripeness {:.2}: {peers}", peers.phase, peers.value));
+    say("peers phase", phase(&peers));
     say("observed", format!("{} with {}", Hours(tally.observed_h), count(tally.flows, "answered flow")));
     say(
         "novelty",
@@ -168,6 +168,13 @@ fn evidence(world: &World<'_>, key: &ServiceKey) -> Vec<(&'static str, String)> 
         out.push(("remote access", "yes".to_owned()));
     }
     out
+}
+
+fn phase(ripeness: &Ripeness) -> String {
+    match ripeness.is_ripe() {
+        true => "ripe".to_owned(),
+        false => format!("learning, ripeness {:.2}: {ripeness}", ripeness.value),
+    }
 }
 
 fn mode(mode: Mode) -> &'static str {

@@ -1,5 +1,6 @@
 //! A small world for the detectors' tests: VMs, services and time, judged and then learned from as the brain does.
 //! Unbounded: it lives as long as one test.
+#![cfg(test)]
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;

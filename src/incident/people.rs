@@ -75,10 +75,6 @@ impl Incidents {
             .ok_or_else(|| format!("there is no incident {id}; `eastwatch incidents list` names them"))?;
         let from = incident.state;
         incident.state = next(incident)?;
-        if incident.state == IncidentState::Resolved && from != IncidentState::Resolved {
-            // The reopening time runs from here.
-            incident.last_seen = incident.last_seen.max(now);
-        }
         note(incident, now, &clean(by), what, &clean(text));
         self.dirty.insert(id);
         Ok(IncidentEvent::Changed { incident: incident.clone(), from })

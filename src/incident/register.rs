@@ -72,7 +72,7 @@ impl Incidents {
             return;
         }
         self.ticked = now;
-        let old = |i: &Incident, days: i64| now >= i.last_seen.plus_s(days.saturating_mul(DAY_S));
+        let old = |i: &Incident, days: i64| now >= last_moved(i).plus_s(days.saturating_mul(DAY_S));
         let quiet = |i: &&Incident| {
             i.state != IncidentState::Resolved
                 && i.severity <= crate::model::Severity::Low
@@ -126,7 +126,7 @@ impl Incidents {
 
     fn accepts(&self, id: IncidentId, now: Timestamp) -> bool {
         self.get(id).is_some_and(|i| {
-            i.state != IncidentState::Resolved || now < i.last_seen.plus_s(self.config.reopen_d.saturating_mul(DAY_S))
+            i.state != IncidentState::Resolved || now < last_moved(i).plus_s(self.config.reopen_d.saturating_mul(DAY_S))
         })
     }
 
@@ -222,7 +222,6 @@ impl Incidents {
         let Some(incident) = self.all.get_mut(&id).filter(|i| i.state != IncidentState::Resolved) else { return };
         let from = incident.state;
         incident.state = IncidentState::Resolved;
-        incident.last_seen = incident.last_seen.max(now);
         note(incident, now, by, "resolved", text);
         self.dirty.insert(id);
         out.push(IncidentEvent::Changed { incident: incident.clone(), from });
@@ -279,11 +278,17 @@ impl Incidents {
 
 pub(super) fn note(incident: &mut Incident, time: Timestamp, by: &str, what: &str, text: &str) {
     if incident.timeline.len() >= Incident::TIMELINE_MAX {
+        // How it began and what came last are what a reader needs; the middle goes.
+        incident.timeline.remove(1);
         incident.timeline_dropped = incident.timeline_dropped.saturating_add(1);
-        return;
     }
     let (by, what, text) = (by.to_owned(), what.to_owned(), text.to_owned());
     incident.timeline.push(TimelineEntry { time, by, what, text });
+}
+
+/// The last finding or the last step in its timeline: ages run from here.
+fn last_moved(incident: &Incident) -> Timestamp {
+    incident.timeline.last().map_or(incident.last_seen, |entry| entry.time.max(incident.last_seen))
 }
 
 fn sample(finding: &Finding) -> Sample {

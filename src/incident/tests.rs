@@ -1,4 +1,5 @@
 //! The life of incidents.
+#![cfg(test)]
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -203,6 +204,18 @@ fn a_full_register_forgets_the_resolved_then_the_least_severe() {
     }
     assert!(incidents.get(resolved).is_none() && incidents.get(low).is_none());
     assert_eq!((incidents.list().len(), incidents.counters.forgotten, incidents.counters.lost), (3, 1, 1));
+}
+
+#[test]
+fn a_long_timeline_keeps_its_beginning_and_its_end() {
+    let mut incidents = incidents();
+    let id = take(&mut incidents, &finding(&SERVICE, 1, 22, 0)).0.incident;
+    for n in 0..150 {
+        incidents.comment(id, "ann", &format!("note {n}"), at(n)).expect("it is there");
+    }
+    let incident = incidents.get(id).expect("there");
+    assert_eq!((incident.timeline.len(), incident.timeline_dropped), (crate::model::Incident::TIMELINE_MAX, 51));
+    assert_eq!((incident.timeline[0].what.as_str(), incident.timeline[99].text.as_str()), ("opened", "note 149"));
 }
 
 #[test]
