@@ -228,10 +228,11 @@ pub fn digest(path: &Path) -> Result<Option<[u8; 32]>, CaptureError> {
     if path == Path::new("-") {
         return Ok(None);
     }
-    let (mut file, meta) = open_file(path)?;
-    if !meta.is_file() {
+    // Asked before it is opened: a pipe opened and closed again would break for its writer.
+    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
         return Ok(None);
     }
+    let (mut file, _) = open_file(path)?;
     let mut digest = Sha256::new();
     let mut chunk = vec![0; WINDOW_BYTES];
     loop {
