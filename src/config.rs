@@ -9,12 +9,22 @@ mod sections;
 mod show;
 
 pub use error::{ConfigError, Place};
-pub use sections::{AlertsConfig, BaselineConfig, Home, Mode, NetworksConfig, StoreConfig};
+pub use sections::{LimitsConfig, StoreConfig};
 pub use show::Origin;
 
 use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
+
+use crate::baseline::BaselineConfig;
+use crate::brain::BrainConfig;
+use crate::capture::LiveConfig;
+use crate::decode::DecodeConfig;
+use crate::detect::DetectConfig;
+use crate::flow::Timeouts;
+use crate::incident::IncidentConfig;
+use crate::inventory::InventoryConfig;
+use crate::runtime::shard::{SHARDS, ShardLimits};
 
 use section::Reader;
 
@@ -43,15 +53,20 @@ macro_rules! roster {
 }
 
 roster! {
-    networks: NetworksConfig => "networks",
+    networks: InventoryConfig => "networks",
+    capture: LiveConfig => "capture",
+    decode: DecodeConfig => "decode",
+    limits: LimitsConfig => "limits",
+    flow: Timeouts => "flow",
     store: StoreConfig => "store",
     baseline: BaselineConfig => "baseline",
-    alerts: AlertsConfig => "alerts",
+    detect: DetectConfig => "detect",
+    incidents: IncidentConfig => "incidents",
 }
 
 /// Sections that the contract names and a later version acts on: told, so that nobody relies on them.
 const LATER: &[&str] =
-    &["capture", "channel", "decode", "detect", "limits", "mirror", "policy", "rules", "subscription"];
+    &["alerts", "channel", "mirror", "policy", "rules", "subscription"];
 
 /// Ten times the largest configuration anyone writes by hand.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -113,6 +128,39 @@ impl Loaded {
     pub fn rows(&self) -> Vec<(String, serde_json::Value, Origin)> {
         show::rows(&self.config.sections(), &self.origins)
     }
+}
+
+impl Config {
+    /// What the fact side needs of it.
+    pub fn brain(&self) -> BrainConfig {
+        BrainConfig {
+            inventory: self.networks.clone(),
+            baseline: self.baseline.clone(),
+            detect: self.detect.clone(),
+            incidents: self.incidents.clone(),
+            flows: false,
+        }
+    }
+
+    /// The packet side's limits, for one shard.
+    pub fn shard_limits(&self) -> ShardLimits {
+        ShardLimits {
+            flows_max: (self.limits.flows_max / SHARDS).max(1),
+            reassembly_bytes_max: (self.limits.reassembly_mib << 20) / SHARDS,
+            opening_bytes_max: (self.limits.openings_mib << 20) / SHARDS,
+            timeouts: self.flow,
+        }
+    }
+}
+
+/// Does the user not want colours (no-color.org)?
+pub fn no_color() -> bool {
+    environment("NO_COLOR").is_some()
+}
+
+/// The user's name, for timelines and approvals.
+pub fn user_name() -> String {
+    environment("SUDO_USER").or_else(|| environment("USER")).unwrap_or_else(|| "someone".to_owned())
 }
 
 /// An environment variable, where it is set and not empty. The only door to the environment.

@@ -5,11 +5,12 @@
 //! (`deliver`, `api`). `docs/design.md` draws it.
 #![forbid(unsafe_code)]
 
-//pub mod api;
+pub mod api;
 pub mod app;
 pub mod baseline;
+pub mod brain;
 pub mod capture;
-//pub mod cli;
+pub mod cli;
 pub mod config;
 pub mod decode;
 pub mod deliver;

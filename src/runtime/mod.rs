@@ -8,17 +8,17 @@
 //! Channels are bounded and never drop: a full one stops the dispatcher, and in `watch` the kernel's ring then
 //! drops and says so. The merge gives the brain one order of observations whatever the number of workers.
 
-//mod dispatcher;
-//mod keeper;
+mod dispatcher;
+mod keeper;
 mod merge;
 mod parcel;
-//mod run;
+mod run;
 pub mod shard;
-//mod worker;
+mod worker;
 
-//pub use dispatcher::{Dispatcher, Idle, Intake, Stop};
-//pub use keeper::{Keeper, Kept};
+pub use dispatcher::{Dispatcher, Idle, Intake, Stop};
+pub use keeper::{Keeper, Kept};
 pub use merge::{Merge, Report};
 pub use parcel::{Entry, Parcel};
-//pub use run::{Mail, Outcome, Plan, mailbox, run};
-//pub use worker::{SHARDS, Worker};
+pub use run::{Mail, Outcome, Plan, mailbox, run};
+pub use worker::{SHARDS, Worker};
