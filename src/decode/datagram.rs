@@ -37,10 +37,10 @@ impl Decoder {
             Network::Arp | Network::Rarp => address_resolution(bytes).map(Some),
             Network::Ipv4 | Network::Ipv6 => packet(network, bytes, cut, (segment, time), fragments, counters),
         };
-        match &outcome {
+        match outcome {
             Ok(Some(_)) => counters.work.datagrams += 1,
             Ok(None) => {}
-            Err(reason) => counters.discard(*reason),
+            Err(reason) => counters.discard(reason),
         }
         outcome
     }
@@ -51,7 +51,7 @@ impl Decoder {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn packet<'a>(
     network: Network,
     bytes: &'a [u8],
@@ -66,7 +66,7 @@ fn packet<'a>(
     if fragment.offset == 0 && ip.cut() > 0 {
         return transport(&ip).map(Some);
     }
-    if !fragments.push(segment, &ip, fragment, time, counters)? {
+    if !fragments.push(segment, bytes, &ip, time, counters)? {
         return Ok(None);
     }
     let ip = ip::read(network, fragments.whole(), 0)?;
@@ -74,7 +74,7 @@ fn packet<'a>(
     if ip.fragment.is_some() { Err(Discard::TooDeep) } else { transport(&ip).map(Some) }
 }
 
-#[inline]
+#[inline(always)]
 fn transport<'a>(ip: &Ip<'a>) -> Result<Datagram<'a>, Discard> {
     let payload = match ip.protocol {
         protocol::TCP => transport::tcp(ip)?,

@@ -54,7 +54,7 @@ struct Entry {
     started: Timestamp,
     /// Headers and protocol of the fragment at offset 0.
     first: Option<(Vec<u8>, u8)>,
-    next_at: Option<usize>,
+    next_at: Option<u32>,
     /// Payload bytes in order of arrival; `pieces` says where they belong.
     data: Vec<u8>,
     /// Sorted by offset, without overlap.
@@ -93,21 +93,22 @@ impl Reassembly {
         std::mem::swap(&mut self.whole, buffer);
     }
 
-    /// Keeps one fragment. True when it completes its datagram, which then is [`Reassembly::whole`].
+    /// Keeps one fragment of the packet that starts with `bytes`. True when it completes its datagram, which then is [`Reassembly::whole`].
     pub fn push(
         &mut self,
         segment: Segment,
+        bytes: &[u8],
         ip: &Ip<'_>,
-        fragment: &Fragment<'_>,
         time: Timestamp,
         counters: &mut DecodeCounters,
     ) -> Result<bool, Discard> {
+        let Some(fragment) = &ip.fragment else { return Err(Discard::FragmentMisfit) };
         counters.work.fragments += 1;
         if ip.cut() > 0 {
             return Err(Discard::FragmentCut);
         }
         let len = ip.payload.len() as u32;
-        if fragment.offset + len + fragment.header.len() as u32 > DATAGRAM_MAX {
+        if fragment.offset + len + fragment.header_len > DATAGRAM_MAX {
             return Err(Discard::FragmentOversize);
         }
         if len == 0 || (fragment.more && !len.is_multiple_of(8)) {
@@ -122,7 +123,7 @@ impl Reassembly {
         };
         let Some(entry) = self.entries.get_mut(&number) else { return Ok(false) };
         let before = entry.cost();
-        let kept = entry.keep(ip, fragment, counters);
+        let kept = entry.keep(bytes, ip, fragment, counters);
         let (after, complete) = (entry.cost(), entry.is_complete());
         self.bytes = (self.bytes + after).saturating_sub(before);
         match kept {
@@ -202,7 +203,13 @@ impl Entry {
         self.first.is_some() && self.end == Some(covered)
     }
 
-    fn keep(&mut self, ip: &Ip<'_>, fragment: &Fragment<'_>, counters: &mut DecodeCounters) -> Result<(), Discard> {
+    fn keep(
+        &mut self,
+        bytes: &[u8],
+        ip: &Ip<'_>,
+        fragment: &Fragment,
+        counters: &mut DecodeCounters,
+    ) -> Result<(), Discard> {
         let (start, end) = (fragment.offset, fragment.offset + ip.payload.len() as u32);
         let known = self.pieces.last().map_or(0, |last| last.start + last.len);
         let fits = match (self.end, fragment.more) {
@@ -220,7 +227,7 @@ impl Entry {
             self.end = Some(end);
         }
         if start == 0 && self.first.is_none() {
-            self.first = Some((fragment.header.to_vec(), ip.protocol));
+            self.first = bytes.get(..fragment.header_len as usize).map(|header| (header.to_vec(), ip.protocol));
             self.next_at = fragment.next_at;
         }
         Ok(())
@@ -298,7 +305,7 @@ impl Entry {
             }
             Some(next_at) => {
                 write(4, &(total.saturating_sub(40) as u16).to_be_bytes());
-                write(next_at, &[protocol]);
+                write(next_at as usize, &[protocol]);
             }
         }
         for piece in &self.pieces {

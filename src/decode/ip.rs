@@ -48,15 +48,15 @@ pub(super) struct Ip<'a> {
     /// Length of the payload on the wire.
     pub payload_len: u32,
     /// Set unless the packet is whole; an IPv6 atomic fragment (RFC 6946) is whole.
-    pub fragment: Option<Fragment<'a>>,
+    pub fragment: Option<Fragment>,
 }
 
 #[derive(Clone, Copy, Debug)]
-pub(super) struct Fragment<'a> {
-    /// The headers that a reassembled datagram starts with.
-    pub header: &'a [u8],
-    /// IPv6: where in `header` the type of what follows is named, which is "fragment" until it is whole.
-    pub next_at: Option<usize>,
+pub(super) struct Fragment {
+    /// Length of the headers that a reassembled datagram starts with.
+    pub header_len: u32,
+    /// IPv6: where in them the type of what follows is named, which is "fragment" until it is whole.
+    pub next_at: Option<u32>,
     pub id: u32,
     /// In bytes, of this fragment's payload in the datagram's.
     pub offset: u32,
@@ -71,7 +71,7 @@ impl Ip<'_> {
 }
 
 /// Reads an IP header at the start of `bytes`; `cut` bytes more were on the wire.
-#[inline]
+#[inline(always)]
 pub(super) fn read(network: Network, bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
     match network {
         Network::Ipv4 => ipv4(bytes, cut),
@@ -89,7 +89,7 @@ pub(super) fn version(bytes: &[u8]) -> Option<Network> {
     }
 }
 
-#[inline]
+#[inline(always)]
 fn ipv4(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
     let head: &[u8; 20] = bytes.first_chunk().ok_or(Discard::Short)?;
     let [first, _, l1, l0, i1, i0, f1, f0, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *head;
@@ -102,9 +102,16 @@ fn ipv4(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
     }
     let (packet, len) = trim(bytes, u32::from(u16::from_be_bytes([l1, l0])), cut);
     let payload_len = len.checked_sub(header_len as u32).ok_or(Discard::IpLength)?;
-    let (header, payload) = packet.split_at_checked(header_len).ok_or(Discard::Short)?;
+    let payload = packet.get(header_len..).ok_or(Discard::Short)?;
     let flags = u16::from_be_bytes([f1, f0]);
-    let mut ip = Ip {
+    let fragment = (flags & 0x3fff != 0).then(|| Fragment {
+        header_len: header_len as u32,
+        next_at: None,
+        id: u32::from(u16::from_be_bytes([i1, i0])),
+        offset: u32::from(flags & 0x1fff) * 8,
+        more: flags & 0x2000 != 0,
+    });
+    let ip = Ip {
         src: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
         dst: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
         ttl,
@@ -112,16 +119,9 @@ fn ipv4(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
         len,
         payload,
         payload_len,
-        fragment: None,
+        fragment,
     };
-    if flags & 0x3fff != 0 {
-        let id = u32::from(u16::from_be_bytes([i1, i0]));
-        let offset = u32::from(flags & 0x1fff) * 8;
-        ip.fragment = Some(Fragment { header, next_at: None, id, offset, more: flags & 0x2000 != 0 });
-    } else if protocol == protocol::AUTHENTICATION {
-        extensions(&mut ip, packet, header_len)?;
-    }
-    Ok(ip)
+    if protocol == protocol::AUTHENTICATION && fragment.is_none() { extensions(ip, header_len) } else { Ok(ip) }
 }
 
 #[inline]
@@ -140,7 +140,7 @@ fn ipv6(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
     };
     let (packet, len) = trim(bytes, announced, cut);
     let payload = packet.get(IPV6_HEADER..).ok_or(Discard::Short)?;
-    let mut ip = Ip {
+    let ip = Ip {
         src: IpAddr::V6(Ipv6Addr::from(*src)),
         dst: IpAddr::V6(Ipv6Addr::from(*dst)),
         ttl: *hops,
@@ -150,14 +150,11 @@ fn ipv6(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
         payload_len: len.saturating_sub(IPV6_HEADER as u32),
         fragment: None,
     };
-    if is_extension(ip.protocol) {
-        extensions(&mut ip, packet, IPV6_HEADER)?;
-    }
-    Ok(ip)
+    if is_extension(ip.protocol) { extensions(ip, IPV6_HEADER) } else { Ok(ip) }
 }
 
 /// The packet without link padding, and its length on the wire.
-#[inline]
+#[inline(always)]
 fn trim(bytes: &[u8], announced: u32, cut: u32) -> (&[u8], u32) {
     let len = if announced == 0 { (bytes.len() as u32).saturating_add(cut) } else { announced };
     (bytes.get(..len as usize).unwrap_or(bytes), len)
@@ -170,13 +167,13 @@ fn is_extension(number: u8) -> bool {
 }
 
 /// Walks the chain of extension headers up to the transport or a fragment header.
-fn extensions<'a>(ip: &mut Ip<'a>, packet: &'a [u8], header_len: usize) -> Result<(), Discard> {
+fn extensions(mut ip: Ip<'_>, header_len: usize) -> Result<Ip<'_>, Discard> {
     let v6 = ip.src.is_ipv6();
     let mut next_at = 6;
     let mut position = header_len;
     for _ in 0..EXTENSIONS_MAX {
         if !(if v6 { is_extension(ip.protocol) } else { ip.protocol == protocol::AUTHENTICATION }) {
-            return Ok(());
+            return Ok(ip);
         }
         let mut reader = Reader::new(ip.payload);
         let [next, length] = reader.array().ok_or(Discard::Short)?;
@@ -192,8 +189,8 @@ fn extensions<'a>(ip: &mut Ip<'a>, packet: &'a [u8], header_len: usize) -> Resul
             let id = reader.be32().ok_or(Discard::Short)?;
             let (offset, more) = (u32::from(flags & 0xfff8), flags & 1 != 0);
             if offset != 0 || more {
-                let header = packet.get(..position).ok_or(Discard::Short)?;
-                ip.fragment = Some(Fragment { header, next_at: Some(next_at), id, offset, more });
+                let (header_len, next_at) = (position as u32, Some(next_at as u32));
+                ip.fragment = Some(Fragment { header_len, next_at, id, offset, more });
             }
         }
         next_at = position;
@@ -202,10 +199,10 @@ fn extensions<'a>(ip: &mut Ip<'a>, packet: &'a [u8], header_len: usize) -> Resul
         ip.payload = after;
         ip.payload_len = ip.payload_len.saturating_sub(size as u32);
         if ip.fragment.is_some() {
-            return Ok(());
+            return Ok(ip);
         }
     }
-    if is_extension(ip.protocol) { Err(Discard::Extensions) } else { Ok(()) }
+    if is_extension(ip.protocol) { Err(Discard::Extensions) } else { Ok(ip) }
 }
 
 #[cfg(test)]
@@ -299,10 +296,7 @@ mod tests {
         assert!(ipv6(&fragment(0), 0).unwrap().fragment.is_none());
         let bytes = fragment(0x0101 & !0x6);
         let found = ipv6(&bytes, 0).unwrap().fragment.unwrap();
-        assert_eq!(
-            (found.id, found.offset, found.more, found.next_at, found.header.len()),
-            (9, 256, true, Some(6), 40)
-        );
+        assert_eq!((found.id, found.offset, found.more, found.next_at, found.header_len), (9, 256, true, Some(6), 40));
         let dont_fragment = v4(28, 0x4000, &[0; 8]);
         assert!(ipv4(&dont_fragment, 0).unwrap().fragment.is_none());
         let bytes = v4(28, 0x2001, &[0; 8]);

@@ -131,7 +131,7 @@ pub(super) fn from_ethertype(ethertype: u16) -> Result<Header, Discard> {
 }
 
 /// Peels one header that is neither IP nor ARP.
-#[inline]
+#[inline(always)]
 pub(super) fn peel<'a>(header: Header, bytes: &'a [u8], stack: &mut Stack) -> Result<(Header, &'a [u8]), Discard> {
     let mut reader = Reader::new(bytes);
     if header == Header::Ethernet {
@@ -143,6 +143,7 @@ pub(super) fn peel<'a>(header: Header, bytes: &'a [u8], stack: &mut Stack) -> Re
     peel_other(header, reader, stack)
 }
 
+#[inline(never)]
 fn peel_other<'a>(header: Header, mut reader: Reader<'a>, stack: &mut Stack) -> Result<(Header, &'a [u8]), Discard> {
     let short = Discard::Short;
     match header {
@@ -250,7 +251,7 @@ fn peel_other<'a>(header: Header, mut reader: Reader<'a>, stack: &mut Stack) -> 
 }
 
 /// IEEE 802.3 3.2.6: up to 1,500 it is a length and LLC follows, from 0x600 a type.
-#[inline]
+#[inline(always)]
 fn type_or_length<'a>(value: u16, reader: Reader<'a>, stack: &mut Stack) -> Result<(Header, &'a [u8]), Discard> {
     if value <= 1500 {
         return Ok((Header::Llc, stack.trim(reader.rest(), value)));

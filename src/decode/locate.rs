@@ -68,11 +68,14 @@ impl Locator {
         let Locator { config, fragments, outer, inner, counters, .. } = self;
         let cut = wire_len.saturating_sub(frame.len() as u32);
         let mut peeler = Peeler { config, fragments, counters, time, stack: Stack::new(cut) };
-        let outcome = peeler.follow(link, frame, outer, inner);
-        if let Err(reason) = outcome {
-            counters.discard(reason);
+        match peeler.follow(link, frame, outer, inner) {
+            Ok(Some(place)) => Ok(Some(peeler.located(place))),
+            Ok(None) => Ok(None),
+            Err(reason) => {
+                peeler.counters.discard(reason);
+                Err(reason)
+            }
         }
-        outcome
     }
 
     /// 0..64, from the segment and the unordered pair of addresses, so that both directions, their fragments and
@@ -108,9 +111,18 @@ fn with_address(hash: u64, address: IpAddr) -> u64 {
     }
 }
 
+/// The packet, and the addresses in its header.
+struct Place<'a> {
+    network: Network,
+    bytes: &'a [u8],
+    src: IpAddr,
+    dst: IpAddr,
+    shard_pair: (IpAddr, IpAddr),
+}
+
 /// Where peeling stopped.
 enum Step<'a> {
-    Found(Located<'a>),
+    Found(Place<'a>),
     /// A fragment was kept.
     Held,
     /// A fragment completed a datagram, which is in the reassembly's buffer.
@@ -127,35 +139,47 @@ struct Peeler<'t> {
 
 impl Peeler<'_> {
     /// From the frame to the packet, through at most two reassembled datagrams (a fragmented tunnel within another).
+    #[inline(always)]
     fn follow<'a>(
         &mut self,
         link: LinkType,
         frame: &'a [u8],
         outer: &'a mut Vec<u8>,
         inner: &'a mut Vec<u8>,
-    ) -> Result<Option<Located<'a>>, Discard> {
+    ) -> Result<Option<Place<'a>>, Discard> {
         let network = match self.peel(link::from_link_type(link)?, frame)? {
-            Step::Found(located) => return Ok(Some(located)),
+            Step::Found(place) => return Ok(Some(place)),
             Step::Held => return Ok(None),
             Step::Whole(network) => network,
         };
         self.fragments.swap_whole(outer);
         self.stack.cut = 0;
+        self.follow_whole(network, outer, inner)
+    }
+
+    /// On from a reassembled datagram, through at most one more.
+    #[cold]
+    fn follow_whole<'a>(
+        &mut self,
+        network: Network,
+        outer: &'a [u8],
+        inner: &'a mut Vec<u8>,
+    ) -> Result<Option<Place<'a>>, Discard> {
         let network = match self.peel(Header::Network(network), outer)? {
-            Step::Found(located) => return Ok(Some(located)),
+            Step::Found(place) => return Ok(Some(place)),
             Step::Held => return Ok(None),
             Step::Whole(network) => network,
         };
         self.fragments.swap_whole(inner);
         self.stack.cut = 0;
         match self.peel(Header::Network(network), inner)? {
-            Step::Found(located) => Ok(Some(located)),
+            Step::Found(place) => Ok(Some(place)),
             Step::Held => Ok(None),
             Step::Whole(_) => Err(Discard::TooDeep),
         }
     }
 
-    #[inline]
+    #[inline(always)]
     fn peel<'a>(&mut self, mut header: Header, mut bytes: &'a [u8]) -> Result<Step<'a>, Discard> {
         loop {
             let Header::Network(network) = header else {
@@ -165,7 +189,13 @@ impl Peeler<'_> {
             if matches!(network, Network::Arp | Network::Rarp) {
                 let arp = arp::read(bytes)?;
                 let pair = (arp.sender_ip, arp.sender_ip);
-                return Ok(Step::Found(self.found(network, bytes, (arp.sender_ip, arp.target_ip), pair)));
+                return Ok(Step::Found(Place {
+                    network,
+                    bytes,
+                    src: arp.sender_ip,
+                    dst: arp.target_ip,
+                    shard_pair: pair,
+                }));
             }
             let ip = ip::read(network, bytes, self.stack.cut)?;
             let mut later_fragment = false;
@@ -173,14 +203,14 @@ impl Peeler<'_> {
                 later_fragment = fragment.offset > 0;
                 // What the capture cut can never be joined; it is treated as what it shows.
                 if tunnel::may_carry(ip.protocol) && ip.cut() == 0 {
-                    let whole = self.fragments.push(self.stack.segment, &ip, fragment, self.time, self.counters)?;
+                    let whole = self.fragments.push(self.stack.segment, bytes, &ip, self.time, self.counters)?;
                     return Ok(if whole { Step::Whole(network) } else { Step::Held });
                 }
             }
             let tunnel = if later_fragment { None } else { tunnel::open(&ip) };
             let Some(inner) = tunnel else {
-                let pair = self.shard_pair(&ip);
-                return Ok(Step::Found(self.found(network, bytes, (ip.src, ip.dst), pair)));
+                let shard_pair = self.shard_pair(&ip);
+                return Ok(Step::Found(Place { network, bytes, src: ip.src, dst: ip.dst, shard_pair }));
             };
             self.enter(&ip, inner.layer)?;
             (header, bytes) = (inner.header, inner.bytes);
@@ -209,7 +239,7 @@ impl Peeler<'_> {
         Ok(())
     }
 
-    #[inline]
+    #[inline(always)]
     fn shard_pair(&self, ip: &Ip<'_>) -> (IpAddr, IpAddr) {
         // Of fragments only the first shows the transport, so all go by their own addresses.
         let (src, dst) = match ip.protocol {
@@ -225,14 +255,9 @@ impl Peeler<'_> {
         if to_all || to_subnet { (src, src) } else { (src, dst) }
     }
 
-    #[inline]
-    fn found<'a>(
-        &self,
-        network: Network,
-        bytes: &'a [u8],
-        (src, dst): (IpAddr, IpAddr),
-        shard_pair: (IpAddr, IpAddr),
-    ) -> Located<'a> {
+    #[inline(always)]
+    fn located<'a>(&self, place: Place<'a>) -> Located<'a> {
+        let Place { network, bytes, src, dst, shard_pair } = place;
         let Stack { segment, src_mac, dst_mac, host_hint, cut, .. } = self.stack;
         Located { bytes, network, segment, src_mac, dst_mac, host_hint, src, dst, shard_pair, cut }
     }

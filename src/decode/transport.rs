@@ -10,7 +10,7 @@ use super::reader::Reader;
 const TCP_HEADER: usize = 20;
 const UDP_HEADER: u32 = 8;
 
-#[inline]
+#[inline(always)]
 pub(super) fn tcp<'a>(ip: &Ip<'a>) -> Result<Payload<'a>, Discard> {
     let (head, rest) = ip.payload.split_first_chunk::<TCP_HEADER>().ok_or(Discard::Short)?;
     let [s1, s0, d1, d0, q3, q2, q1, q0, a3, a2, a1, a0, offset, flags, w1, w0, _, _, _, _] = *head;

@@ -42,7 +42,7 @@ pub(super) fn may_carry(number: u8) -> bool {
 }
 
 /// What `ip` carries, where it is a tunnel.
-#[inline]
+#[inline(always)]
 pub(super) fn open<'a>(ip: &Ip<'a>) -> Option<Inner<'a>> {
     match ip.protocol {
         protocol::TCP => None,
