@@ -2,6 +2,8 @@
 
 use std::net::IpAddr;
 
+use serde::{Deserialize, Serialize};
+
 use crate::model::{AppInfo, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -15,16 +17,24 @@ pub struct Change {
 
 #[derive(Clone, Debug, PartialEq)]
 pub enum What {
-    /// A VM in a home network was seen for the first time (ever, as far as the state knows).
+    /// A VM in a home network was seen for the first time (ever, as far as the state knows). One that an inventory
+    /// file declared is not new: it is a `VmChanged` when it is first seen.
     VmNew { vm: VmId },
-    /// A known VM got another address, MAC or name.
+    /// A known VM got another address, MAC or name, or turned out to be a router.
     VmChanged { vm: VmId, text: String },
-    /// A service was proved for the first time. Exactly once for each key.
+    /// A service was proved for the first time. Exactly once for each key (once more after a `ServiceRetracted`).
     ServiceNew { service: ServiceKey, segment: Segment, ip: IpAddr, class: ServiceClass, basis: Basis },
+    /// The evidence for a known service grew: the level of `basis` is higher than any told before of this key.
+    /// In the flow that proved the service first, payload comes after the SYN-ACK and is told by this.
+    ServiceRaised { service: ServiceKey, basis: Basis },
+    /// What was told as a service is none: a SYN proxy's port, the wrong side of a datagram flow, or the service
+    /// of a host behind a router that was taken for the router (it is told anew as that host's).
+    ServiceRetracted { service: ServiceKey },
     /// A known service was used again by a flow that it answered. Once a flow.
     ServiceUsed { service: ServiceKey, client: IpAddr, client_vm: Option<VmId> },
     /// The payload proved the application of a service, for the first time or again with other values.
-    /// `before` is what was known until now (None: nothing).
+    /// `before` is what was known until now (None: nothing). What belongs to one client (its fingerprint, the name
+    /// it asked for) is not compared.
     ServiceApp { service: ServiceKey, before: Option<Box<AppInfo>>, now: Box<AppInfo> },
     /// An address of a home VM refused a connection that a learned service used to answer, or asked-for silence.
     ServiceRefused { service: ServiceKey, client: IpAddr },
@@ -39,11 +49,18 @@ pub enum What {
 }
 
 /// How sure it is that a service is there, and since when (detection.md 3.3, 3.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {
-    /// Evidence level 0–4 of detection.md 3.3.
+    /// Evidence level 1–4. From 3 on it qualifies for a finding; a row exists from 1 on.
+    ///
+    /// | level | TCP, SCTP | UDP |
+    /// |---|---|---|
+    /// | 4 | the handshake seen from its start, and payload from the server | answered, and the payload proved a protocol |
+    /// | 3 | SYN-ACK to a SYN; or SYN-ACK without its SYN (one-way mirror), then payload | answered two clients, or on a well-known port; or proved by payload sent to a group |
+    /// | 2 | SYN-ACK without its SYN | answered one client, protocol unknown |
+    /// | 1 | mid-connection: the payload proved the side, or three remote endpoints used it | – |
     pub level: u8,
-    /// An earlier refusal (RST, ICMP unreachable) from this address and port: the service started since then.
+    /// An earlier refusal (RST, ICMP port unreachable) from this address and port: the service started since then.
     pub closed_at: Option<Timestamp>,
     /// True where the flow that proved it began before the capture: it may have been there all along.
     pub midstream: bool,

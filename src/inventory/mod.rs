@@ -2,5 +2,38 @@
 //! [`Change`]s; it judges nothing.
 
 mod change;
+mod clients;
+mod closed;
+mod config;
+mod credit;
+mod discovery;
+mod expectation;
+mod fan_in;
+mod group;
+mod home;
+mod identity;
+mod import;
+mod lineage;
+mod outside;
+mod peer;
+mod records;
+mod service;
+mod station;
+mod syn_proxy;
+mod table;
+mod vm;
+
+#[cfg(test)]
+mod scene;
+#[cfg(test)]
+mod tests;
 
 pub use change::{Basis, Change, What};
+pub use config::InventoryConfig;
+pub use home::Home;
+pub use import::{ImportError, Imported, ImportedVm};
+pub use outside::Outside;
+pub use peer::{Client, PeerEdge};
+pub use service::Service;
+pub use table::Inventory;
+pub use vm::{Declared, Name, NameSource, Nic, Vm};

@@ -1,0 +1,297 @@
+//! Crediting a service with a flow: the row, its evidence, its clients and peer edges, and what is taken back.
+//!
+//! Nothing is kept here; the bounds are those of services and peers.
+
+use std::fmt;
+
+use super::change::{Basis, Change, What};
+use super::clients::Clients;
+use super::discovery::{Standing, tell};
+use super::identity::{At, Party};
+use super::peer::{Client, Use};
+use super::service::{RowKey, Service, merge_app};
+use super::table::Inventory;
+use crate::model::{AppInfo, AppProto, FlowRef, ServiceClass, ServiceKey, Side, Transport, stable_hash};
+
+/// Why an end of a flow is taken for a server.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Proof {
+    pub side: Side,
+    /// Evidence level; see [`Basis`].
+    pub level: u8,
+    pub class: ServiceClass,
+    pub midstream: bool,
+    pub how: How,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum How {
+    SynAck,
+    SynAckAlone,
+    Payload,
+    Reply,
+    GroupReply,
+    GroupSend(AppProto),
+    MidApp(AppProto),
+    MidRemotes,
+}
+
+impl Proof {
+    pub fn new(side: Side, level: u8, how: How) -> Self {
+        Proof { side, level, class: ServiceClass::Unicast, midstream: false, how }
+    }
+}
+
+impl fmt::Display for How {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            How::SynAck => f.write_str("SYN-ACK"),
+            How::SynAckAlone => f.write_str("SYN-ACK (its SYN was not seen)"),
+            How::Payload => f.write_str("payload of the server"),
+            How::Reply => f.write_str("reply"),
+            How::GroupReply => f.write_str("reply to a group query"),
+            How::GroupSend(app) => write!(f, "{app} sent to a group"),
+            How::MidApp(app) => write!(f, "{app} in mid-connection"),
+            How::MidRemotes => write!(f, "{} remote endpoints in mid-connection", super::fan_in::REMOTES),
+        }
+    }
+}
+
+/// UDP ports on which one answer is as good as two clients (detection.md 3.3): the infrastructure of a network.
+const WELL_KNOWN_UDP: &[u16] = &[
+    53, 67, 69, 88, 111, 123, 137, 138, 161, 162, 389, 443, 464, 500, 514, 520, 547, 623, 636, 853, 1194, 1645, 1646,
+    1701, 1812, 1813, 2049, 3389, 3478, 4500, 4789, 5060, 5246, 5247, 5353, 5355, 51820,
+];
+/// Both ports of a flow are used by at least so many: gossip (detection.md 3.3).
+const GOSSIP_CLIENTS: u64 = 3;
+
+impl Inventory {
+    /// Credits the service that the proof is of, unless another flow announced this one.
+    pub(super) fn credit(&mut self, flow: &FlowRef, proof: Proof, at: At, out: &mut Vec<Change>) {
+        let Party::Vm(vm) = self.place(flow, proof.side, at, out) else { return };
+        let row = row_of(flow, proof.side, vm);
+        let announced = self.expectations.meet(flow, proof.side);
+        // Who already serves there serves: an announcement may not hide it.
+        let known = self.services.rows.contains(&row);
+        if let Some(announced) = announced.as_ref().filter(|a| !a.serves && !known) {
+            self.counters.attached += 1;
+            let live = self.remember(flow);
+            live.standing = Standing::Announced(announced.app.clone());
+            live.row = announced.parent;
+            return;
+        }
+        let side = proof.side;
+        self.credit_unannounced(flow, proof, at, out);
+        if let Some(announced) = announced
+            && self.services.rows.get(&row).is_some_and(|service| service.app.is_none())
+        {
+            // A portmapper or endpoint mapper named it: that is payload too.
+            let app =
+                AppInfo { proto: announced.app, server: Some(side), product: None, version: None, details: Vec::new() };
+            self.describe(flow, row, &app, at, out);
+        }
+    }
+
+    pub(super) fn credit_unannounced(&mut self, flow: &FlowRef, proof: Proof, at: At, out: &mut Vec<Change>) {
+        let Party::Vm(vm) = self.place(flow, proof.side, at, out) else { return };
+        self.identity.prove(vm);
+        let row = row_of(flow, proof.side, vm);
+        let (client, client_ip) = (self.party(flow, proof.side.other(), at, out), flow.end(proof.side.other()).ip);
+        let told = self.services.level(&row.key);
+        if !self.services.rows.contains(&row) && !self.add_row(row, &proof, at) {
+            return;
+        }
+        let level = self.count(row, &proof, client, client_ip, at);
+        let basis = self.services.rows.get(&row).map(|service| service.basis).unwrap_or_default();
+        if told == 0 {
+            let (segment, ip, class) = (row.segment, row.ip, proof.class);
+            tell(out, at, flow, What::ServiceNew { service: row.key, segment, ip, class, basis });
+        } else {
+            let client_vm = match client {
+                Party::Vm(vm) => Some(vm),
+                _ => None,
+            };
+            tell(out, at, flow, What::ServiceUsed { service: row.key, client: client_ip, client_vm });
+            if level > told {
+                tell(out, at, flow, What::ServiceRaised { service: row.key, basis });
+            }
+        }
+        self.credit_peer(flow, row, client, at, out);
+        if flow.transport == Transport::Udp && client != Party::Nobody {
+            self.judge_gossip(flow, row, client);
+        }
+        let live = self.remember(flow);
+        live.row = Some(row);
+        live.answered = true;
+        if let Some(app) = live.app.take() {
+            self.raise(flow, row, 4, at, out);
+            self.describe(flow, row, &app, at, out);
+        }
+        if proof.how == How::SynAck && told == 0 {
+            for taken in self.proxies.answered(row, at.time) {
+                self.take_back(flow, taken, at, out);
+            }
+        }
+    }
+
+    /// More evidence for a row; told when the service as a whole was never proved so well.
+    pub(super) fn raise(&mut self, flow: &FlowRef, row: RowKey, level: u8, at: At, out: &mut Vec<Change>) {
+        let row = self.current(row);
+        if self.services.rows.get(&row).is_none_or(|service| service.basis.level >= level) {
+            return;
+        }
+        let told = self.services.level(&row.key);
+        let Some(service) = self.services.rows.change(&row) else { return };
+        service.basis.level = level;
+        let basis = service.basis;
+        if level > told {
+            tell(out, at, flow, What::ServiceRaised { service: row.key, basis });
+        }
+    }
+
+    /// What the payload proved of a row's application.
+    pub(super) fn describe(&mut self, flow: &FlowRef, row: RowKey, app: &AppInfo, at: At, out: &mut Vec<Change>) {
+        let row = self.current(row);
+        let Some(service) = self.services.rows.get(&row) else { return };
+        let Some(now) = merge_app(service.app.as_ref(), app) else { return };
+        let Some(service) = self.services.rows.change(&row) else { return };
+        let before = service.app.replace(now.clone()).map(Box::new);
+        tell(out, at, flow, What::ServiceApp { service: row.key, before, now: Box::new(now) });
+    }
+
+    /// The wrong end was taken for the server; where nothing else proved it, it goes.
+    pub(super) fn take_back_if_only_this(&mut self, flow: &FlowRef, row: RowKey, at: At, out: &mut Vec<Change>) {
+        let row = self.current(row);
+        if self.services.rows.get(&row).is_some_and(|service| service.flows <= 1 && service.app.is_none()) {
+            self.take_back(flow, row, at, out);
+        }
+    }
+
+    /// The row under its VM's present id: a merge or a split may have come between.
+    pub(super) fn current(&self, row: RowKey) -> RowKey {
+        if self.services.rows.contains(&row) {
+            return row;
+        }
+        let holder = self.identity.holder(row.segment, row.ip).unwrap_or_else(|| self.resolve(row.key.vm));
+        RowKey { key: ServiceKey { vm: holder, ..row.key }, ..row }
+    }
+
+    fn add_row(&mut self, row: RowKey, proof: &Proof, at: At) -> bool {
+        let RowKey { key, segment, ip } = row;
+        let basis = Basis {
+            level: proof.level,
+            closed_at: self.closed.closed_at(segment, ip, key.transport, key.port),
+            midstream: proof.midstream,
+        };
+        let evidence = match at.frame {
+            0 => proof.how.to_string(),
+            frame => format!("{} in frame {frame}", proof.how),
+        };
+        self.services.add(Service {
+            key,
+            segment,
+            ip,
+            class: proof.class,
+            app: None,
+            basis,
+            evidence,
+            first_seen: at.time,
+            last_seen: at.time,
+            clients: 0,
+            flows: 0,
+            bytes_to_server: 0,
+            bytes_to_client: 0,
+            distinct: Clients::default(),
+        })
+    }
+
+    /// Counts one flow of a client; returns the row's evidence level after it.
+    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: std::net::IpAddr, at: At) -> u8 {
+        let Some(service) = self.services.rows.touch(&row) else { return 0 };
+        service.flows += 1;
+        service.last_seen = at.time;
+        match client {
+            Party::Vm(vm) => service.distinct.add(stable_hash(&[b"vm", &vm.raw().to_be_bytes()])),
+            Party::Outside => service.distinct.add(stable_hash(&[b"ip", ip.to_string().as_bytes()])),
+            Party::Nobody => {}
+        }
+        service.clients = service.distinct.count();
+        let mut level = proof.level;
+        if row.key.transport == Transport::Udp
+            && level == 2
+            && (service.clients >= 2 || WELL_KNOWN_UDP.contains(&row.key.port))
+        {
+            level = 3;
+        }
+        let better = proof.class == ServiceClass::Unicast
+            && matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast);
+        if level > service.basis.level || better {
+            if let Some(service) = self.services.rows.change(&row) {
+                service.basis.level = service.basis.level.max(level);
+                if better {
+                    service.class = ServiceClass::Unicast;
+                }
+                return service.basis.level;
+            }
+        }
+        self.services.rows.get(&row).map_or(level, |service| service.basis.level)
+    }
+
+    fn credit_peer(&mut self, flow: &FlowRef, row: RowKey, client: Party, at: At, out: &mut Vec<Change>) {
+        let (service, server) = (row.key, row.key.vm);
+        let peer = match client {
+            // A VM that talks to itself has no peer.
+            Party::Vm(vm) if vm == server => return,
+            Party::Vm(vm) => Client::Vm(vm),
+            Party::Outside => Client::External,
+            Party::Nobody => return,
+        };
+        let used = self.peers.used(service, peer, at.time);
+        self.remember(flow).client = Some(peer);
+        match (used, peer) {
+            (Use::First, Client::Vm(client)) => {
+                tell(out, at, flow, What::PeerNew { client, server, service, server_ip: row.ip });
+            }
+            (Use::Again, Client::Vm(client)) => tell(out, at, flow, What::PeerUsed { client, server, service }),
+            _ => {}
+        }
+    }
+
+    /// Both ends of an answered datagram flow serve several others on these ports, and no payload told the sides.
+    fn judge_gossip(&mut self, flow: &FlowRef, row: RowKey, client: Party) {
+        let Party::Vm(other) = client else { return };
+        let side = if (flow.orig.ip, flow.orig.port) == (row.ip, row.key.port) { Side::Resp } else { Side::Orig };
+        let back = row_of(flow, side, other);
+        let gossips = |row: &RowKey| {
+            self.services.rows.get(row).is_some_and(|service| {
+                service.clients >= GOSSIP_CLIENTS && service.app.as_ref().is_none_or(|app| app.server.is_none())
+            })
+        };
+        if gossips(&row) && gossips(&back) {
+            for end in [row, back] {
+                if self.services.rows.get(&end).is_some_and(|service| service.class == ServiceClass::Unicast)
+                    && let Some(service) = self.services.rows.change(&end)
+                {
+                    service.class = ServiceClass::Symmetric;
+                }
+            }
+        }
+    }
+
+    fn take_back(&mut self, flow: &FlowRef, row: RowKey, at: At, out: &mut Vec<Change>) {
+        if self.services.remove(&row).is_none() {
+            return;
+        }
+        self.services.counters.retracted += 1;
+        if self.services.of(row.key).next().is_none() {
+            self.peers.forget(&row.key);
+            tell(out, at, flow, What::ServiceRetracted { service: row.key });
+        }
+    }
+}
+
+fn row_of(flow: &FlowRef, side: Side, vm: crate::model::VmId) -> RowKey {
+    let end = flow.end(side);
+    let key = ServiceKey { vm, transport: flow.transport, port: end.port };
+    RowKey { key, segment: flow.segment, ip: end.ip }
+}

@@ -1,0 +1,121 @@
+//! Group queries: who asked a multicast group or a broadcast address, so that unicast answers to the asking port
+//! make the answerer a server and never the asker (mDNS, SSDP, LLMNR, NBNS, WS-Discovery, DHCP).
+//!
+//! At most [`QUERIES_MAX`] askers; at the bound the one that asked longest ago is forgotten and counted.
+
+use std::collections::{BTreeMap, VecDeque};
+use std::net::IpAddr;
+
+use crate::counters;
+use crate::model::{Segment, Timestamp};
+
+const QUERIES_MAX: usize = 8_192;
+/// An answer may come for this long after the last query: WS-Discovery and SSDP let answerers wait up to 5 s, and
+/// a socket that asks again and again is one flow, of which only the first query and a report a minute are told.
+const ANSWER_S: i64 = 70;
+
+counters! {
+    pub(super) struct GroupCounters {
+        forgotten => "inventory.group_query.forgotten",
+    }
+}
+
+type Asker = (IpAddr, u16, Segment);
+
+#[derive(Debug, Default)]
+pub(super) struct GroupQueries {
+    /// The port that was asked last, and until when answers are awaited.
+    asked: BTreeMap<Asker, (u16, Timestamp)>,
+    order: VecDeque<(Asker, Timestamp)>,
+    pub counters: GroupCounters,
+}
+
+/// What a datagram to an asker's port is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Reply {
+    /// From the port that the group was asked on: its sender serves there.
+    Serves,
+    /// From another port: neither end serves.
+    Stray,
+}
+
+impl GroupQueries {
+    pub fn asked(&mut self, segment: Segment, ip: IpAddr, port: u16, group_port: u16, now: Timestamp) {
+        let asker = (ip, port, segment);
+        let until = now.plus_s(ANSWER_S);
+        self.asked.insert(asker, (group_port, until));
+        self.order.push_back((asker, until));
+        self.expire(now);
+        while self.order.len() > QUERIES_MAX {
+            self.counters.forgotten += 1;
+            self.drop_oldest();
+        }
+    }
+
+    /// Is a datagram from `port` to this asker an answer?
+    pub fn reply(&self, segment: Segment, ip: IpAddr, asking_port: u16, port: u16, now: Timestamp) -> Option<Reply> {
+        let (group_port, until) = self.asked.get(&(ip, asking_port, segment))?;
+        match *until >= now {
+            true if *group_port == port => Some(Reply::Serves),
+            true => Some(Reply::Stray),
+            false => None,
+        }
+    }
+
+    pub fn expire(&mut self, now: Timestamp) {
+        while self.order.front().is_some_and(|(_, until)| *until < now) {
+            self.drop_oldest();
+        }
+    }
+
+    fn drop_oldest(&mut self) {
+        if let Some((asker, until)) = self.order.pop_front()
+            && self.asked.get(&asker).is_some_and(|(_, latest)| *latest == until)
+        {
+            self.asked.remove(&asker);
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const HERE: Segment = Segment::UNTAGGED;
+
+    fn ip(last: u8) -> IpAddr {
+        IpAddr::from([10, 0, 0, last])
+    }
+
+    fn reply(queries: &GroupQueries, port: u16, at_s: u64) -> Option<Reply> {
+        queries.reply(HERE, ip(1), 40_000, port, Timestamp::from_parts(at_s, 0))
+    }
+
+    #[test]
+    fn an_answer_from_the_asked_port_serves_and_any_other_is_stray() {
+        let mut queries = GroupQueries::default();
+        queries.asked(HERE, ip(1), 40_000, 1900, Timestamp::from_parts(1, 0));
+        assert_eq!(reply(&queries, 1900, 3), Some(Reply::Serves));
+        assert_eq!(reply(&queries, 50_000, 3), Some(Reply::Stray));
+        assert_eq!(queries.reply(HERE, ip(2), 40_000, 1900, Timestamp::from_parts(3, 0)), None);
+    }
+
+    #[test]
+    fn long_after_the_query_it_is_no_answer() {
+        let mut queries = GroupQueries::default();
+        queries.asked(HERE, ip(1), 40_000, 1900, Timestamp::from_parts(1, 0));
+        assert_eq!(reply(&queries, 1900, 1 + ANSWER_S as u64 + 1), None);
+        queries.expire(Timestamp::from_parts(100, 0));
+        assert!(queries.asked.is_empty() && queries.order.is_empty());
+    }
+
+    #[test]
+    fn a_flood_of_queries_is_bounded() {
+        let mut queries = GroupQueries::default();
+        for port in 0..=u16::MAX {
+            queries.asked(HERE, ip(1), port, 1900, Timestamp::from_parts(1, 0));
+        }
+        assert_eq!((queries.asked.len(), queries.order.len()), (QUERIES_MAX, QUERIES_MAX));
+        assert_eq!(queries.counters.forgotten, 65_536 - QUERIES_MAX as u64);
+    }
+}
