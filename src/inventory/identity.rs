@@ -313,8 +313,13 @@ impl Identity {
         };
         let before = bound.filter(|b| !b.is(vm, Some(mac)));
         self.bindings.insert((ip, segment), Binding::new(vm, Some(mac)));
+        let mut is_router = false;
         if let Some(station) = self.stations.change(&key) {
             station.vm = Some(vm);
+            is_router = station.is_router();
+        }
+        if is_router && let Some(vm) = self.vms.change(&vm) {
+            vm.router = true;
         }
         if let Some(before) = before {
             self.refresh(self.resolve(before.vm), before.mac, segment, None);

@@ -209,6 +209,7 @@ fn sending_to_a_group_serves_only_where_the_payload_says_so() {
     assert_eq!(scene.row("10.0.0.1 udp/67").class, ServiceClass::Broadcast);
     // A unicast reply makes it an ordinary service.
     scene.exchange(("10.0.0.5", 68, 5), ("10.0.0.1", 67, 1));
+    assert_eq!(scene.rows(), ["10.0.0.1 udp/67"]);
     assert_eq!(scene.row("10.0.0.1 udp/67").class, ServiceClass::Unicast);
 }
 

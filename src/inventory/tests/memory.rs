@@ -78,7 +78,7 @@ fn what_is_saved_is_loaded_and_goes_on_the_same() {
 #[test]
 fn only_what_changed_is_written_and_a_use_at_most_once_a_minute() {
     let mut scene = Scene::new();
-    let mut saved = |scene: &mut Scene| {
+    let saved = |scene: &mut Scene| {
         let mut batch = Batch::default();
         scene.inventory.save(&mut batch);
         batch.changes.len()
