@@ -1,2 +1,11 @@
-//! NOTE FROM THE ARCHITECT: deliver/eve.rs is written by me on main now. Skip part 3 of your task (EVE): do config
-//! only, then report. Leave this file as it is; I drop it at the merge.
+//! What leaves the probe: events, and later the channels of notifications. It is given typed facts, decides nothing.
+
+pub mod base64;
+pub mod community_id;
+pub mod eve;
+#[cfg(test)]
+mod eve_tests;
+mod sink;
+
+pub use eve::{Eve, EveCounters};
+pub use sink::{EveError, Sink};
