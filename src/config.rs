@@ -9,7 +9,7 @@ mod sections;
 mod show;
 
 pub use error::{ConfigError, Place};
-pub use sections::{AlertsConfig, BaselineConfig, Home, Mode, NetworksConfig, StoreConfig};
+pub use sections::{AlertsConfig, BaselineConfig, Home, Mode, NetworksConfig};
 pub use show::Origin;
 
 use std::collections::BTreeMap;
@@ -17,6 +17,8 @@ use std::io::Read;
 use std::path::Path;
 
 use section::Reader;
+
+use crate::store::StoreConfig;
 
 /// One line a section: its field, its type, its name in the file. The type derives `Serialize` and `Deserialize`
 /// with `#[serde(default, deny_unknown_fields)]`, and `Default`; nothing else names its keys.

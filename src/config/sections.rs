@@ -1,4 +1,4 @@
-//! Sections that no room has claimed yet. When a room declares its own `Config`, the one here goes.
+//! Sections that no room has claimed yet: a few keys each. When a room declares its own `Config`, the one here goes.
 
 use std::fmt;
 use std::path::PathBuf;
@@ -16,14 +16,6 @@ pub struct NetworksConfig {
     pub home: Home,
     /// VM inventory to load (TOML or CSV).
     pub inventory: Option<PathBuf>,
-}
-
-/// The `[store]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StoreConfig {
-    /// The state directory; unset: ./eastwatch-state for `read`, /var/lib/eastwatch for `watch`.
-    pub dir: Option<PathBuf>,
 }
 
 /// The `[baseline]` section.
