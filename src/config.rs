@@ -9,7 +9,7 @@ mod sections;
 mod show;
 
 pub use error::{ConfigError, Place};
-pub use sections::{LimitsConfig, StoreConfig};
+pub use sections::LimitsConfig;
 pub use show::Origin;
 
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ use crate::inventory::InventoryConfig;
 use crate::runtime::shard::{SHARDS, ShardLimits};
 
 use section::Reader;
+
+use crate::store::StoreConfig;
 
 /// One line a section: its field, its type, its name in the file. The type derives `Serialize` and `Deserialize`
 /// with `#[serde(default, deny_unknown_fields)]`, and `Default`; nothing else names its keys.
