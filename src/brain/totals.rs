@@ -18,8 +18,8 @@ pub struct Totals {
     pub peers_new: u64,
     pub opened: Opened,
     pub findings: u64,
-    /// Records and events left out because the disk was full.
-    pub shed: u64,
+    /// Records held back because the disk was full, and those of them that were given up.
+    pub shed: (u64, u64),
 }
 
 /// Incidents opened (or reopened) during this run.
