@@ -32,7 +32,7 @@ const SAVE_EVERY_S: i64 = 60;
 const STATS_EVERY_S: i64 = 10;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
-const DISK_FULL: &str = "the disk of the state is full: free some space there";
+const DISK_FULL: &str = "no room is left on it: free some space there";
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]

@@ -1,5 +1,5 @@
 # A VM of the lab: serves and asks as it is told, one command a line, one answer a line.
-import http.server, socket, sys, threading, urllib.request
+import http.server, socket, sys, threading, time, urllib.request
 
 class Page(http.server.BaseHTTPRequestHandler):
     def do_GET(self):
@@ -58,7 +58,23 @@ def flood(ip, port, count):
         for _ in range(int(count)):
             sock.sendto(b"x" * 64, (ip, int(port)))
 
+drips = []
+
+def drip(ip, port, seconds):
+    def run():
+        end = time.monotonic() + float(seconds)
+        with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
+            while time.monotonic() < end:
+                sock.sendto(b"drip", (ip, int(port)))
+                time.sleep(0.033)
+    drips.append(threading.Thread(target=run, daemon=True))
+    drips[-1].start()
+
+def dripping():
+    assert any(thread.is_alive() for thread in drips)
+
 does = {
+    "drip": drip, "dripping": dripping,
     "http": lambda port: serve_http(int(port)), "tcp": lambda port: serve_tcp(int(port)),
     "udp": lambda port: serve_udp(int(port)), "get": get, "talk": talk, "ask": ask, "flood": flood,
 }

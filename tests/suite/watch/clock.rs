@@ -69,3 +69,17 @@ fn comparable(text: &str) -> Vec<String> {
     });
     lines.collect()
 }
+
+#[test]
+fn a_trickle_that_never_fills_a_parcel_is_analysed_at_once() {
+    let Some(lab) = Lab::new("trickle") else { return };
+    let (mut a, mut b) = (lab.agent("a"), lab.agent("b"));
+    let mut probe = lab.watch(&["-i", "span0"]);
+    b.does("tcp 7000");
+    // Thirty packets a second for eight seconds: never silent, and half a parcel in all.
+    a.does("drip 10.77.0.2 6666 8");
+    a.does("talk 10.77.0.2 7000");
+    assert!(until(3, || lab.has_service(7000)), "nothing was analysed for three seconds");
+    assert_eq!(a.tries("dripping"), "ok", "the trickle had ended: this proves nothing");
+    assert_eq!(probe.ends_by("TERM").code(), Some(0), "{}", probe.log());
+}

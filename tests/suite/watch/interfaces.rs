@@ -96,6 +96,33 @@ fn an_interface_that_goes_away_is_told_and_the_others_go_on() {
     assert!(delete("span0").success());
     let ended = probe.ends().unwrap_or_else(|| panic!("it goes on without an interface: {}", probe.log()));
     assert_eq!(ended.code(), Some(1), "{}", probe.log());
-    assert!(probe.log().lines().last().is_some_and(|line| line.contains("span")), "{}", probe.log());
+    let last = probe.log().lines().last().unwrap_or_default().to_owned();
+    assert!(last.contains("span0: the interface went away; bring it back"), "{}", probe.log());
     assert!(lab.has_service(7001), "what was seen is kept");
+}
+
+#[test]
+fn what_the_kernel_drops_is_told_by_doctor_and_stats() {
+    let Some(lab) = Lab::new("drops") else { return };
+    let mut a = lab.agent("a");
+    let (config, eve) = (lab.write("config.toml", "[capture]\nbuffer_mib = 1\n"), lab.path("eve.json"));
+    let mut probe = lab.watch(&["-i", "span0", "--config", &config, "--eve", &eve]);
+    let source = || lab.ask(&["doctor", "--format", "json"]).stdout;
+    // The quiet twin: few packets, all seen.
+    a.does("flood 10.77.0.2 6666 50");
+    assert!(until(5, || events(&read(&lab.folder.file("eve.json"))).iter().any(|e| e["event_type"] == "stats")));
+    assert!(source().contains(", 0 dropped by the kernel, 0 by the interface"), "{}", source());
+    // A probe that does not come round to reading, and a ring that holds about a thousand frames.
+    probe.signal("STOP");
+    a.does("flood 10.77.0.2 6666 30000");
+    probe.signal("CONT");
+    let attention = || source().contains("raise [capture] buffer_mib");
+    assert!(until(6, attention), "{}", source());
+    let dropped = || {
+        let all = events(&read(&lab.folder.file("eve.json")));
+        let of = |event: &serde_json::Value| event["eastwatch"]["sources"][0]["kernel_drops"].as_u64().unwrap_or(0);
+        all.iter().filter(|event| event["event_type"] == "stats").map(of).max().unwrap_or(0)
+    };
+    assert_eq!(probe.ends_by("TERM").code(), Some(0), "{}", probe.log());
+    assert!(dropped() > 100, "{}", dropped());
 }
