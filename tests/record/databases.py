@@ -142,9 +142,11 @@ def pgbouncer(s):
 def mockupdb(s):
     s.serve_python(
         "import mockupdb, time\n"
-        f"s = mockupdb.MockupDB(port=27017, host='{s.server}',"
-        "                      auto_ismaster={'maxWireVersion': 21, 'minWireVersion': 0})\n"
+        "s = mockupdb.MockupDB(port=27017)\n"
+        f"s._address = ('{s.server}', 27017)  # it knows only localhost\n"
         "s.autoresponds(lambda r: r.ok())  # the last that is told is asked first\n"
+        "hello = {'ismaster': True, 'minWireVersion': 0, 'maxWireVersion': 21, 'maxBsonObjectSize': 1 << 24}\n"
+        "s.autoresponds(lambda r: r.command_name.lower() in ('ismaster', 'hello') and r.ok(hello))\n"
         "s.autoresponds('buildInfo', version='7.0.5', versionArray=[7, 0, 5, 0])\n"
         "s.autoresponds('find', cursor={'id': 0, 'ns': 'shop.t', 'firstBatch': [{'a': 1}]})\n"
         "s.autoresponds('insert', n=1)\n"

@@ -20,6 +20,7 @@ READY_S = 10
 # Private copies of what daemons share with the machine: pid files, sockets, X displays, rpcbind's and NFS's state.
 HOLD = """
 ip link set lo up
+mkdir -p -m 1777 /tmp/.X11-unix
 for d in /run /var/lib/nfs /tmp/.X11-unix; do [ ! -d "$d" ] || mount -t tmpfs -o mode=1777 tmpfs "$d"; done
 mkdir -p /run/lock /run/rpcbind
 echo ready
