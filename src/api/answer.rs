@@ -63,7 +63,7 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             let added = brain.now();
             let expires = expires.as_deref().map(|text| expiry(text, added)).transpose()?;
             let app = app.map(|name| AppProto(name.into()));
-            let text = format!("sanctioned by {by}: {reason}");
+            let text = reason.clone();
             brain.sanctions.add(Sanction {
                 vm,
                 service: Some(port),
@@ -77,7 +77,8 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
                 hits: 0,
                 last_hit: None,
             })?;
-            let resolved = brain.incidents.sanctioned(vm, Some(port), app.as_ref(), &by, &text, added);
+            let mut resolved = Vec::new();
+            brain.incidents.sanctioned(vm, Some(port), app.as_ref(), &by, &text, added, &mut resolved);
             let closed = tell(brain, resolved);
             let label = brain.inventory.label(vm);
             Ok(json!({ "text": format!("{label} {service} is sanctioned; {closed} incidents resolved") }))
@@ -117,7 +118,7 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
         Request::InventoryList {} => Ok(inventory_rows(brain)),
         Request::InventoryImport { name, text, by: _ } => {
             let imported = Imported::parse(&name, &text).map_err(|e| e.to_string())?;
-            let said = brain.import(&name, imported)?;
+            let said = brain.import(&name, &imported)?;
             Ok(json!({ "text": said }))
         }
         Request::Status {} => Ok(brain.status()),

@@ -135,7 +135,7 @@ impl Teller {
     }
 }
 
-fn source_row(source: &SourceCounts) -> serde_json::Value {
+pub(super) fn source_row(source: &SourceCounts) -> serde_json::Value {
     serde_json::json!({
         "name": source.name,
         "packets": source.packets,

@@ -10,8 +10,8 @@ use crate::store::{Batch, Kind, Store, StoreError};
 
 const CAPTURES_MAX: usize = 10_000;
 
-static CLOCK: Kind = Kind { tag: 0x01, name: "clock", version: 1, migrations: &[] };
-static CAPTURE: Kind = Kind { tag: 0x02, name: "capture", version: 1, migrations: &[] };
+static CLOCK: Kind = Kind { tag: 0x01, name: "clock", version: 1 };
+static CAPTURE: Kind = Kind { tag: 0x02, name: "capture", version: 1 };
 
 /// One capture file that was analysed into this state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

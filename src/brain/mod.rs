@@ -6,6 +6,7 @@
 mod events;
 mod held;
 mod known;
+mod rows;
 mod totals;
 
 pub use events::Teller;
@@ -14,10 +15,11 @@ pub use known::Facts;
 pub use totals::{Opened, Totals};
 
 use crate::baseline::{BaselineConfig, Baselines, Sanctions};
-use crate::detect::{DetectConfig, Detectors, Verdict, World};
-use crate::incident::Incidents;
-use crate::inventory::{Change, Inventory, InventoryConfig, What};
-use crate::model::{CaptureQuality, Fact, FlowFact, Observation, SourceCounts, Timestamp};
+use crate::baseline::{Port, Sanction, SanctionSource};
+use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
+use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
+use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
+use crate::model::{CaptureQuality, Fact, FlowFact, Observation, ServiceKey, SourceCounts, Timestamp, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 use held::Held;
@@ -33,6 +35,7 @@ pub struct BrainConfig {
     pub inventory: InventoryConfig,
     pub baseline: BaselineConfig,
     pub detect: DetectConfig,
+    pub incidents: IncidentConfig,
     /// EVE `flow` records are wanted.
     pub flows: bool,
 }
@@ -52,6 +55,7 @@ pub struct Brain {
     saved_at: Timestamp,
     stats_at: i64,
     urgent: bool,
+    ended: bool,
     changes: Vec<Change>,
 }
 
@@ -66,7 +70,7 @@ impl Brain {
             inventory: Inventory::load(store.as_ref(), config.inventory.clone())?,
             baselines: Baselines::load(store.as_ref(), config.baseline.clone())?,
             sanctions: Sanctions::load(store.as_ref())?,
-            incidents: Incidents::load(store.as_ref())?,
+            incidents: Incidents::load(store.as_ref(), config.incidents.clone())?,
             detectors: Detectors::load(store.as_ref(), &config.detect)?,
             teller: Teller::silent(),
             totals: Totals::default(),
@@ -77,6 +81,7 @@ impl Brain {
             store: Some(store),
             config,
             urgent: false,
+            ended: false,
             changes: Vec::new(),
         })
     }
@@ -103,11 +108,12 @@ impl Brain {
         &mut self.teller
     }
 
-    /// A changed configuration, without forgetting anything.
+    /// A changed configuration, without forgetting anything. Detectors keep what waits in them; `[detect]` takes
+    /// effect at the next start.
     pub fn reconfigure(&mut self, config: BrainConfig) {
         self.inventory.configure(config.inventory.clone());
         self.baselines.configure(config.baseline.clone());
-        self.detectors.configure(&config.detect);
+        self.incidents.configure(config.incidents.clone());
         self.config = config;
     }
 
@@ -152,45 +158,51 @@ impl Brain {
             quality: self.totals.quality(),
         };
         let verdict = self.detectors.judge(change, &world, &mut findings);
-        self.sanctions.count(change);
         self.totals.change(&change.what);
-        self.teller.change(change, &self.inventory);
-        let barred = !findings.is_empty() || verdict == Verdict::Withhold || self.under_incident(change);
-        for finding in findings {
-            let (incident, events) = self.incidents.take(&finding, self.inventory.place(finding.vm));
-            self.teller.alert(&finding, incident);
-            for event in events {
-                self.totals.incident(&event);
-                self.teller.incident(self.now, &event);
-            }
-            self.urgent = true;
+        self.teller.change(change, &self.inventory, &self.baselines);
+        let mut events = Vec::new();
+        for finding in &findings {
+            let joined = self.incidents.take(finding, &mut events);
+            self.teller.alert(finding, joined.incident);
+            self.totals.finding(joined);
         }
+        // What an unresolved incident is about must not become normal by itself either.
+        let barred = verdict == Verdict::Withhold || self.under_incident(change);
+        self.baselines.learn(change, barred);
+        self.sanctions.count(change);
         if let What::Merged { kept, gone } = change.what {
-            self.baselines.merge(kept, gone);
             self.sanctions.merge(kept, gone);
             self.incidents.merge(kept, gone);
-        } else {
-            self.baselines.learn(change, barred);
         }
+        self.happened(&events);
     }
 
-    /// Is this change part of what an unresolved incident is about? Then it must not become normal by itself.
     fn under_incident(&self, change: &Change) -> bool {
         match &change.what {
-            What::ServiceNew { service, .. } | What::ServiceUsed { service, .. } | What::ServiceApp { service, .. } => {
-                self.incidents.covers(service)
+            What::ServiceNew { service, .. }
+            | What::ServiceRaised { service, .. }
+            | What::ServiceUsed { service, .. }
+            | What::ServiceApp { service, .. } => self.incidents.concern(service).is_some(),
+            What::PeerNew { client, service, .. } | What::PeerUsed { client, service, .. } => {
+                self.incidents.concern(service).is_some() || self.incidents.concerns_peer(*client, service)
             }
-            What::PeerNew { service, .. } | What::PeerUsed { service, .. } => self.incidents.covers(service),
             _ => false,
         }
     }
 
-    fn tick(&mut self) {
-        for event in self.incidents.tick(self.now) {
-            self.totals.incident(&event);
-            self.teller.incident(self.now, &event);
+    /// Counts and tells what became of incidents.
+    fn happened(&mut self, events: &[IncidentEvent]) {
+        for event in events {
+            self.totals.incident(event);
+            self.teller.incident(self.now, event);
             self.urgent = true;
         }
+    }
+
+    fn tick(&mut self) {
+        let mut events = Vec::new();
+        self.incidents.tick(self.now, &mut events);
+        self.happened(&events);
         if self.now.second() >= self.stats_at {
             self.stats_at = self.now.second().saturating_add(STATS_EVERY_S);
             self.stats();
@@ -206,8 +218,79 @@ impl Brain {
         self.teller.stats(self.now, &self.totals, &own);
     }
 
+    /// Why something is, or is not, an incident.
+    pub fn why(&self, vm: VmId, port: Option<Port>) -> Explanation {
+        let facts = Facts { inventory: &self.inventory };
+        let quality = self.totals.quality();
+        let world = World { known: &facts, baselines: &self.baselines, sanctions: &self.sanctions, quality };
+        detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now)
+    }
+
+    /// Takes an inventory file: names and tags for the inventory, approvals for the sanctions. Says what it did.
+    ///
+    /// # Errors
+    /// More approvals than there is room for.
+    pub fn import(&mut self, name: &str, imported: &Imported) -> Result<String, String> {
+        let mut changes = Vec::new();
+        let rows = self.inventory.import(imported, self.now, &mut changes);
+        for change in changes {
+            self.judge(&change);
+        }
+        let source = SanctionSource::Inventory(name.to_owned());
+        let approve = |vm: VmId, service: Port| Sanction {
+            vm,
+            service: Some(service),
+            app: None,
+            owner: name.to_owned(),
+            reason: "listed in the inventory".to_owned(),
+            ticket: None,
+            expires: None,
+            added: self.now,
+            source: source.clone(),
+            hits: 0,
+            last_hit: None,
+        };
+        let sanctions: Vec<Sanction> = rows
+            .iter()
+            .flat_map(|(vm, services)| services.iter().map(|service| approve(*vm, *service)))
+            .collect();
+        let count = self.sanctions.import(&source, sanctions)?;
+        let mut events = Vec::new();
+        for (vm, port) in rows.iter().flat_map(|(vm, ports)| ports.iter().map(move |port| (*vm, *port))) {
+            let text = format!("listed in {name}");
+            self.incidents.sanctioned(vm, Some(port), None, "inventory", &text, self.now, &mut events);
+        }
+        self.happened(&events);
+        Ok(format!("{} VMs and {count} sanctioned services taken from {name}", rows.len()))
+    }
+
+    /// The probe in a few numbers.
+    pub fn status(&self) -> serde_json::Value {
+        serde_json::json!({
+            "version": env!("CARGO_PKG_VERSION"),
+            "time": self.now,
+            "mode": self.baselines.mode(),
+            "vms": self.inventory.vms().count(),
+            "services": self.inventory.services().count(),
+            "captures_held": self.held.captures().len(),
+            "incidents_opened": self.totals.opened.count,
+            "counters": self.totals.counters(),
+            "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
+            "outside_home": self.inventory.outside().iter().map(|o| serde_json::json!({
+                "ip": o.ip, "segment": o.segment, "flows": o.flows, "bytes": o.bytes,
+            })).collect::<Vec<_>>(),
+        })
+    }
+
+    /// How the disk is: on a full one only alerts and incidents are told and kept.
+    pub fn disk(&mut self, full: bool, shed: u64) {
+        self.teller.shedding(full);
+        self.totals.shed = shed;
+    }
+
     /// The input ended: the last `stats`.
     pub fn finish(&mut self) {
+        self.ended = true;
         self.stats();
         self.teller.flush();
     }
@@ -220,7 +303,7 @@ impl Brain {
     /// Everything that must be written, as one batch: state and incidents are atomic together.
     pub fn changes(&mut self) -> Batch {
         let mut batch = Batch::default();
-        self.inventory.save(&mut batch);
+        if self.ended { self.inventory.save_all(&mut batch) } else { self.inventory.save(&mut batch) }
         self.baselines.save(&mut batch);
         self.sanctions.save(&mut batch);
         self.incidents.save(&mut batch);
@@ -266,5 +349,10 @@ impl Brain {
 
     pub fn quality(&self) -> CaptureQuality {
         self.totals.quality()
+    }
+
+    /// Does an unresolved incident concern this service?
+    pub fn concerned(&self, service: &ServiceKey) -> bool {
+        self.incidents.concern(service).is_some()
     }
 }

@@ -81,7 +81,7 @@ impl Brain {
     }
 
     fn ripe(&self, vm: VmId, feature: Feature) -> bool {
-        self.baselines.phase_of(vm, feature, self.now()) == crate::baseline::Phase::Ripe
+        self.baselines.ripeness(vm, feature, self.now()).phase == crate::baseline::Phase::Ripe
     }
 
     fn shown_name(&self, vm: VmId) -> Option<String> {

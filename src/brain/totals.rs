@@ -2,9 +2,9 @@
 
 use std::collections::BTreeMap;
 
-use crate::incident::IncidentEvent;
+use crate::incident::{IncidentEvent, Joined};
 use crate::inventory::What;
-use crate::model::{CaptureQuality, Incident, Severity, SourceCounts};
+use crate::model::{CaptureQuality, Incident, IncidentState, Severity, SourceCounts};
 
 /// Incidents shown in a summary; more are counted.
 const OPENED_SHOWN_MAX: usize = 1_000;
@@ -17,6 +17,9 @@ pub struct Totals {
     pub services_new: u64,
     pub peers_new: u64,
     pub opened: Opened,
+    pub findings: u64,
+    /// Records and events left out because the disk was full.
+    pub shed: u64,
 }
 
 /// Incidents opened (or reopened) during this run.
@@ -59,12 +62,26 @@ impl Totals {
         }
     }
 
+    pub fn finding(&mut self, joined: Joined) {
+        self.findings += 1;
+        if joined.opened {
+            self.opened.count += 1;
+        }
+    }
+
+    /// Keeps the latest form of what was opened in this run.
     pub fn incident(&mut self, event: &IncidentEvent) {
-        let Some(incident) = event.opened() else { return };
-        self.opened.count += 1;
+        let incident = event.incident();
+        let known = self.opened.shown.iter_mut().find(|i| i.id == incident.id);
+        let reopened = matches!(event, IncidentEvent::Changed { from: IncidentState::Resolved, .. });
+        if known.is_none() && !reopened && !matches!(event, IncidentEvent::Opened(_)) {
+            return;
+        }
         self.opened.worst = self.opened.worst.max(Some(incident.severity));
-        if self.opened.shown.len() < OPENED_SHOWN_MAX {
-            self.opened.shown.push(incident.clone());
+        match known {
+            Some(known) => *known = incident.clone(),
+            None if self.opened.shown.len() < OPENED_SHOWN_MAX => self.opened.shown.push(incident.clone()),
+            None => {}
         }
     }
 

@@ -1,9 +1,9 @@
 //! What an operator may set of decoding. Limits of fragments are per virtual shard and per locator.
 
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 
 /// The `[decode]` section.
-#[derive(Clone, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
     /// VXLAN and GENEVE network identifiers that carry mirror copies: part of the path, not of the segment.

@@ -19,7 +19,7 @@ use std::net::IpAddr;
 
 pub use neighbour::Claims;
 pub use record::Flow;
-use serde::Deserialize;
+use serde::{Deserialize, Serialize};
 pub use table::{FlowTable, Seen, Tell};
 
 use crate::counters;
@@ -40,7 +40,7 @@ pub struct Head {
 }
 
 /// Silence, in packet-time seconds, after which a flow is forgotten, by its state.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Deserialize)]
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Timeouts {
     /// A handshake that is not complete. Linux repeats a SYN after 1, 2, 4, 8 and 16 s of silence: all inside.

@@ -10,6 +10,8 @@ pub(super) type Group = (u32, VmId, Option<(Transport, u16)>);
 
 /// `new-vm`, whose incident absorbs what else is found about its VM.
 pub(super) const NEW_VM: u32 = 1;
+/// `new-service`, `service-replaced`, `service-gone`: whose service is their VM's own.
+pub(super) const SERVICE_DETECTORS: [u32; 3] = [2, 3, 4];
 /// `new-peer`, whose service is another VM's.
 pub(super) const NEW_PEER: u32 = 5;
 

@@ -6,9 +6,9 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::grouping::{self, Group, NEW_VM};
+use super::grouping::{self, Group, NEW_PEER, NEW_VM, SERVICE_DETECTORS};
 use super::{IncidentConfig, IncidentCounters, IncidentEvent, Joined};
-use crate::model::{Finding, Incident, IncidentId, IncidentState, Sample, TimelineEntry, Timestamp, VmId};
+use crate::model::{Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, TimelineEntry, Timestamp, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
 static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 1 };
@@ -105,6 +105,26 @@ impl Incidents {
     /// Those of one VM, in any state, in order of opening: what `why` reads.
     pub fn of_vm(&self, vm: VmId) -> Vec<&Incident> {
         self.list().into_iter().filter(|i| i.vm == vm).collect()
+    }
+
+    pub fn configure(&mut self, config: IncidentConfig) {
+        self.config = config;
+    }
+
+    /// The detector of an unresolved incident about this service, where there is one.
+    pub fn concern(&self, service: &ServiceKey) -> Option<&str> {
+        let port = Some((service.transport, service.port));
+        SERVICE_DETECTORS.iter().find_map(|signature_id| self.unresolved(&(*signature_id, service.vm, port)))
+    }
+
+    /// Is this edge of a client VM part of an unresolved incident?
+    pub fn concerns_peer(&self, client: VmId, service: &ServiceKey) -> bool {
+        self.unresolved(&(NEW_PEER, client, Some((service.transport, service.port)))).is_some()
+    }
+
+    fn unresolved(&self, group: &Group) -> Option<&str> {
+        let incident = self.groups.get(group).and_then(|id| self.all.get(id))?;
+        (incident.state != IncidentState::Resolved).then_some(incident.detector.as_str())
     }
 
     /// `gone` is an alias of `kept` from now on. A merge raises nothing.

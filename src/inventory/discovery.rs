@@ -219,6 +219,7 @@ impl Inventory {
             return; // a query to a group: nobody in particular serves
         }
         if self.is_group(flow, client) {
+            self.groups.withdraw(flow.segment, server.ip, server.port);
             let class = home::group_class(client.ip).unwrap_or(ServiceClass::Broadcast);
             let proof = Proof { class, ..Proof::new(side, 3, How::GroupSend(app.proto.clone())) };
             self.prove_side(flow, proof, app, at, out);

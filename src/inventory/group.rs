@@ -52,6 +52,11 @@ impl GroupQueries {
         }
     }
 
+    /// What was sent to the group was no query: the payload proved that its sender serves (a DHCP offer).
+    pub fn withdraw(&mut self, segment: Segment, ip: IpAddr, port: u16) {
+        self.asked.remove(&(ip, port, segment));
+    }
+
     /// Is a datagram from `port` to this asker an answer?
     pub fn reply(&self, segment: Segment, ip: IpAddr, asking_port: u16, port: u16, now: Timestamp) -> Option<Reply> {
         let (group_port, until) = self.asked.get(&(ip, asking_port, segment))?;

@@ -19,8 +19,6 @@ use crate::store::{Batch, Kind, Store, StoreError};
 /// While its owner was heard within this time, another MAC that sends from an address relays it: in a mirror of
 /// both sides of a router every packet is seen twice. A new owner by DHCP comes later than this or announces itself.
 const RELAYED_S: f64 = 60.0;
-/// A sender that nobody answered may be forgotten after this silence.
-const UNPROVED_S: f64 = 600.0;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
 
@@ -315,8 +313,13 @@ impl Identity {
         };
         let before = bound.filter(|b| !b.is(vm, Some(mac)));
         self.bindings.insert((ip, segment), Binding::new(vm, Some(mac)));
+        let mut is_router = false;
         if let Some(station) = self.stations.change(&key) {
             station.vm = Some(vm);
+            is_router = station.is_router();
+        }
+        if is_router && let Some(vm) = self.vms.change(&vm) {
+            vm.router = true;
         }
         if let Some(before) = before {
             self.refresh(self.resolve(before.vm), before.mac, segment, None);

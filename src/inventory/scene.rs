@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::{Change, Inventory, InventoryConfig, Service, What};
 use crate::model::{
     AppInfo, Claim, ClaimKind, Endpoint, Expectation, Fact, FlowEnd, FlowFact, FlowRef, FlowTotals, Mac, Observation,
-    Opening, Order, RefusedBy, Segment, Side, Timestamp, Transport, VmId,
+    Opening, Order, RefusedBy, Side, Timestamp, Transport, VmId,
 };
 use crate::store::{Batch, Change as Write, Kind, Store, StoreError};
 
@@ -216,8 +216,4 @@ pub fn address(text: &str) -> IpAddr {
 
 pub fn station(last: u8) -> Option<Mac> {
     (last != 0).then_some(Mac([0x52, 0x54, 0, 0, 0, last]))
-}
-
-pub fn segment(text: &str) -> Segment {
-    text.parse().unwrap()
 }

@@ -1,0 +1,5 @@
+//! The inventory as its users see it: observations in, VMs, services, peers and changes out.
+
+mod discovery;
+mod identity;
+mod memory;
