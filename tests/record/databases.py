@@ -112,7 +112,7 @@ def postgres(s, port, **more):
             "-c", "ssl=on", "-c", f"ssl_cert_file={cert}", "-c", f"ssl_key_file={key}", tcp=[port], user="postgres")
 
 
-@recording("pgsql", "postgresql", {"psql": "postgresql-client", "postgres": "postgresql"}, ["pg8000"])
+@recording("pgsql", "postgresql", {"psql": "postgresql", "postgres": "postgresql"}, ["pg8000"])
 def postgresql(s):
     version = re.search(r"(\d+\.\d+)", call("/usr/lib/postgresql/15/bin/postgres", "--version"))[1]
     postgres(s, 5432)
@@ -125,7 +125,7 @@ def postgresql(s):
     s.expect("tcp", 5432, "pgsql", "PostgreSQL", version)
 
 
-@recording("pgsql", "pgbouncer", {"psql": "postgresql-client", "pgbouncer": "pgbouncer"})
+@recording("pgsql", "pgbouncer", {"psql": "postgresql", "pgbouncer": "pgbouncer"})
 def pgbouncer(s):
     (s.folder / "users").write_text('"app" "sesame"\n')
     (s.folder / "pgbouncer.ini").write_text(
@@ -147,9 +147,9 @@ def mockupdb(s):
         "s.autoresponds(lambda r: r.ok())  # the last that is told is asked first\n"
         "hello = {'ismaster': True, 'minWireVersion': 0, 'maxWireVersion': 21, 'maxBsonObjectSize': 1 << 24}\n"
         "s.autoresponds(lambda r: r.command_name.lower() in ('ismaster', 'hello') and r.ok(hello))\n"
-        "s.autoresponds('buildInfo', version='7.0.5', versionArray=[7, 0, 5, 0])\n"
-        "s.autoresponds('find', cursor={'id': 0, 'ns': 'shop.t', 'firstBatch': [{'a': 1}]})\n"
-        "s.autoresponds('insert', n=1)\n"
+        "answers = {'buildinfo': {'version': '7.0.5', 'versionArray': [7, 0, 5, 0]}, 'insert': {'n': 1},\n"
+        "           'find': {'cursor': {'id': 0, 'ns': 'shop.t', 'firstBatch': [{'a': 1}]}}}\n"
+        "s.autoresponds(lambda r: r.command_name.lower() in answers and r.ok(answers[r.command_name.lower()]))\n"
         "s.run(); time.sleep(50)", tcp=[27017])
     s.ask_python("import pymongo\n"
                  "for n in range(2):\n"
@@ -161,7 +161,7 @@ def mockupdb(s):
 @recording("mongodb", "opencanary", modules=["opencanary", "pymongo"])
 def mongodb_canary(s):
     s.serve_canary("mongodb", 27017)
-    for _ in range(2):
+    for _ in range(3):
         s.ask_python("import pymongo\n"
                      "c = pymongo.MongoClient(HOST, 27017, username='root', password='guess', serverSelectionTimeoutMS=3000)\n"
                      "try: c.admin.command('ping')\n"
@@ -169,12 +169,19 @@ def mongodb_canary(s):
     s.expect("tcp", 27017, "mongodb")
 
 
-@recording("mssql-tds", "opencanary", {"tsql": "freetds-bin"}, ["opencanary", "pytds"])
-def tds_canary(s):
+@recording("mssql-tds", "opencanary-freetds", {"tsql": "freetds-bin"}, ["opencanary"])
+def tds_freetds(s):
     s.serve_canary("mssql", 1433, version="2012")
-    for tds in ("7.4", "7.1"):
+    for tds in ("7.4", "7.3", "7.1"):
         s.ask("tsql", "-H", s.server, "-p", 1433, "-U", "sa", "-P", "guess", env={"TDSVER": tds}, status=())
+    s.expect("tcp", 1433, "mssql-tds")
+
+
+@recording("mssql-tds", "opencanary-pytds", modules=["opencanary", "pytds"])
+def tds_pytds(s):
+    s.serve_canary("mssql", 1433, version="2012")
     s.ask_python("import pytds\n"
-                 "try: pytds.connect(HOST, user='sa', password='guess', login_timeout=3)\n"
-                 "except Exception as e: print(e)")
+                 "for user in ('sa', 'app', 'admin'):\n"
+                 "    try: pytds.connect(HOST, user=user, password='guess', login_timeout=3, autocommit=True)\n"
+                 "    except Exception as e: print(e)")
     s.expect("tcp", 1433, "mssql-tds")

@@ -90,18 +90,35 @@ def pop3_mailutils(s):
     s.expect("tcp", 110, "pop3")
 
 
+SEND = """
+import smtplib, ssl, sys
+m = smtplib.SMTP(HOST, local_hostname='client.test')
+if 'tls' in sys.argv:
+    m.starttls(context=ssl._create_unverified_context())
+m.sendmail('a@client.test', ['bob@server.test'], 'Subject: note\\r\\n\\r\\nhello\\r\\n')
+m.quit()
+"""
+
+
+def ask_smtp(s):
+    (s.folder / "note").write_text("Subject: note\r\n\r\nhello again\r\n")
+    s.ask("curl", "-sS", "-m", 5, f"smtp://{s.server}/client.test", "--mail-from", "a@client.test", "--mail-rcpt",
+          "bob@server.test", "-T", "note")
+    s.ask_python(SEND)
+    s.expect("tcp", 25, "smtp")
+
+
 @recording("smtp", "aiosmtpd", {"curl": "curl"}, ["aiosmtpd"])
 def smtp_aiosmtpd(s):
     key, cert = certificate(s, "nobody")
     s.serve(VENV / "bin/aiosmtpd", "-n", "-l", f"{s.server}:25", "--tlscert", cert, "--tlskey", key, "--no-requiretls",
             tcp=[25])
-    send = ("import smtplib, ssl, sys\n"
-            "m = smtplib.SMTP(HOST, local_hostname='client.test')\n"
-            "if 'tls' in sys.argv: m.starttls(context=ssl._create_unverified_context())\n"
-            "m.sendmail('a@client.test', ['b@server.test'], 'Subject: note\\r\\n\\r\\nhello\\r\\n'); m.quit()")
-    s.ask_python(send)
-    s.ask_python(send, "tls")
-    (s.folder / "note").write_text("Subject: note\r\n\r\nhello again\r\n")
-    s.ask("curl", "-sS", "-m", 5, f"smtp://{s.server}/client.test", "--mail-from", "a@client.test", "--mail-rcpt",
-          "b@server.test", "-T", "note")
-    s.expect("tcp", 25, "smtp")
+    ask_smtp(s)
+    s.ask_python(SEND, "tls")
+
+
+@recording("smtp", "python-smtpd", {"curl": "curl"})
+def smtp_smtpd(s):
+    s.serve("/usr/bin/python3", "-W", "ignore", "-m", "smtpd", "-n", "-c", "DebuggingServer", f"{s.server}:25", tcp=[25])
+    ask_smtp(s)
+    s.ask_python(SEND)

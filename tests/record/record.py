@@ -66,7 +66,7 @@ def main(arguments):
         number, (protocol, implementation, needs, modules, function) = numbered
         name = f"{protocol}-{implementation}"
         lacking = {package for program, package in needs.items() if not shutil.which(program, path=PATH)}
-        lacking |= {f"{module} (PyPI)" for module in modules if not has_module(module)}
+        lacking |= {f"{module} (PyPI: tests/record/requirements.txt)" for module in modules if not has_module(module)}
         try:
             expected = [] if lacking else record(name, number, out, function)
             fault = None
