@@ -65,8 +65,7 @@ roster! {
 }
 
 /// Sections that the contract names and a later version acts on: told, so that nobody relies on them.
-const LATER: &[&str] =
-    &["alerts", "channel", "mirror", "policy", "rules", "subscription"];
+const LATER: &[&str] = &["alerts", "channel", "mirror", "policy", "rules", "subscription"];
 
 /// Ten times the largest configuration anyone writes by hand.
 const FILE_BYTES_MAX: u64 = 1 << 20;

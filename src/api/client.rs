@@ -54,8 +54,9 @@ pub fn ask(socket: &Path, request: &Request) -> Option<Result<Value, String>> {
 
 async fn exchange(stream: UnixStream, request: &Request) -> Result<Value, String> {
     let (method, path, body) = request.to_http()?;
-    let (mut sender, connection) =
-        hyper::client::conn::http1::handshake(TokioIo::new(stream)).await.map_err(|e| format!("control socket: {e}"))?;
+    let (mut sender, connection) = hyper::client::conn::http1::handshake(TokioIo::new(stream))
+        .await
+        .map_err(|e| format!("control socket: {e}"))?;
     let driver = tokio::spawn(connection);
     let request = hyper::Request::builder()
         .method(method)

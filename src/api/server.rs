@@ -91,7 +91,10 @@ async fn client<M: From<Asked> + Send + 'static>(stream: UnixStream, ask: SyncSe
     }
 }
 
-async fn respond<M: From<Asked> + Send + 'static>(request: hyper::Request<Incoming>, ask: SyncSender<M>) -> Response<Full<Bytes>> {
+async fn respond<M: From<Asked> + Send + 'static>(
+    request: hyper::Request<Incoming>,
+    ask: SyncSender<M>,
+) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),

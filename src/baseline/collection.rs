@@ -146,8 +146,10 @@ impl Baselines {
             What::PeerNew { client, service, .. } | What::PeerUsed { client, service, .. } => {
                 self.reach(*client, service, source_port, moment);
             }
+            What::ServiceRaised { service, basis } if basis.level >= 3 => self.strengthen(service, moment),
+            What::ServiceRetracted { service } => self.disown(service),
             What::Merged { kept, gone } => self.merge(*kept, *gone),
-            What::VmChanged { .. } | What::ServiceRefused { .. } | What::Tick => {}
+            What::ServiceRaised { .. } | What::VmChanged { .. } | What::ServiceRefused { .. } | What::Tick => {}
         }
         self.dirty.insert(Dirty::Site);
     }
@@ -247,9 +249,29 @@ impl Baselines {
         }
     }
 
+    fn strengthen(&mut self, service: &ServiceKey, moment: Moment) {
+        let port = (service.transport, service.port);
+        if let Some(profile) = self.profiles.get_mut(&service.vm)
+            && profile.strengthen(port, moment)
+        {
+            self.dirty.insert(Dirty::Service(service.vm, port));
+        }
+    }
+
+    /// What was taken for a service is none.
+    fn disown(&mut self, service: &ServiceKey) {
+        let port = (service.transport, service.port);
+        if let Some(profile) = self.profiles.get_mut(&service.vm)
+            && profile.services.remove(&port).is_some()
+        {
+            profile.recount();
+            self.dirty.insert(Dirty::Service(service.vm, port));
+        }
+    }
+
     /// A service learned at its handshake whose first proof by payload raised a finding was never normal.
     fn unlearn(&mut self, change: &Change) {
-        let What::ServiceApp { service, .. } = &change.what else { return };
+        let (What::ServiceApp { service, .. } | What::ServiceRaised { service, .. }) = &change.what else { return };
         let port = (service.transport, service.port);
         let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
         if profile.services.get(&port).is_some_and(|s| s.identity.is_empty()) {

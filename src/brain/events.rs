@@ -128,6 +128,12 @@ impl Teller {
         }
     }
 
+    pub fn reopen(&mut self) {
+        if let Some(eve) = &mut self.eve {
+            eve.reopen();
+        }
+    }
+
     pub fn flush(&mut self) {
         if let Some(eve) = &mut self.eve {
             eve.flush();

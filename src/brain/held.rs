@@ -60,6 +60,10 @@ impl Held {
         self.captures.push(capture);
     }
 
+    pub fn has_new(&self) -> bool {
+        !self.dirty.is_empty()
+    }
+
     pub fn save(&mut self, batch: &mut Batch, now: Timestamp) {
         if now > self.now {
             self.now = now;

@@ -56,6 +56,7 @@ pub struct Brain {
     stats_at: i64,
     urgent: bool,
     ended: bool,
+    begun: Option<Timestamp>,
     changes: Vec<Change>,
 }
 
@@ -82,6 +83,7 @@ impl Brain {
             config,
             urgent: false,
             ended: false,
+            begun: None,
             changes: Vec::new(),
         })
     }
@@ -89,6 +91,11 @@ impl Brain {
     /// Newest packet time that the state knows.
     pub fn now(&self) -> Timestamp {
         self.now
+    }
+
+    /// Seconds from the first packet of this run to the newest; `None` before there was one.
+    pub fn span_s(&self) -> Option<f64> {
+        self.begun.map(|begun| self.now.since_s(begun))
     }
 
     pub fn totals(&self) -> &Totals {
@@ -111,7 +118,7 @@ impl Brain {
     /// A changed configuration, without forgetting anything. Detectors keep what waits in them; `[detect]` takes
     /// effect at the next start.
     pub fn reconfigure(&mut self, config: BrainConfig) {
-        self.inventory.configure(config.inventory.clone());
+        self.inventory.configure(&config.inventory);
         self.baselines.configure(config.baseline.clone());
         self.incidents.configure(config.incidents.clone());
         self.config = config;
@@ -128,6 +135,7 @@ impl Brain {
 
     pub fn observe(&mut self, observation: Observation) {
         self.now = self.now.max(observation.time);
+        self.begun.get_or_insert(observation.time);
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Source(counts) => return self.totals.source(counts),
@@ -250,10 +258,8 @@ impl Brain {
             hits: 0,
             last_hit: None,
         };
-        let sanctions: Vec<Sanction> = rows
-            .iter()
-            .flat_map(|(vm, services)| services.iter().map(|service| approve(*vm, *service)))
-            .collect();
+        let sanctions: Vec<Sanction> =
+            rows.iter().flat_map(|(vm, services)| services.iter().map(|service| approve(*vm, *service))).collect();
         let count = self.sanctions.import(&source, sanctions)?;
         let mut events = Vec::new();
         for (vm, port) in rows.iter().flat_map(|(vm, ports)| ports.iter().map(move |port| (*vm, *port))) {
@@ -303,12 +309,16 @@ impl Brain {
     /// Everything that must be written, as one batch: state and incidents are atomic together.
     pub fn changes(&mut self) -> Batch {
         let mut batch = Batch::default();
-        if self.ended { self.inventory.save_all(&mut batch) } else { self.inventory.save(&mut batch) }
+        if self.ended {
+            self.inventory.save_all(&mut batch)
+        } else {
+            self.inventory.save(&mut batch)
+        }
         self.baselines.save(&mut batch);
         self.sanctions.save(&mut batch);
         self.incidents.save(&mut batch);
         self.detectors.save(&mut batch);
-        if !batch.is_empty() {
+        if !batch.is_empty() || self.held.has_new() {
             self.held.save(&mut batch, self.now);
         }
         self.saved_at = self.now;

@@ -25,7 +25,9 @@ impl Brain {
             Some("service-gone") => "gone",
             _ if self.sanctions.covers(&service.key, app, self.now()).is_some() => "sanctioned",
             Some(_) => "unsanctioned",
-            None if self.baselines.is_learned(&service.key) && self.ripe(service.key.vm, Feature::Services) => "learned",
+            None if self.baselines.is_learned(&service.key) && self.ripe(service.key.vm, Feature::Services) => {
+                "learned"
+            }
             None => "observed",
         }
     }

@@ -80,16 +80,20 @@ impl Totals {
         self.opened.worst = self.opened.worst.max(Some(incident.severity));
         match known {
             Some(known) => *known = incident.clone(),
-            None if self.opened.shown.len() < OPENED_SHOWN_MAX => self.opened.shown.push(incident.clone()),
-            None => {}
+            None => {
+                if self.opened.shown.len() < OPENED_SHOWN_MAX {
+                    self.opened.shown.push(incident.clone());
+                }
+            }
         }
     }
 
     /// Loss: packets the kernel or the interface dropped. One-way: flows of which only one direction was seen.
     pub fn quality(&self) -> CaptureQuality {
-        let (lost, seen) = self.sources.values().fold((0u64, 0u64), |(lost, seen), s| {
-            (lost + s.kernel_drops + s.interface_drops, seen + s.packets)
-        });
+        let (lost, seen) = self
+            .sources
+            .values()
+            .fold((0u64, 0u64), |(lost, seen), s| (lost + s.kernel_drops + s.interface_drops, seen + s.packets));
         CaptureQuality {
             loss: share(lost, lost + seen),
             one_way: share(self.counter("flow.one_way"), self.counter("flow.ended")),

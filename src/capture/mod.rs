@@ -23,7 +23,7 @@ pub use input::digest;
 pub use live::{Live, LiveConfig};
 pub use merge::Files;
 
-use crate::model::{LinkType, SourceCounts};
+use crate::model::{LinkType, SourceCounts, Timestamp};
 
 /// What one call of [`Source::fill`] came to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -66,6 +66,9 @@ pub trait Source: Send {
 
     /// Link types of the frames so far, in order of number.
     fn link_types_seen(&self) -> Vec<LinkType>;
+
+    /// Time moved to `time` without a packet: a recording notes it.
+    fn stepped(&mut self, _time: Timestamp) {}
 
     /// Per mirror source: frames, and what the kernel and the interface dropped. Empty for files, which lose nothing.
     fn losses(&mut self) -> Vec<SourceCounts> {

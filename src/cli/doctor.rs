@@ -1,1 +1,152 @@
-//! todo
+//! `eastwatch doctor`: permissions, interfaces, clock, store and sources: what is wrong and the mend.
+
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use serde_json::{Value, json};
+
+use crate::api::{self, Request};
+use crate::brain::Brain;
+use crate::capture::Live;
+use crate::config::Config;
+use crate::model::Timestamp;
+use crate::store::{self, Options};
+
+use super::args::{DoctorArgs, Global};
+use super::output::{Column, column, print, text};
+use super::place::state_of_query;
+use super::{Failure, settings};
+
+/// More dropped than this share of packets is worth a word.
+const LOSS_SHARE: f64 = 0.001;
+
+pub fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("CHECK", |r| text(r, "check")),
+        column("STATUS", |r| text(r, "status")),
+        column("FOUND", |r| text(r, "found")),
+        column("MEND", |r| text(r, "mend")),
+    ];
+    let mut rows = Vec::new();
+    let config = match settings::loaded(global) {
+        Ok(loaded) => {
+            let file = global.config.as_ref().map_or("defaults".to_owned(), |p| p.display().to_string());
+            rows.push(row("configuration", Ok(file)));
+            loaded.config
+        }
+        Err(failure) => {
+            rows.push(row("configuration", Err((failure.text, "see the lines above".to_owned()))));
+            Config::default()
+        }
+    };
+    state(global, &config, &mut rows);
+    for name in &args.interface {
+        rows.push(interface(name, &config));
+    }
+    let wrong = rows.iter().filter(|r| r["status"] != "ok").count();
+    print(&Value::Array(rows), COLUMNS, args.format, global.color, "")?;
+    match wrong {
+        0 => Ok(()),
+        n => Err(Failure::run(format!("{n} of the checks need attention"))),
+    }
+}
+
+type Found = Result<String, (String, String)>;
+
+fn row(check: &str, found: Found) -> Value {
+    match found {
+        Ok(found) => json!({ "check": check, "status": "ok", "found": found, "mend": null }),
+        Err((found, mend)) => json!({ "check": check, "status": "attention", "found": found, "mend": mend }),
+    }
+}
+
+/// The running probe's own figures, else the store.
+fn state(global: &Global, config: &Config, rows: &mut Vec<Value>) {
+    let dir = state_of_query(global, config);
+    if let Some(answer) = api::ask(&api::socket_path(&dir), &Request::Status {}) {
+        match answer {
+            Ok(status) => {
+                rows.push(row("probe", Ok(format!("running on {}", dir.display()))));
+                figures(&status, true, rows);
+            }
+            Err(error) => rows.push(row("probe", Err((error, "run doctor as the probe's user".to_owned())))),
+        }
+        return;
+    }
+    rows.push(row("probe", Ok(format!("none runs on {}", dir.display()))));
+    if !dir.is_dir() {
+        rows.push(row("state", Ok(format!("{} does not exist yet", dir.display()))));
+        return;
+    }
+    let opened = store::open(&dir, Options::default())
+        .and_then(|(store, recovery)| Brain::load(Box::new(store), config.brain()).map(|brain| (brain, recovery)));
+    match opened {
+        Ok((mut brain, recovery)) => {
+            let found = match recovery {
+                None => Ok(format!("{} is sound", dir.display())),
+                Some(recovery) => Err((recovery.to_string(), "see docs/store.md".to_owned())),
+            };
+            rows.push(row("state", found));
+            figures(&brain.status(), false, rows);
+            if let Some(store) = brain.take_store() {
+                let _ = store.close();
+            }
+        }
+        Err(error) => rows.push(row("state", Err((error.to_string(), "see docs/store.md".to_owned())))),
+    }
+}
+
+fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
+    let number = |key: &str| status.get(key).and_then(Value::as_u64).unwrap_or(0);
+    rows.push(row("inventory", Ok(format!("{} VMs, {} services", number("vms"), number("services")))));
+    rows.push(clock(&text(status, "time"), running));
+    for source in status.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+        rows.push(drops(source));
+    }
+    let outside = status.get("outside_home").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    let found = if outside.is_empty() {
+        Ok("no busy address lies outside home".to_owned())
+    } else {
+        let list: Vec<String> =
+            outside.iter().take(5).map(|o| format!("{} ({} flows)", text(o, "ip"), text(o, "flows"))).collect();
+        Ok(format!("busy outside home: {}", list.join(", ")))
+    };
+    rows.push(row("home", found));
+}
+
+/// A probe's newest packet time lies near now; a state whose time lies ahead holds every packet for late.
+fn clock(newest: &str, running: bool) -> Value {
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    let now = Timestamp::from_parts(now.as_secs(), 0);
+    let Ok(newest) = newest.parse::<Timestamp>() else { return row("clock", Ok("no packet yet".to_owned())) };
+    let ahead_s = newest.since_s(now);
+    if ahead_s > 5.0 {
+        let found = format!("the newest packet is {ahead_s:.0} s ahead of this machine's clock");
+        return row("clock", Err((found, "check NTP here and on the mirror source".to_owned())));
+    }
+    if running && ahead_s < -60.0 {
+        let found = format!("nothing was analysed for {:.0} s", -ahead_s);
+        return row("clock", Err((found, "is the mirror session up?".to_owned())));
+    }
+    row("clock", Ok(format!("newest packet {}", newest.short())))
+}
+
+fn drops(source: &Value) -> Value {
+    let number = |key: &str| source.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let (packets, kernel, interface) = (number("packets"), number("kernel_drops"), number("interface_drops"));
+    let found = format!("{packets} packets, {kernel} dropped by the kernel, {interface} by the interface");
+    let share = (kernel + interface) as f64 / (packets + kernel + interface).max(1) as f64;
+    let check = format!("source {}", text(source, "name"));
+    match share > LOSS_SHARE {
+        true => row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned()))),
+        false => row(&check, Ok(found)),
+    }
+}
+
+/// Opens the interface as `watch` would, and closes it again.
+fn interface(name: &str, config: &Config) -> Value {
+    let check = format!("interface {name}");
+    match Live::open(std::slice::from_ref(&name.to_owned()), None, &config.capture) {
+        Ok(_) => row(&check, Ok("can be captured from".to_owned())),
+        Err(error) => row(&check, Err((error.what, error.mend))),
+    }
+}

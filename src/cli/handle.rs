@@ -42,7 +42,9 @@ pub fn incidents(global: &Global, config: &Config, args: IncidentsArgs) -> Resul
             let all = ask(global, config, Request::IncidentsExport {})?;
             Ok(print(&all, &[], Format::Json, global.color, "")?)
         }
-        Some(IncidentsCommand::Ack(a)) => handled(global, config, a, |id, by, message| Request::Ack { id, by, message }),
+        Some(IncidentsCommand::Ack(a)) => {
+            handled(global, config, a, |id, by, message| Request::Ack { id, by, message })
+        }
         Some(IncidentsCommand::Resolve(a)) => {
             handled(global, config, a, |id, by, message| Request::Resolve { id, by, message })
         }
@@ -83,9 +85,10 @@ pub fn told(incident: &Value) -> String {
         text(incident, "title"),
         text(incident, "reason")
     );
-    let techniques = incident.get("mitre").and_then(Value::as_array).map_or(String::new(), |list| {
-        list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" ")
-    });
+    let techniques = incident
+        .get("mitre")
+        .and_then(Value::as_array)
+        .map_or(String::new(), |list| list.iter().filter_map(Value::as_str).collect::<Vec<_>>().join(" "));
     let mut facts = vec![
         ("VM", format!("{} ({})", named(incident), text(incident, "vm"))),
         ("address", format!("{} in segment {}", text(incident, "ip"), text(incident, "segment"))),
@@ -101,7 +104,12 @@ pub fn told(incident: &Value) -> String {
         out.push_str(&format!("  {label:<9} {value}\n"));
     }
     for sample in items(incident, "samples") {
-        out.push_str(&format!("\n  {}  {}  {}\n", time(sample, "time"), text(sample, "detector"), text(sample, "title")));
+        out.push_str(&format!(
+            "\n  {}  {}  {}\n",
+            time(sample, "time"),
+            text(sample, "detector"),
+            text(sample, "title")
+        ));
         out.push_str(&format!("    {}\n", text(sample, "reason")));
         let evidence = sample.get("evidence").unwrap_or(&Value::Null);
         let frames: Vec<String> = items(evidence, "frames").iter().map(Value::to_string).collect();
@@ -194,16 +202,19 @@ fn import(global: &Global, config: &Config, file: &Path) -> Result<(), Failure> 
             record.get(at).filter(|t| !t.is_empty()).map(str::to_owned)
         };
         let needed = |name: &str| field(name).ok_or_else(|| fault(line, format!("`{name}` is empty; it is required")));
-        requests.push((line, Request::SanctionAdd {
-            vm: needed("vm")?,
-            service: needed("service")?,
-            app: field("app"),
-            owner: needed("owner")?,
-            reason: needed("reason")?,
-            ticket: field("ticket"),
-            expires: field("expires"),
-            by: user_name(),
-        }));
+        requests.push((
+            line,
+            Request::SanctionAdd {
+                vm: needed("vm")?,
+                service: needed("service")?,
+                app: field("app"),
+                owner: needed("owner")?,
+                reason: needed("reason")?,
+                ticket: field("ticket"),
+                expires: field("expires"),
+                by: user_name(),
+            },
+        ));
     }
     let count = requests.len();
     for (line, request) in requests {
@@ -223,11 +234,8 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
         column("OBSERVED", |r| text(r, "observed")),
         column("WAITS FOR", |r| text(r, "waits_for")),
     ];
-    const DIFF: &[Column] = &[
-        column("CHANGE", |r| text(r, "change")),
-        column("VM", named),
-        column("WHAT", |r| text(r, "what")),
-    ];
+    const DIFF: &[Column] =
+        &[column("CHANGE", |r| text(r, "change")), column("VM", named), column("WHAT", |r| text(r, "what"))];
     match command {
         BaselineCommand::Status(args) => {
             let rows = ask(global, config, Request::BaselineStatus { vm: args.vm })?;
@@ -237,7 +245,9 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
             let document = ask(global, config, Request::BaselineExport {})?;
             let content = serde_json::to_string_pretty(&document).map_err(|e| Failure::run(e.to_string()))? + "\n";
             match output {
-                Some(file) => std::fs::write(&file, content).map_err(|e| Failure::run(format!("{}: {e}", file.display()))),
+                Some(file) => {
+                    std::fs::write(&file, content).map_err(|e| Failure::run(format!("{}: {e}", file.display())))
+                }
                 None => Ok(write_out(&content)?),
             }
         }
@@ -260,6 +270,7 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
 
 fn document(file: &Path) -> Result<Value, Failure> {
     let content = read_text(file)?;
-    serde_json::from_str(&content)
-        .map_err(|e| Failure::run(format!("{}:{}:{}: not a baseline export: {e}", file.display(), e.line(), e.column())))
+    serde_json::from_str(&content).map_err(|e| {
+        Failure::run(format!("{}:{}:{}: not a baseline export: {e}", file.display(), e.line(), e.column()))
+    })
 }

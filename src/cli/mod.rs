@@ -9,6 +9,7 @@ mod place;
 mod query;
 mod read;
 mod settings;
+mod signals;
 mod summary;
 mod watch;
 
@@ -18,7 +19,6 @@ use std::process::ExitCode;
 
 use clap::Parser;
 
-use crate::config::Config;
 use args::{Cli, Color, Command, Global};
 
 /// Why a command ends without success: the exit status and one line (what, where, the mend).
@@ -76,10 +76,11 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Doctor(args) => return doctor::run(&global, &args),
         _ => {}
     }
-    let config = settings::load(&global)?;
+    let loaded = settings::loaded(&global)?;
+    let config = loaded.config.clone();
     match cli.command {
-        Command::Read(args) => read::run(&global, config, args),
-        Command::Watch(args) => watch::run(&global, config, args),
+        Command::Read(args) => read::run(&global, loaded, args),
+        Command::Watch(args) => watch::run(&global, loaded, args),
         Command::Vms(args) => query::vms(&global, &config, args),
         Command::Services(args) => query::services(&global, &config, args),
         Command::Peers(args) => query::peers(&global, &config, args),

@@ -49,7 +49,7 @@ pub fn write_out(text: &str) -> io::Result<()> {
 
 fn table(rows: &[Value], columns: &[Column], color: Color) -> String {
     let mut table = Table::new();
-    table.load_preset(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
+    table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     match color {
         Color::Always => drop(table.enforce_styling()),
         Color::Never => drop(table.force_no_tty()),

@@ -20,7 +20,7 @@ const LOCK_WAIT: Duration = Duration::from_secs(5);
 
 /// `--state`, else the configuration's, else the running probe's, else `./eastwatch-state`, else the system's.
 pub fn state_of_query(global: &Global, config: &Config) -> PathBuf {
-    if let Some(dir) = global.state.clone().or_else(|| config.state_dir()) {
+    if let Some(dir) = global.state.clone().or_else(|| config.store.dir.clone()) {
         return dir;
     }
     let system = Path::new(SYSTEM_STATE);
@@ -42,8 +42,8 @@ pub fn ask(global: &Global, config: &Config, request: Request) -> Result<Value, 
         )));
     }
     told(global, &format!("reading the state in {}", dir.display()));
-    let options = Options { create: false, lock_wait: LOCK_WAIT, ..Options::default() };
-    let (store, recovery) = store::open(&dir, &options).map_err(Failure::run)?;
+    let options = Options { lock_wait: LOCK_WAIT, ..Options::default() };
+    let (store, recovery) = store::open(&dir, options).map_err(Failure::run)?;
     if let Some(recovery) = recovery {
         eprintln!("eastwatch: {recovery}");
     }

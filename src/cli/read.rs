@@ -1,1 +1,191 @@
-//! todo
+//! `eastwatch read`: captures in, inventory and incidents out, then the end.
+
+use std::io::IsTerminal;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
+
+use crate::brain::{Brain, Capture, Teller};
+use crate::capture::{Files, Source, digest};
+use crate::config::Loaded;
+use crate::deliver::Eve;
+use crate::runtime::{Intake, Plan, mailbox, run as run_pipeline};
+use crate::store::{self, MadeBy, Options};
+
+use super::args::{Global, ReadArgs, RunArgs};
+use super::place::LOCAL_STATE;
+use super::{Failure, settings, signals, summary};
+
+/// Hash seed of `read`: fixed, so that the same input gives the same bytes.
+const READ_SEED: u64 = 0x6561_7374_7761_7463;
+
+pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Failure> {
+    settings::overlay(&mut loaded, &args.run)?;
+    let dir = loaded.config.store.dir.clone().unwrap_or_else(|| PathBuf::from(LOCAL_STATE));
+    let workers = settings::workers(&args.run)?;
+    let (files, captures) = known_by_content(&args.files)?;
+    if args.fresh {
+        store::clear(&dir).map_err(Failure::run)?;
+    }
+    let mut brain = open(global, &loaded, &dir, MadeBy::Read, &args.run)?;
+    let (fresh_files, fresh_captures) = not_held(global, &brain, files, captures);
+    if fresh_files.is_empty() {
+        eprintln!("eastwatch: nothing new to read; --fresh begins with an empty state");
+        return close(brain);
+    }
+    let mut source = Files::open(&fresh_files, args.run.filter.as_deref()).map_err(Failure::run)?;
+    brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
+    let plan = Plan {
+        workers,
+        decode: loaded.config.decode.clone(),
+        limits: loaded.config.shard_limits(),
+        seed: READ_SEED,
+        full_ends: true,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    signals::stop_on_interrupt(&stop)?;
+    let bar = bar(global, &args.run, source.progress().bytes_total);
+    let started = brain.now();
+    let outcome = run_pipeline(&plan, &mut source, brain, mailbox(), &stop, |source, intake, _| {
+        draw(&bar, source, intake);
+        None
+    })
+    .map_err(Failure::run)?;
+    bar.finish_and_clear();
+    let mut brain = outcome.brain;
+    let now = brain.now();
+    for capture in fresh_captures {
+        brain.hold(Capture { read_to: now, ..capture });
+    }
+    for stream in source.stream_digests() {
+        brain.hold(Capture { digest: *stream, name: "-".to_owned(), read_to: now });
+    }
+    let eve_trouble = brain.teller().eve().and_then(Eve::take_trouble);
+    let saved = brain.save();
+    if !global.quiet {
+        let span = (started == crate::model::Timestamp::ZERO).then(|| brain.span_s()).flatten();
+        summary::tell(&brain, &outcome.intake, span, global.color)?;
+    }
+    let worst = brain.totals().opened.worst;
+    let shed = outcome.kept.shed;
+    let kept = outcome.kept.trouble;
+    close(brain)?;
+    if let Some(trouble) = kept {
+        let what = if shed > 0 { format!("; {shed} records were left out, incidents are kept") } else { String::new() };
+        return Err(Failure::run(format!("{trouble}{what}")));
+    }
+    saved.map_err(Failure::run)?;
+    if let Some(trouble) = eve_trouble {
+        return Err(Failure::run(trouble));
+    }
+    if let Some(fault) = outcome.faults.first() {
+        let more = outcome.faults.len() - 1;
+        let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
+        return Err(Failure::run(format!("{fault}{more}")));
+    }
+    if stop.load(Ordering::Relaxed) {
+        return Err(Failure::run("interrupted; what was read is analysed and kept"));
+    }
+    match args.run.fail_on {
+        Some(least) if worst >= Some(least) => Err(Failure::found()),
+        _ => Ok(()),
+    }
+}
+
+/// The content of every file that can be read twice; pipes are known only when they end.
+fn known_by_content(files: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Option<Capture>>), Failure> {
+    let mut captures = Vec::with_capacity(files.len());
+    for file in files {
+        let name = file.display().to_string();
+        let digest = digest(file).map_err(Failure::run)?;
+        captures.push(digest.map(|digest| Capture { digest, name, read_to: Default::default() }));
+    }
+    Ok((files.to_vec(), captures))
+}
+
+fn not_held(
+    global: &Global,
+    brain: &Brain,
+    files: Vec<PathBuf>,
+    captures: Vec<Option<Capture>>,
+) -> (Vec<PathBuf>, Vec<Capture>) {
+    let (mut new_files, mut new_captures): (Vec<PathBuf>, Vec<Capture>) = (Vec::new(), Vec::new());
+    for (file, capture) in files.into_iter().zip(captures) {
+        if let Some(capture) = capture {
+            let held = brain.held().iter().chain(&new_captures).find(|c| c.digest == capture.digest);
+            if let Some(held) = held {
+                if !global.quiet {
+                    let before = if held.name == capture.name { String::new() } else { format!(" as {}", held.name) };
+                    eprintln!("eastwatch: {}: the state already holds it{before}; skipped", file.display());
+                }
+                continue;
+            }
+            new_captures.push(capture);
+        }
+        new_files.push(file);
+    }
+    (new_files, new_captures)
+}
+
+/// The brain of a state, an inventory taken in where one is named.
+pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunArgs) -> Result<Brain, Failure> {
+    let (store, recovery) =
+        store::open(dir, Options { made_by: Some(by), ..Options::default() }).map_err(Failure::run)?;
+    if let Some(recovery) = recovery {
+        eprintln!("eastwatch: {recovery}");
+    }
+    let mut config = loaded.config.brain();
+    config.flows = run.flows;
+    let mut brain = Brain::load(Box::new(store), config).map_err(Failure::run)?;
+    if !global.quiet {
+        let held = brain.held().len();
+        let what = match brain.now() == Default::default() {
+            true => "empty".to_owned(),
+            false => format!("{held} captures, newest packet {}", brain.now().short()),
+        };
+        eprintln!("eastwatch: state {} ({what})", dir.display());
+    }
+    if let Some(file) = &loaded.config.networks.inventory {
+        let text = super::query::read_text(file)?;
+        let name = file.display().to_string();
+        let imported = crate::inventory::Imported::parse(&name, &text).map_err(Failure::run)?;
+        for note in &imported.notes {
+            eprintln!("eastwatch: {note}");
+        }
+        brain.import(&name, &imported).map_err(Failure::run)?;
+    }
+    Ok(brain)
+}
+
+/// Exports and frees the store.
+pub fn close(mut brain: Brain) -> Result<(), Failure> {
+    match brain.take_store() {
+        Some(store) => store.close().map_err(Failure::run),
+        None => Ok(()),
+    }
+}
+
+fn bar(global: &Global, run: &RunArgs, total: Option<u64>) -> ProgressBar {
+    let wanted = !run.no_progress && !global.quiet && std::io::stderr().is_terminal();
+    let target = if wanted { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
+    let bar = ProgressBar::with_draw_target(total, target);
+    let template = match total {
+        Some(_) => "{bar:30} {bytes}/{total_bytes}  {bytes_per_sec}  {msg}  ETA {eta}",
+        None => "{spinner} {bytes}  {bytes_per_sec}  {msg}",
+    };
+    if let Ok(style) = ProgressStyle::with_template(template) {
+        bar.set_style(style.progress_chars("━━╌"));
+    }
+    bar.enable_steady_tick(Duration::from_millis(200));
+    bar
+}
+
+fn draw(bar: &ProgressBar, source: &dyn Source, intake: &Intake) {
+    if !bar.is_hidden() {
+        bar.set_position(source.progress().bytes_read);
+        bar.set_message(format!("{} packets", summary::grouped(intake.packets)));
+    }
+}

@@ -1,1 +1,77 @@
-//! todo
+//! `config check`, `config show`, and the configuration of every other command.
+
+use crate::config::{ConfigError, Loaded};
+
+use super::Failure;
+use super::args::{ConfigCommand, Global, RunArgs};
+use super::output::write_out;
+
+pub fn run(global: &Global, command: &ConfigCommand) -> Result<(), Failure> {
+    let loaded = loaded(global)?;
+    match command {
+        ConfigCommand::Check => {
+            let name = global.config.as_ref().map_or("the defaults".to_owned(), |p| p.display().to_string());
+            let warnings = loaded.warnings.len();
+            let more = if warnings > 0 { format!(", {warnings} warnings") } else { String::new() };
+            Ok(write_out(&format!("{name}: ok{more}\n"))?)
+        }
+        ConfigCommand::Show => Ok(write_out(&loaded.show())?),
+    }
+}
+
+/// The configuration, its warnings told on stderr.
+pub fn loaded(global: &Global) -> Result<Loaded, Failure> {
+    let mut loaded = read(global)?;
+    if let Some(dir) = &global.state {
+        loaded.config.store.dir = Some(dir.clone());
+        loaded.from_command_line("store.dir", "--state");
+    }
+    if !global.quiet {
+        loaded.warnings.iter().for_each(|warning| eprintln!("{}", warning.pretty("warning")));
+    }
+    Ok(loaded)
+}
+
+fn read(global: &Global) -> Result<Loaded, Failure> {
+    Loaded::load(global.config.as_deref()).map_err(|errors| {
+        let text: Vec<String> = errors.iter().map(|e: &ConfigError| e.pretty("error")).collect();
+        eprintln!("{}", text.join("\n"));
+        let count = errors.len();
+        let faults = if count == 1 { "1 fault".to_owned() } else { format!("{count} faults") };
+        let name = global.config.as_ref().map_or(String::new(), |p| p.display().to_string());
+        Failure::run(format!("{name}: {faults}; nothing was done"))
+    })
+}
+
+/// The command line over the configuration.
+pub fn overlay(loaded: &mut Loaded, args: &RunArgs) -> Result<(), Failure> {
+    if let Some(home) = &args.home {
+        loaded.config.networks.home = home.parse().map_err(|e| Failure::usage(format!("--home: {e}")))?;
+        loaded.from_command_line("networks.home", "--home");
+    }
+    if let Some(file) = &args.inventory {
+        loaded.config.networks.inventory = Some(file.clone());
+        loaded.from_command_line("networks.inventory", "--inventory");
+    }
+    if let Some(mode) = &args.mode {
+        loaded.config.baseline.mode =
+            serde_json::from_value(mode.clone().into()).map_err(|e| Failure::usage(format!("--mode: {e}")))?;
+        loaded.from_command_line("baseline.mode", "--mode");
+    }
+    Ok(())
+}
+
+/// `--workers`: a number, or auto (cores - 1).
+pub fn workers(args: &RunArgs) -> Result<u16, Failure> {
+    match args.workers.as_deref() {
+        None => Ok(1),
+        Some("auto") => {
+            let cores = std::thread::available_parallelism().map_or(1, usize::from);
+            Ok(u16::try_from(cores.saturating_sub(1)).unwrap_or(1).clamp(1, 64))
+        }
+        Some(text) => match text.parse() {
+            Ok(n @ 1..=64) => Ok(n),
+            _ => Err(Failure::usage(format!("--workers: `{text}` is not a number from 1 to 64, nor auto"))),
+        },
+    }
+}

@@ -1,1 +1,186 @@
-//! todo
+//! `eastwatch watch`: live mirror sources, until stopped. Never sends a packet.
+
+use std::path::PathBuf;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::SyncSender;
+use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
+
+use tokio::signal::unix::{SignalKind, signal};
+
+use crate::api::{self, Server};
+use crate::brain::Teller;
+use crate::capture::Live;
+use crate::config::Loaded;
+use crate::deliver::Eve;
+use crate::model::Timestamp;
+use crate::runtime::{Mail, Plan, Recorder, Recording, mailbox, run as run_pipeline};
+
+use super::args::{Global, RunArgs, WatchArgs};
+use super::place::SYSTEM_STATE;
+use super::read::{close, open};
+use super::{Failure, settings, signals};
+
+/// Packet time is moved by the wall clock after this long without a packet.
+const SILENCE: Duration = Duration::from_secs(1);
+/// How often the kernel is asked what it dropped.
+const LOSSES_EVERY: Duration = Duration::from_secs(1);
+
+pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), Failure> {
+    settings::overlay(&mut loaded, &args.run)?;
+    let dir = loaded.config.store.dir.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_STATE));
+    let workers = settings::workers(&args.run)?;
+    let live = Live::open(&args.interface, args.run.filter.as_deref(), &loaded.config.capture).map_err(Failure::run)?;
+    let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
+    brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
+    let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
+    let mut source = Recording::new(live, recorder);
+    let plan = Plan {
+        workers,
+        decode: loaded.config.decode.clone(),
+        limits: loaded.config.shard_limits(),
+        seed: seed(),
+        full_ends: false,
+    };
+    let stop = Arc::new(AtomicBool::new(false));
+    let mail = mailbox();
+    let edge = Edge {
+        socket: api::socket_path(&dir),
+        mail: mail.0.clone(),
+        stop: Arc::clone(&stop),
+        global: global.clone(),
+        run: args.run.clone(),
+        loaded: loaded.clone(),
+    };
+    edge.start()?;
+    if !global.quiet {
+        eprintln!("eastwatch: watching {}; Ctrl-C stops", args.interface.join(", "));
+    }
+    let mut last_packet = Instant::now();
+    let mut last_losses = Instant::now();
+    let sources = mail.0.clone();
+    let outcome = run_pipeline(&plan, &mut source, brain, mail, &stop, |source, _, idle| {
+        if last_losses.elapsed() >= LOSSES_EVERY {
+            last_losses = Instant::now();
+            // The brain may be busy for a moment: it hears the next figures instead.
+            let _ = sources.try_send(Mail::Sources(source.losses()));
+        }
+        if !idle.0 {
+            last_packet = Instant::now();
+        }
+        (last_packet.elapsed() >= SILENCE).then(wall_clock)
+    })
+    .map_err(Failure::run)?;
+    let recorded = source.finish();
+    let intake = outcome.intake;
+    close(outcome.brain)?;
+    if !global.quiet {
+        eprintln!("eastwatch: stopped after {} packets; the state is saved", super::summary::grouped(intake.packets));
+    }
+    recorded.map_err(Failure::run)?;
+    if let Some(trouble) = outcome.kept.trouble {
+        return Err(Failure::run(trouble));
+    }
+    match outcome.faults.first() {
+        Some(fault) => Err(Failure::run(fault)),
+        None => Ok(()),
+    }
+}
+
+/// What runs beside the pipeline: the control socket and the signals.
+struct Edge {
+    socket: PathBuf,
+    mail: SyncSender<Mail>,
+    stop: Arc<AtomicBool>,
+    global: Global,
+    run: RunArgs,
+    loaded: Loaded,
+}
+
+impl Edge {
+    fn start(self) -> Result<(), Failure> {
+        let runtime = signals::runtime()?;
+        let server = {
+            let _inside = runtime.enter();
+            Server::bind(&self.socket).map_err(|e| Failure::run(format!("{}: {e}", self.socket.display())))?
+        };
+        let hangup = {
+            let _inside = runtime.enter();
+            signal(SignalKind::hangup()).map_err(|e| Failure::run(format!("no signal handler: {e}")))?
+        };
+        let edge = move || runtime.block_on(self.live(server, hangup));
+        std::thread::Builder::new()
+            .name("edge".to_owned())
+            .spawn(edge)
+            .map_err(|e| Failure::run(format!("no thread for the control socket: {e}")))?;
+        Ok(())
+    }
+
+    /// Until the pipeline has stopped; then the socket goes away.
+    async fn live(mut self, server: Server, mut hangup: tokio::signal::unix::Signal) {
+        let stop = Arc::clone(&self.stop);
+        let stopped = async {
+            while !stop.load(Ordering::Relaxed) {
+                tokio::time::sleep(Duration::from_millis(50)).await;
+            }
+        };
+        let mail = self.mail.clone();
+        let interrupts = Arc::clone(&self.stop);
+        tokio::spawn(async move { signals::wait(&interrupts).await });
+        tokio::select! {
+            () = stopped => {}
+            () = api::serve(&server, mail) => {}
+            () = async { loop { hangup.recv().await; self.reload(); } } => {}
+        }
+        drop(server);
+        // A second signal must still end a drain that hangs.
+        signals::wait(&self.stop).await;
+    }
+
+    /// The new configuration, or the old one and why. What only a start can change is told.
+    fn reload(&mut self) {
+        let read = settings::loaded(&self.global).and_then(|mut loaded| {
+            settings::overlay(&mut loaded, &self.run)?;
+            Ok(loaded)
+        });
+        let loaded = match read {
+            Ok(loaded) => loaded,
+            Err(failure) => {
+                eprintln!("eastwatch: SIGHUP: {}; the configuration in force stays", failure.text);
+                let _ = self.mail.send(Mail::Reopen);
+                return;
+            }
+        };
+        let (old, new) = (&self.loaded.config, &loaded.config);
+        let fixed = [
+            ("[capture]", old.capture != new.capture),
+            ("[decode]", old.decode != new.decode),
+            ("[limits]", old.limits != new.limits),
+            ("[flow]", old.flow != new.flow),
+            ("[store]", old.store != new.store),
+            ("[detect]", old.detect != new.detect),
+        ];
+        let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
+        let later = match changed.as_slice() {
+            [] => String::new(),
+            names => format!("; {} changes only at the next start", names.join(", ")),
+        };
+        eprintln!("eastwatch: SIGHUP: configuration read anew{later}");
+        let mut config = new.brain();
+        config.flows = self.run.flows;
+        let _ = self.mail.send(Mail::Reload(Box::new(config)));
+        let _ = self.mail.send(Mail::Reopen);
+        self.loaded = loaded;
+    }
+}
+
+fn wall_clock() -> Timestamp {
+    let since = SystemTime::now().duration_since(UNIX_EPOCH).unwrap_or_default();
+    Timestamp::from_parts(since.as_secs(), u64::from(since.subsec_nanos()))
+}
+
+/// Unpredictable from outside, so that nobody can aim at the hash tables of a live probe.
+fn seed() -> u64 {
+    use std::hash::{BuildHasher, Hasher, RandomState};
+    RandomState::new().build_hasher().finish()
+}

@@ -321,7 +321,11 @@ mod tests {
     #[test]
     fn every_event_says_when_what_and_which_schema() {
         let mut eve = Eve::memory();
-        eve.write(Event::stats(Timestamp::from_parts(1_767_225_600, 0), [("decode.discard.short", 2)].into_iter(), vec![]));
+        eve.write(Event::stats(
+            Timestamp::from_parts(1_767_225_600, 0),
+            [("decode.discard.short", 2)].into_iter(),
+            vec![],
+        ));
         let line = String::from_utf8_lossy(eve.bytes()).into_owned();
         assert!(line.starts_with(r#"{"timestamp":"2026-01-01T00:00:00.000000+0000","event_type":"stats""#), "{line}");
         assert!(line.contains(r#""eastwatch":{"schema":1"#) && line.ends_with("}\n"), "{line}");

@@ -213,9 +213,13 @@ impl Detect for NewService {
 
     fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
         match &change.what {
-            What::ServiceNew { service, .. } | What::ServiceApp { service, .. } => {
-                self.meet(service, false, change, world, out)
+            What::ServiceRetracted { service } => {
+                self.pending.remove(service);
+                Verdict::Learn
             }
+            What::ServiceNew { service, .. }
+            | What::ServiceRaised { service, .. }
+            | What::ServiceApp { service, .. } => self.meet(service, false, change, world, out),
             What::ServiceUsed { service, client, client_vm } => {
                 self.name_client(service, *client, *client_vm, change.time);
                 self.meet(service, true, change, world, out)

@@ -135,6 +135,10 @@ impl Identity {
         }
     }
 
+    pub fn configure(&mut self, config: &InventoryConfig) {
+        self.home = config.home.clone();
+    }
+
     /// The VM that sent from this endpoint; it is minted where it is new and home.
     pub fn place(&mut self, sender: Sender, at: At, turns: &mut Vec<Turn>) -> Party {
         if home::names_no_host(sender.ip) {

@@ -58,9 +58,14 @@ impl Imported {
         let file = path.display().to_string();
         let text = std::fs::read_to_string(path)
             .map_err(|e| ImportError(vec![format!("{file}: the inventory cannot be read: {e}")]))?;
-        match path.extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
-            true => Imported::from_csv(&file, &text),
-            false => Imported::from_toml(&file, &text),
+        Imported::parse(&file, &text)
+    }
+
+    /// Reads the text of a file of this name.
+    pub fn parse(file: &str, text: &str) -> Result<Imported, ImportError> {
+        match Path::new(file).extension().is_some_and(|e| e.eq_ignore_ascii_case("csv")) {
+            true => Imported::from_csv(file, text),
+            false => Imported::from_toml(file, text),
         }
     }
 

@@ -74,6 +74,11 @@ impl Inventory {
         }
     }
 
+    /// A changed configuration: where home is from now on. The bounds of the tables take effect at the next start.
+    pub fn configure(&mut self, config: &InventoryConfig) {
+        self.identity.configure(config);
+    }
+
     /// Takes in one observation and appends what it changed, in a fixed order: VMs, then services, then peers.
     pub fn observe(&mut self, obs: &Observation, out: &mut Vec<Change>) {
         self.now = self.now.max(obs.time);

@@ -4,21 +4,21 @@
 //! counted `late`. A tick goes to every worker each time a packet second passes; `stats` are due every
 //! [`STATS_S`] seconds. Parcels of all workers leave together, so no watermark lags.
 
+use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
-use std::sync::Arc;
 
 use crate::capture::{Batch, CaptureError, Filled, Source};
 use crate::counters;
-use crate::decode::{DecodeConfig, Locator};
+use crate::decode::{DecodeConfig, Locator, SHARDS};
 use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
-use super::run::Mail;
 use super::parcel::{Entry, Parcel};
-use super::shard::Head;
-use super::worker::SHARDS;
+use super::record::CLOCK_LINK;
+use super::run::Mail;
+use crate::flow::Head;
 
 /// Packets this much older than the newest are late: beyond what reordering on a mirror explains.
 const LATE_NS: i64 = 1_000_000_000;
@@ -57,6 +57,8 @@ pub struct Dispatcher {
     frame: u64,
     now: Timestamp,
     stats_at: i64,
+    /// The source's own counters, known at the end: what a live source drops on the way is told as losses.
+    source_report: Vec<(&'static str, u64)>,
 }
 
 impl Dispatcher {
@@ -72,6 +74,7 @@ impl Dispatcher {
             frame: 0,
             now,
             stats_at: 0,
+            source_report: Vec::new(),
         }
     }
 
@@ -84,7 +87,7 @@ impl Dispatcher {
         mut self,
         source: &mut dyn Source,
         stop: &Stop,
-        mut each_batch: impl FnMut(&dyn Source, &Intake, Idle) -> Option<Timestamp>,
+        mut each_batch: impl FnMut(&mut dyn Source, &Intake, Idle) -> Option<Timestamp>,
     ) -> (Intake, Vec<CaptureError>) {
         let mut batch = Batch::new();
         let mut faults = Vec::new();
@@ -101,7 +104,9 @@ impl Dispatcher {
             }
             let idle = Idle(matches!(filled, Filled::Idle));
             if let Some(now) = each_batch(source, &self.intake, idle) {
-                self.step(now);
+                if self.step(now) {
+                    source.stepped(now);
+                }
             }
             match filled {
                 Filled::Frames => {}
@@ -111,6 +116,7 @@ impl Dispatcher {
                 Filled::End => break,
             }
         }
+        source.counters(&mut self.source_report);
         self.finish();
         (self.intake, faults)
     }
@@ -118,6 +124,10 @@ impl Dispatcher {
     /// False when the other side is gone.
     fn batch(&mut self, batch: &Batch) -> bool {
         for frame in &batch.frames {
+            if frame.link == CLOCK_LINK && frame.len == 0 {
+                self.step(frame.time);
+                continue;
+            }
             self.frame += 1;
             self.intake.packets += 1;
             self.intake.bytes += u64::from(frame.wire_len);
@@ -134,9 +144,14 @@ impl Dispatcher {
     }
 
     fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32) {
-        let Ok(located) = self.locator.locate(link, bytes, wire_len, self.now) else {
-            self.intake.unlocated += 1;
-            return;
+        let located = match self.locator.locate(link, bytes, wire_len, self.now) {
+            Ok(Some(located)) => located,
+            // A fragment of a tunnel waits for the others.
+            Ok(None) => return,
+            Err(_) => {
+                self.intake.unlocated += 1;
+                return;
+            }
         };
         let shard = Locator::shard(&located) % SHARDS;
         let head = Head {
@@ -155,11 +170,13 @@ impl Dispatcher {
 
     /// Time passed without a packet. The step takes a frame number of its own, so that what it causes sorts after
     /// all that was released before it, and a recording of it replays to the same order.
-    fn step(&mut self, now: Timestamp) {
-        if now.second() > self.now.second() {
+    fn step(&mut self, now: Timestamp) -> bool {
+        let passed = now.second() > self.now.second();
+        if passed {
             self.frame += 1;
             self.clock(now);
         }
+        passed
     }
 
     /// Moves time forward; a new packet second is a tick for everyone.
@@ -187,6 +204,7 @@ impl Dispatcher {
     fn counters(&mut self, frame: u64) {
         let mut report = Vec::new();
         self.intake.report(&mut report);
+        report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
         let added = self.increments.since_last(&report);
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };

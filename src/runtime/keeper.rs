@@ -82,6 +82,9 @@ impl Keeper {
 }
 
 fn keep(store: &mut dyn Store, batch: &Batch, essential: fn(u8) -> bool, kept: &mut Kept) {
+    if matches!(kept.trouble, Some(StoreError::Full(_))) {
+        store.recover_room();
+    }
     match store.apply(batch) {
         Ok(()) => kept.trouble = None,
         Err(StoreError::Full(text)) => {

@@ -4,9 +4,8 @@
 //! sent on. Buffers come back empty and are used again.
 
 use crate::decode::{Located, Network};
+use crate::flow::Head;
 use crate::model::{Order, Timestamp};
-
-use super::shard::Head;
 
 #[derive(Debug, Default)]
 pub struct Parcel {
@@ -18,11 +17,25 @@ pub struct Parcel {
 
 #[derive(Debug)]
 pub enum Entry {
-    Packet { head: Head, network: Network, shard: u16, start: u32, len: u32, cut: u32 },
+    Packet {
+        head: Head,
+        network: Network,
+        shard: u16,
+        start: u32,
+        len: u32,
+        cut: u32,
+    },
     /// A packet second passed before `frame`; with `stats`, counters are due.
-    Tick { frame: u64, now: Timestamp, stats: bool },
+    Tick {
+        frame: u64,
+        now: Timestamp,
+        stats: bool,
+    },
     /// The input ended after `frame`.
-    Finish { frame: u64, now: Timestamp },
+    Finish {
+        frame: u64,
+        now: Timestamp,
+    },
 }
 
 impl Parcel {

@@ -26,6 +26,8 @@ pub enum Mail {
     Ask(Asked),
     Sources(Vec<SourceCounts>),
     Reload(Box<crate::brain::BrainConfig>),
+    /// Log rotation: EVE goes to the same path, opened anew.
+    Reopen,
     /// Nothing more comes: every worker has ended.
     Done,
 }
@@ -75,7 +77,7 @@ pub fn run(
     brain: Brain,
     mail: (SyncSender<Mail>, Receiver<Mail>),
     stop: &Stop,
-    each_batch: impl FnMut(&dyn Source, &Intake, Idle) -> Option<Timestamp>,
+    each_batch: impl FnMut(&mut dyn Source, &Intake, Idle) -> Option<Timestamp>,
 ) -> Result<Outcome, String> {
     let (sender, receiver) = mail;
     let workers = plan.workers.clamp(1, 64);
@@ -118,7 +120,7 @@ fn think(
     mail: &Receiver<Mail>,
     full_ends: Option<Stop>,
 ) -> Result<(Brain, Kept), String> {
-    let store = brain.take_store();
+    let store = brain.take_store().ok_or("the brain has no store")?;
     let mut keeper = Keeper::start(store, Brain::essential).map_err(|e| format!("no thread for the store: {e}"))?;
     let mut merge = Merge::new(streams);
     while let Ok(letter) = mail.recv() {
@@ -132,6 +134,7 @@ fn think(
             }
             Mail::Sources(counts) => brain.sources(counts),
             Mail::Reload(config) => brain.reconfigure(*config),
+            Mail::Reopen => brain.teller().reopen(),
             Mail::Done => break,
         }
         if (save_now || brain.save_due()) && keeper.ready() {
@@ -143,7 +146,8 @@ fn think(
         {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
-        brain.disk(&kept.trouble, kept.shed);
+        brain.disk(matches!(kept.trouble, Some(StoreError::Full(_))), kept.shed);
+        brain.teller().flush();
     }
     merge.drain(|observation| brain.observe(observation));
     brain.finish();

@@ -13,8 +13,8 @@ pub use crate::flow::Head;
 use crate::flow::{FlowTable, Timeouts};
 use crate::model::{Fact, Observation, Order, Timestamp};
 
-/// Virtual shards (decision B.2).
-pub const SHARDS: usize = 64;
+/// Virtual shards (decision B.2), as decoding distributes them.
+pub const SHARDS: usize = crate::decode::SHARDS as usize;
 
 /// Limits of one shard.
 #[derive(Clone, Copy, Debug)]

@@ -5,17 +5,14 @@
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use crate::decode::{DecodeConfig, Decoder};
+use crate::decode::{DecodeConfig, Decoder, SHARDS};
 use crate::model::{Fact, Observation, Order};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
-use super::run::Mail;
 use super::parcel::{Entry, Parcel};
+use super::run::Mail;
 use super::shard::{Shard, ShardLimits};
-
-/// Virtual shards. 64 divides evenly over 1, 2, 4… workers and keeps per-shard limits meaningful.
-pub const SHARDS: u16 = 64;
 
 pub struct Worker {
     /// Shard i of this worker is global shard `first + i * step`.
@@ -37,7 +34,13 @@ impl Worker {
     }
 
     /// Runs until the dispatcher hangs up. Emptied parcels go back through `spent`.
-    pub fn run(mut self, stream: usize, parcels: &Receiver<Parcel>, reports: &SyncSender<Mail>, spent: &Sender<Parcel>) {
+    pub fn run(
+        mut self,
+        stream: usize,
+        parcels: &Receiver<Parcel>,
+        reports: &SyncSender<Mail>,
+        spent: &Sender<Parcel>,
+    ) {
         while let Ok(mut parcel) = parcels.recv() {
             let mut observations = Vec::new();
             self.work(&parcel, &mut observations);

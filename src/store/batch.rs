@@ -57,6 +57,14 @@ pub struct Batch {
     pub changes: Vec<Change>,
 }
 
+impl Change {
+    pub fn kind(&self) -> &'static Kind {
+        match self {
+            Change::Put { kind, .. } | Change::Delete { kind, .. } => kind,
+        }
+    }
+}
+
 impl Batch {
     pub fn put<T: Serialize>(&mut self, kind: &'static Kind, id: &[u8], value: &T) {
         // Serialising our own plain data into a vector cannot fail; if it ever does, the record is left as it was.

@@ -26,7 +26,7 @@ mod witness;
 
 pub use batch::{Batch, Change, Kind, Migration};
 pub use memory::MemoryStore;
-pub use open::{Options, open, open_read_only};
+pub use open::{MadeBy, Options, clear, open, open_read_only};
 pub use opened::{Opened, OpenedReadOnly, Shed, StoreCounters};
 pub use recovery::Recovery;
 
@@ -39,6 +39,15 @@ pub trait Store: Send {
     /// Every record of a kind in order of id, body without header. Bad records were dealt with at open.
     fn scan(&self, kind: &Kind) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
     fn get(&self, kind: &Kind, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
+    /// After `Full`: looks whether there is room again.
+    fn recover_room(&mut self) {}
+    /// Leaves everything in order for the next start.
+    ///
+    /// # Errors
+    /// As [`Store::apply`]; what was applied is durable all the same.
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        Ok(())
+    }
 }
 
 /// Whose fault, and the mend.

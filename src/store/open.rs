@@ -31,6 +31,8 @@ pub struct Options {
     pub lock_wait: Duration,
     /// Size of the reserve laid down for a full disk. Zero lays none.
     pub reserve_bytes: u64,
+    /// Who opens it to write; noted, so that `--fresh` never empties a probe's state. `None`: a query.
+    pub made_by: Option<MadeBy>,
     /// Every room's steps from older records to today's.
     pub migrations: &'static [Migration],
 }
@@ -41,9 +43,54 @@ impl Default for Options {
             deadline: Duration::from_secs(30),
             lock_wait: Duration::ZERO,
             reserve_bytes: 4 << 20,
+            made_by: None,
             migrations: &[],
         }
     }
+}
+
+/// Whose state it is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum MadeBy {
+    Read,
+    Watch,
+}
+
+/// Names the command that keeps its state here.
+const MADE_BY: &str = "made-by";
+
+/// Empties a state that `read` made. A folder that is none, or a probe's, is left as it is.
+///
+/// # Errors
+/// `Locked`, or `Unreachable`: it is not `read`'s to empty.
+pub fn clear(state: &Path) -> Result<(), StoreError> {
+    let refused = |why: &str| StoreError::Unreachable(format!("{}: {why}", state.display()));
+    if !state.exists() {
+        return Ok(());
+    }
+    let lock = Lock::take(state, Duration::ZERO)?;
+    match std::fs::read_to_string(state.join(MADE_BY)).as_deref().map(str::trim) {
+        Ok("read") => {}
+        Ok(_) => {
+            return Err(refused("is a probe's state; --fresh empties only what `read` made: name another --state"));
+        }
+        Err(_) => {
+            let foreign = std::fs::read_dir(state).map_err(|e| refused(&e.to_string()))?;
+            let mut names = foreign.flatten().map(|e| e.file_name());
+            return match names.find(|name| name != "lock") {
+                None => Ok(()),
+                Some(_) => Err(refused("holds other things than a state of `read`; name another --state")),
+            };
+        }
+    }
+    let entries = std::fs::read_dir(state).map_err(|e| refused(&e.to_string()))?;
+    for entry in entries.flatten().filter(|e| e.file_name() != "lock") {
+        let path = entry.path();
+        let removed = if path.is_dir() { std::fs::remove_dir_all(&path) } else { std::fs::remove_file(&path) };
+        removed.map_err(|e| refused(&format!("cannot be emptied: {e}")))?;
+    }
+    drop(lock);
+    Ok(())
 }
 
 /// Opens the state in `state`, making it where there is none. The second value tells what was damaged and mended.
@@ -53,6 +100,14 @@ impl Default for Options {
 pub fn open(state: &Path, options: Options) -> Result<(Opened, Option<Recovery>), StoreError> {
     files::private_dir(state)?;
     let lock = Lock::take(state, options.lock_wait)?;
+    if let Some(by) = options.made_by {
+        let name = if by == MadeBy::Watch { "watch\n" } else { "read\n" };
+        // The note of who made it first stays: a probe's state stays a probe's when `read` adds to it.
+        let path = state.join(MADE_BY);
+        if !path.exists() {
+            files::replace(&path, |out| out.write_all(name.as_bytes()))?;
+        }
+    }
     let reserve = Reserve::new(state, options.reserve_bytes);
     let (parts, recovery) = match open_locked(state, options) {
         Err(StoreError::Full(_)) if reserve.release() => open_locked(state, options)?,

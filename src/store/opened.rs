@@ -319,6 +319,14 @@ impl Opened {
 }
 
 impl Store for Opened {
+    fn recover_room(&mut self) {
+        Opened::recover_room(self);
+    }
+
+    fn close(self: Box<Self>) -> Result<(), StoreError> {
+        Opened::close(*self)
+    }
+
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
         if batch.is_empty() {
             return Ok(());
