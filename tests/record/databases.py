@@ -97,7 +97,7 @@ def mysql_canary(s):
     s.serve_canary("mysql", 3306, banner="5.5.43-0ubuntu0.14.04.1")
     for user in ("root", "admin", "app"):
         s.ask("mariadb", "--no-defaults", "-h", s.server, "-u", user, "-pguess", "--skip-ssl", "-e", "SELECT 1", status=(1,))
-    s.expect("tcp", 3306, "mysql", "MySQL", "5.5.43")
+    s.expect("tcp", 3306, "mysql", "MySQL", "5.5.43-0ubuntu0.14.04.1")
 
 
 def postgres(s, port, **more):
@@ -135,7 +135,8 @@ def pgbouncer(s):
     login = f"host={s.server} port=6432 user=app dbname=pgbouncer"
     for command, password in (("SHOW VERSION", "sesame"), ("SHOW POOLS", "sesame"), ("SHOW POOLS", "wrong")):
         s.ask("psql", login, "-c", command, env={"PGPASSWORD": password}, status=(0, 2))
-    s.expect("tcp", 6432, "pgsql")
+    version = re.search(r"PgBouncer (\S+)", call("pgbouncer", "--version"))[1]
+    s.expect("tcp", 6432, "pgsql", "PgBouncer", version)
 
 
 @recording("mongodb", "mockupdb", modules=["mockupdb", "pymongo"])
@@ -147,7 +148,7 @@ def mockupdb(s):
         "s.autoresponds(lambda r: r.ok())  # the last that is told is asked first\n"
         "hello = {'ismaster': True, 'minWireVersion': 0, 'maxWireVersion': 21, 'maxBsonObjectSize': 1 << 24}\n"
         "s.autoresponds(lambda r: r.command_name.lower() in ('ismaster', 'hello') and r.ok(hello))\n"
-        "answers = {'buildinfo': {'version': '7.0.5', 'versionArray': [7, 0, 5, 0]}, 'insert': {'n': 1},\n"
+        "answers = {'buildinfo': {'version': '7.0.5', 'gitVersion': '7809d71e', 'versionArray': [7, 0, 5, 0]}, 'insert': {'n': 1},\n"
         "           'find': {'cursor': {'id': 0, 'ns': 'shop.t', 'firstBatch': [{'a': 1}]}}}\n"
         "s.autoresponds(lambda r: r.command_name.lower() in answers and r.ok(answers[r.command_name.lower()]))\n"
         "s.run(); time.sleep(50)", tcp=[27017])
@@ -166,7 +167,7 @@ def mongodb_canary(s):
                      "c = pymongo.MongoClient(HOST, 27017, username='root', password='guess', serverSelectionTimeoutMS=3000)\n"
                      "try: c.admin.command('ping')\n"
                      "except Exception as e: print(e)")
-    s.expect("tcp", 27017, "mongodb")
+    s.expect("tcp", 27017, "mongodb", "MongoDB")
 
 
 @recording("mssql-tds", "opencanary-freetds", {"tsql": "freetds-bin"}, ["opencanary"])
@@ -174,7 +175,7 @@ def tds_freetds(s):
     s.serve_canary("mssql", 1433, version="2012")
     for tds in ("7.4", "7.3", "7.1"):
         s.ask("tsql", "-H", s.server, "-p", 1433, "-U", "sa", "-P", "guess", env={"TDSVER": tds}, status=())
-    s.expect("tcp", 1433, "mssql-tds")
+    s.expect("tcp", 1433, "mssql-tds", "Microsoft SQL Server", "12.0.4100")
 
 
 @recording("mssql-tds", "opencanary-pytds", modules=["opencanary", "pytds"])
@@ -184,4 +185,4 @@ def tds_pytds(s):
                  "for user in ('sa', 'app', 'admin'):\n"
                  "    try: pytds.connect(HOST, user=user, password='guess', login_timeout=3, autocommit=True)\n"
                  "    except Exception as e: print(e)")
-    s.expect("tcp", 1433, "mssql-tds")
+    s.expect("tcp", 1433, "mssql-tds", "Microsoft SQL Server", "12.0.4100")
