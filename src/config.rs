@@ -9,7 +9,7 @@ mod sections;
 mod show;
 
 pub use error::{ConfigError, Place};
-pub use sections::{LimitsConfig, StoreConfig};
+pub use sections::LimitsConfig;
 pub use show::Origin;
 
 use std::collections::BTreeMap;
@@ -27,6 +27,8 @@ use crate::inventory::InventoryConfig;
 use crate::runtime::shard::{SHARDS, ShardLimits};
 
 use section::Reader;
+
+use crate::store::StoreConfig;
 
 /// One line a section: its field, its type, its name in the file. The type derives `Serialize` and `Deserialize`
 /// with `#[serde(default, deny_unknown_fields)]`, and `Default`; nothing else names its keys.
@@ -185,6 +187,7 @@ fn read_file(path: &Path) -> Result<String, String> {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::baseline::Mode;
 
     fn errors(text: &str) -> Vec<ConfigError> {
         Loaded::parse("e.toml", text).map(|_| ()).expect_err("it is wrong")
@@ -208,8 +211,7 @@ mod tests {
         assert_eq!(loaded.config.networks.home.to_string(), "10.0.0.0/8");
         assert_eq!(loaded.config.store.dir.as_deref(), Some(Path::new("/var/lib/eastwatch")));
         assert_eq!(loaded.config.baseline.mode, Mode::Enforce);
-        assert!((loaded.config.alerts.per_1000_vms_per_day - 3.0).abs() < 1e-9);
-        assert!(loaded.warnings.is_empty());
+        assert_eq!(loaded.warnings.len(), 1, "the alert budget is not acted on yet, and that is told");
     }
 
     #[test]

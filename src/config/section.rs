@@ -192,3 +192,67 @@ fn in_words(expected: &str) -> &str {
         other => other,
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use serde::{Deserialize, Serialize};
+
+    use super::*;
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
+    struct Detect {
+        new_service: Detector,
+        new_vm: Detector,
+    }
+
+    #[derive(Debug, Default, PartialEq, Serialize, Deserialize)]
+    #[serde(default, deny_unknown_fields)]
+    struct Detector {
+        enabled: bool,
+        again_s: i64,
+        day0: Vec<String>,
+    }
+
+    fn read(text: &str) -> (Detect, Result<BTreeMap<String, Origin>, Vec<String>>) {
+        let mut reader = Reader::new("e.toml", text, 100);
+        let section = reader.section("detect");
+        let told = reader.finish().map(|(origins, _)| origins);
+        (section, told.map_err(|all| all.iter().map(ToString::to_string).collect()))
+    }
+
+    #[test]
+    fn a_table_within_a_section_is_read_and_its_lines_are_known() {
+        let (detect, told) = read("[detect.new-service]\nenabled = true\n\n[detect.new-vm]\nagain_s = 5\n");
+        assert!(detect.new_service.enabled && detect.new_vm.again_s == 5);
+        let origins = told.unwrap();
+        assert_eq!(origins.get("detect.new-vm.again_s"), Some(&Origin::File("e.toml".to_owned(), 5)));
+    }
+
+    #[test]
+    fn errors_of_inner_tables_name_them_and_what_is_right_is_kept() {
+        let (detect, told) = read(
+            "[detect.new-service]\nenabeld = true\nagain_s = \"x\"\nday0 = [\"telnet\", 5]\n[detect.new-wm]\nenabled = true\n[detect.new-vm]\nagain_s = 7\n",
+        );
+        assert_eq!(detect.new_vm.again_s, 7);
+        assert_eq!(
+            told.unwrap_err(),
+            [
+                "e.toml:2:1: unknown key `enabeld` in [detect.new-service] (did you mean `enabled`?)",
+                "e.toml:3:11: `new-service.again_s`: expected a whole number, found string \"x\"",
+                "e.toml:4:19: `new-service.day0`: expected a string, found integer `5`",
+                "e.toml:5:9: unknown key `new-wm` in [detect] (did you mean `new-vm`?)",
+            ]
+        );
+    }
+
+    #[test]
+    fn dotted_and_inline_tables_are_read_alike() {
+        let (detect, told) = read("detect.new-vm = { enabled = true, agian_s = 3 }\n");
+        assert!(detect.new_vm.enabled);
+        assert_eq!(
+            told.unwrap_err(),
+            ["e.toml:1:35: unknown key `agian_s` in [detect.new-vm] (did you mean `again_s`?)"]
+        );
+    }
+}

@@ -1,16 +1,6 @@
 //! Sections that belong to no room: where the state lies, and how much the packet side may hold.
 
-use std::path::PathBuf;
-
 use serde::{Deserialize, Serialize};
-
-/// The `[store]` section.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default, deny_unknown_fields)]
-pub struct StoreConfig {
-    /// The state directory; unset: ./eastwatch-state for `read`, /var/lib/eastwatch for `watch`.
-    pub dir: Option<PathBuf>,
-}
 
 /// The `[limits]` section: the packet side's tables over all shards. What happens at a bound stands in each room.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]

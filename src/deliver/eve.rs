@@ -16,6 +16,7 @@ use crate::model::{
 const SCHEMA: u8 = 1;
 /// Suricata's generator id for its own rules is 1; detectors have this one.
 const DETECTOR_GID: u16 = 9001;
+const CATEGORY: &str = "Deviation From Baseline";
 
 /// Where lines go.
 pub struct Eve {
@@ -153,7 +154,7 @@ impl Event {
                 "signature_id": detector.signature_id,
                 "rev": 1,
                 "signature": detector.signature,
-                "category": "",
+                "category": CATEGORY,
                 "severity": finding.severity.eve(),
                 "metadata": { "mitre_technique_id": detector.techniques },
             }),

@@ -1,4 +1,5 @@
 //! Files of the state directory: private, written whole or not at all, and errors that name the file.
+//! Writing passes 64 KiB at a time; what cannot be written whole is removed and the file before it stays.
 
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, ErrorKind, Write};

@@ -26,7 +26,7 @@ mod witness;
 
 pub use batch::{Batch, Change, Kind, Migration};
 pub use memory::MemoryStore;
-pub use open::{MadeBy, Options, clear, open, open_read_only};
+pub use open::{MadeBy, Options, StoreConfig, clear, open, open_read_only};
 pub use opened::{Opened, OpenedReadOnly, Shed, StoreCounters};
 pub use recovery::Recovery;
 

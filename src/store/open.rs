@@ -9,6 +9,8 @@ use std::fs;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+use serde::{Deserialize, Serialize};
+
 use super::batch::Migration;
 use super::census::{self, Census};
 use super::files::{self, trouble};
@@ -21,6 +23,14 @@ use super::reserve::Reserve;
 use super::sled::{SledFile, Trouble, guarded};
 use super::witness::Witnesses;
 use super::{StoreError, record};
+
+/// The `[store]` section.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default, deny_unknown_fields)]
+pub struct StoreConfig {
+    /// The state directory; unset: ./eastwatch-state for `read`, /var/lib/eastwatch for `watch`.
+    pub dir: Option<PathBuf>,
+}
 
 /// How to open; `Options::default()` is what `read` and `watch` want.
 #[derive(Clone, Copy, Debug)]

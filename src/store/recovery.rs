@@ -1,4 +1,5 @@
-//! What `open` found wrong and did about it: told to the operator, never kept quiet.
+//! What `open` found wrong and did about it: told to the operator, never kept quiet. One sentence for each of the
+//! four things that can be damaged (store, meta, export, journal) and what was done, so it stays a few lines.
 
 use std::collections::BTreeMap;
 use std::fmt;
