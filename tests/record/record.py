@@ -9,6 +9,7 @@ Bound: AT_ONCE stages at a time, each at most a minute. Exit 1 when a recording 
 
 import os
 import shutil
+import signal
 import subprocess
 import sys
 import threading
@@ -16,7 +17,7 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 sys.dont_write_bytecode = True
-from stage import PATH, VENV, Failed, Stage  # noqa: E402
+from stage import PATH, VENV, Failed, Stage, abandon  # noqa: E402
 
 AT_ONCE = 4
 ROSTER = []
@@ -56,6 +57,8 @@ def main(arguments):
     if os.geteuid() != 0:
         print("recording makes network namespaces: run it as root", file=sys.stderr)
         return 1
+    for end in (signal.SIGINT, signal.SIGTERM):
+        signal.signal(end, abandon)
     out = Path(plain[0]).resolve()
     out.mkdir(parents=True, exist_ok=True)
     chosen = [(n, e) for n, e in enumerate(ROSTER, 1) if not plain[1:] or e[0] in plain[1:]]

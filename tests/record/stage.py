@@ -9,7 +9,6 @@ import json
 import os
 import shutil
 import subprocess
-import sys
 import tempfile
 import time
 from pathlib import Path
@@ -29,6 +28,8 @@ exec sleep %d
 VENV = Path(__file__).resolve().parents[2] / "target" / "venv"
 PATH = f"{VENV}/bin:/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin:/usr/lib/postgresql/15/bin"
 
+LIVE = set()
+
 
 class Failed(Exception):
     """A recording that did not work; the message says what and shows the end of the server's log."""
@@ -39,8 +40,9 @@ class Host:
 
     def __init__(self):
         self.holder = subprocess.Popen(
-            ["unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc", "sh", "-ec",
-             HOLD % STAGE_S],
+            # --pdeathsig: nor does a stage outlive a recorder that was killed.
+            ["setpriv", "--pdeathsig", "KILL", "unshare", "--net", "--mount", "--pid", "--fork", "--kill-child", "--mount-proc",
+             "sh", "-ec", HOLD % STAGE_S],
             stdout=subprocess.PIPE, stderr=subprocess.DEVNULL, text=True)
         if self.holder.stdout.readline() != "ready\n":
             raise Failed("no namespaces here: run as root, with CAP_SYS_ADMIN and CAP_NET_ADMIN (unshare failed)")
@@ -66,10 +68,11 @@ class Stage:
     def __init__(self, name, number, out):
         self.name, self.capture = name, out / f"{name}.pcap"
         self.server, self.client = f"10.250.{number}.1", f"10.250.{number}.2"
+        self.rows, self.hosts, self.tcpdump = [], [], None
         self.folder = Path(tempfile.mkdtemp(prefix=f"ewt-{name}-"))
         self.folder.chmod(0o777)
+        LIVE.add(self)
         self.log = open(self.folder / "server.log", "w+")
-        self.rows, self.hosts, self.tcpdump = [], [], None
         try:
             self.hosts = [Host(), Host()]
             self.serving, self.asking = self.hosts
@@ -158,6 +161,16 @@ class Stage:
             self.tcpdump.stderr.close()
         self.log.close()
         shutil.rmtree(self.folder, ignore_errors=True)
+        LIVE.discard(self)
+
+
+def abandon(*_):
+    """On SIGINT and SIGTERM: ends the stages that are up, with their folders, and the recorder."""
+    for stage in list(LIVE):
+        for host in stage.hosts:
+            host.holder.kill()
+        shutil.rmtree(stage.folder, ignore_errors=True)
+    os._exit(1)
 
 
 def call(*argv):
@@ -198,7 +211,3 @@ def certificate(stage, owner=None):
     if owner:
         shutil.chown(key, owner)
     return key, cert
-
-
-if __name__ == "__main__":
-    sys.exit("run record.py")
