@@ -2,6 +2,8 @@
 //! where it lies beside the checkout.
 
 mod suite {
+    mod cases;
     mod docs;
     mod harness;
+    mod scenarios;
 }
