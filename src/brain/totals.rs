@@ -20,8 +20,8 @@ pub struct Totals {
     pub findings: u64,
     /// TCP flows that ended: how many, their bytes, and the bytes that were acknowledged but never seen.
     tcp: Tcp,
-    /// Records and events left out because the disk was full.
-    pub shed: u64,
+    /// Records held back because the disk was full, and those of them that were given up.
+    pub shed: (u64, u64),
 }
 
 #[derive(Debug, Default)]

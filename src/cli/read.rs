@@ -57,11 +57,14 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     bar.finish_and_clear();
     let mut brain = outcome.brain;
     let now = brain.now();
-    for capture in fresh_captures {
-        brain.hold(Capture { read_to: now, ..capture });
-    }
-    for stream in source.stream_digests() {
-        brain.hold(Capture { digest: *stream, name: "-".to_owned(), read_to: now });
+    // A full disk ended it before its end: the next run must read it again.
+    if outcome.kept.trouble.is_none() {
+        for capture in fresh_captures {
+            brain.hold(Capture { read_to: now, ..capture });
+        }
+        for stream in source.stream_digests() {
+            brain.hold(Capture { digest: *stream, name: "-".to_owned(), read_to: now });
+        }
     }
     let eve_trouble = brain.teller().eve().and_then(Eve::take_trouble);
     let saved = brain.save();
@@ -72,12 +75,13 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let worst = brain.totals().opened.worst;
     let shed = outcome.kept.shed;
     let kept = outcome.kept.trouble;
-    close(brain)?;
+    let closed = close(brain);
     if let Some(trouble) = kept {
         let what = if shed > 0 { format!("; {shed} records were left out, incidents are kept") } else { String::new() };
         return Err(Failure::run(format!("{trouble}{what}")));
     }
     saved.map_err(Failure::run)?;
+    closed?;
     if let Some(trouble) = eve_trouble {
         return Err(Failure::run(trouble));
     }

@@ -151,4 +151,6 @@ pub struct SourceCounts {
     pub kernel_drops: u64,
     /// Dropped by the interface or its driver.
     pub interface_drops: u64,
+    /// The interface went away; nothing comes from it any more.
+    pub gone: bool,
 }
