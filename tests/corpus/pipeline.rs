@@ -8,6 +8,7 @@ use eastwatch::brain::Brain;
 use eastwatch::capture::Files;
 use eastwatch::config::Config;
 use eastwatch::model::ServiceClass;
+use eastwatch::runtime::shard::ShardLimits;
 use eastwatch::runtime::{Plan, mailbox, run};
 use eastwatch::store::MemoryStore;
 
@@ -33,7 +34,7 @@ pub fn services_of(file: &Path) -> Result<Vec<Found>, String> {
     let brain = Brain::load(Box::new(MemoryStore::new()), config.brain()).map_err(|e| e.to_string())?;
     let mut source = Files::open(&[file.to_owned()], None).map_err(|e| e.to_string())?;
     let plan =
-        Plan { workers: 1, decode: config.decode.clone(), limits: config.shard_limits(), seed: 1, full_ends: true };
+        Plan { workers: 1, decode: config.decode.clone(), limits: ShardLimits::default(), seed: 1, full_ends: true };
     let stop = Arc::new(AtomicBool::new(false));
     let outcome = run(&plan, &mut source, brain, mailbox(), &stop, |_, _, _| None)?;
     let services = outcome.brain.inventory.services().map(|service| Found {
