@@ -2,7 +2,10 @@
 //! where it lies beside the checkout.
 
 mod suite {
+    mod cases;
     mod docs;
     mod harness;
+    mod recorded;
+    mod scenarios;
     mod watch;
 }

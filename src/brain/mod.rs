@@ -146,8 +146,11 @@ impl Brain {
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Source(counts) => return self.totals.source(counts),
-            Fact::Flow(flow, FlowFact::End(how, totals)) if self.config.flows => {
-                self.teller.flow(self.now, flow, *how, totals);
+            Fact::Flow(flow, FlowFact::End(how, totals)) => {
+                self.totals.flow(flow, totals);
+                if self.config.flows {
+                    self.teller.flow(self.now, flow, *how, totals);
+                }
             }
             Fact::Flow(flow, FlowFact::App(info)) if self.config.flows => self.teller.flow_app(flow.id, &info.proto),
             _ => {}
