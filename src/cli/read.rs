@@ -19,6 +19,9 @@ use super::args::{Global, ReadArgs, RunArgs};
 use super::place::LOCAL_STATE;
 use super::{Failure, settings, signals, summary};
 
+/// A query that has the state open for a moment must not keep a probe from starting again.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// Hash seed of `read`: fixed, so that the same input gives the same bytes.
 const READ_SEED: u64 = 0x6561_7374_7761_7463;
 
@@ -136,8 +139,8 @@ fn not_held(
 
 /// The brain of a state, an inventory taken in where one is named.
 pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunArgs) -> Result<Brain, Failure> {
-    let (store, recovery) =
-        store::open(dir, Options { made_by: Some(by), ..Options::default() }).map_err(Failure::run)?;
+    let (store, recovery) = store::open(dir, Options { made_by: Some(by), lock_wait: LOCK_WAIT, ..Options::default() })
+        .map_err(Failure::run)?;
     if let Some(recovery) = recovery {
         eprintln!("eastwatch: {recovery}");
     }

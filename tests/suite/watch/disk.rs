@@ -94,10 +94,11 @@ fn a_full_disk_sheds_and_is_told_and_loses_no_incident() {
     let args = ["-i", "span0", "--config", &config, "--flows", "--eve", &eve];
     // Its state is on the small disk: a later --state would be a second one.
     let watch = |lab: &Lab| -> Probe {
+        let before = read(&lab.folder.file("errors")).len();
         let log = File::options().create(true).append(true).open(lab.folder.file("errors")).unwrap();
         let child = disk.command().args(["watch", "--state", &state]).args(args).stderr(log).spawn().unwrap();
         let probe = Probe { child, errors: lab.folder.file("errors") };
-        assert!(until(20, || disk.ask(&["vms"]).stderr.contains("asking the running probe")), "{}", probe.log());
+        assert!(until(20, || probe.log()[before..].contains("eastwatch: watching")), "{}", probe.log());
         probe
     };
     let mut probe = watch(&lab);
