@@ -58,7 +58,7 @@ impl Inventory {
             FlowFact::App(app) => self.app(flow, app, at, out),
             FlowFact::Expect(expected) => {
                 let parent = self.live.get(&flow.id).and_then(|live| live.row);
-                self.expectations.announce(flow.segment, expected, parent, at.time);
+                self.expectations.announce(flow, expected, parent, at.time);
             }
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
             FlowFact::End(_, totals) => {
