@@ -4,4 +4,5 @@
 mod suite {
     mod docs;
     mod harness;
+    mod hostile;
 }
