@@ -118,7 +118,8 @@ fn only_the_edge_looks_at_a_clock_and_only_config_at_the_environment() {
             if line.contains("Mutex") && !edge && room != "api" {
                 faults.push(format!("{}:{number}: no lock in the rooms: state has one owner", file.shown));
             }
-            if line.contains("sled::") && !file.shown.ends_with("store/sled.rs") {
+            let names_sled = line.match_indices("sled::").any(|(at, _)| !line[..at].ends_with("super::"));
+            if names_sled && !file.shown.ends_with("store/sled.rs") {
                 faults.push(format!("{}:{number}: only store/sled.rs names sled", file.shown));
             }
         }
@@ -185,6 +186,8 @@ struct Source {
     path: PathBuf,
     shown: String,
     text: String,
+    /// Declared under `#[cfg(test)]` by its parent: never in a build that ships.
+    tests_only: bool,
 }
 
 impl Source {
@@ -194,18 +197,37 @@ impl Source {
         first.trim_end_matches(".rs").to_owned()
     }
 
-    /// Lines outside comments and the trailing test module, with their numbers.
+    /// Lines outside comments and test modules, with their numbers.
     fn code(&self) -> impl Iterator<Item = (usize, &str)> {
-        let tests_only = self.text.lines().take(12).any(|l| l.trim() == "#![cfg(test)]")
-            || self.path.to_string_lossy().contains("tests.rs")
-            || self.path.iter().any(|p| p == "tests");
+        let tests_only = self.tests_only;
+        let lines: Vec<&str> = self.text.lines().map(str::trim).collect();
+        let opens = |pair: &[&str]| pair[0] == "#[cfg(test)]" && pair[1].contains("mod ") && pair[1].ends_with('{');
+        let tests_at = lines.windows(2).position(opens).unwrap_or(usize::MAX);
         self.text
             .lines()
             .enumerate()
-            .take_while(move |(_, l)| !tests_only && l.trim() != "#[cfg(test)]")
+            .take_while(move |(i, _)| !tests_only && *i < tests_at)
             .map(|(i, l)| (i + 1, l.split("//").next().unwrap_or("")))
             .filter(|(_, l)| !l.trim().is_empty())
     }
+}
+
+/// Files of the modules that `text` declares under `#[cfg(test)]`, seen from the folder `beside`.
+fn test_modules(text: &str, beside: &Path) -> Vec<PathBuf> {
+    let mut found = Vec::new();
+    let mut marked = false;
+    for line in text.lines().map(str::trim) {
+        if let (true, Some(name)) = (marked, line.strip_prefix("mod ").and_then(|l| l.strip_suffix(';'))) {
+            found.push(beside.join(format!("{name}.rs")));
+            found.push(beside.join(name));
+        }
+        if let (true, Some(path)) = (marked, line.strip_prefix("#[path = \"")) {
+            found.push(beside.join(path.trim_end_matches("\"]")));
+            continue;
+        }
+        marked = line.starts_with("#[cfg(") && line.contains("test");
+    }
+    found
 }
 
 fn imports(line: &str) -> Vec<String> {
@@ -245,11 +267,27 @@ fn sources() -> Vec<Source> {
             } else if path.extension().is_some_and(|e| e == "rs") {
                 let inner = path.strip_prefix(&base).unwrap().to_path_buf();
                 let text = fs::read_to_string(&path).unwrap();
-                found.push(Source { shown: format!("src/{}", inner.display()), path: inner, text });
+                let shown = format!("src/{}", inner.display());
+                found.push(Source { shown, path: inner, text, tests_only: false });
             }
         }
     }
     found.sort_by(|a, b| a.path.cmp(&b.path));
+    let test_only: Vec<PathBuf> = found
+        .iter()
+        .flat_map(|file| {
+            let folder = file.path.parent().unwrap_or(Path::new(""));
+            let stem = file.path.file_stem().unwrap_or_default();
+            let own =
+                if ["mod", "lib", "main"].iter().any(|name| stem == *name) { folder.into() } else { folder.join(stem) };
+            let mut modules = test_modules(&file.text, &own);
+            modules.extend(test_modules(&file.text, folder).into_iter().filter(|p| p.extension().is_some()));
+            modules
+        })
+        .collect();
+    for file in &mut found {
+        file.tests_only = test_only.iter().any(|t| file.path.starts_with(t));
+    }
     found
 }
 

@@ -11,8 +11,6 @@ mod records;
 mod ripeness;
 mod sanction;
 #[cfg(test)]
-mod shelf;
-#[cfg(test)]
 mod tests;
 
 pub use collection::Baselines;
@@ -23,8 +21,6 @@ pub use profile::{LearnedPeer, LearnedService, Port, Profile};
 pub(crate) use ripeness::Hours;
 pub use ripeness::{Feature, Phase, Ripeness, Tally};
 pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
-#[cfg(test)]
-pub(crate) use shelf::Shelf;
 
 use serde::{Deserialize, Serialize};
 

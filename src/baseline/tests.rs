@@ -6,7 +6,7 @@ use std::net::IpAddr;
 use super::*;
 use crate::inventory::{Basis, Change, What};
 use crate::model::{AppInfo, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId};
-use crate::store::{Batch, Store};
+use crate::store::{Batch, MemoryStore, Store};
 
 fn vm(n: u8) -> VmId {
     VmId::derive(&[&[n]], 0)
@@ -112,7 +112,7 @@ fn what_is_saved_is_what_is_loaded_and_only_changes_are_written() {
     let mut baselines = learned();
     let mut batch = Batch::default();
     baselines.save(&mut batch);
-    let mut shelf = Shelf::of(&batch);
+    let mut shelf = MemoryStore::of(&batch).expect("memory");
     let loaded = Baselines::load(&shelf, BaselineConfig::default()).expect("a store");
     assert_eq!(loaded.profiles, baselines.profiles);
     assert_eq!(loaded.site, baselines.site);
@@ -153,7 +153,7 @@ fn sanctions_are_kept_too() {
     sanctions.count(&at(1.0, used(1, 23)));
     let mut batch = Batch::default();
     sanctions.save(&mut batch);
-    let loaded = Sanctions::load(&Shelf::of(&batch)).expect("a store");
+    let loaded = Sanctions::load(&MemoryStore::of(&batch).expect("memory")).expect("a store");
     assert_eq!(loaded.list().collect::<Vec<_>>(), sanctions.list().collect::<Vec<_>>());
     assert_eq!(loaded.list().next().map(|s| s.hits), Some(1));
 }
@@ -208,7 +208,8 @@ fn a_merge_unites_baselines_and_turns_edges() {
     assert!(!baselines.is_learned_peer(vm(2), &key(1, 443)));
     let mut batch = Batch::default();
     baselines.save(&mut batch);
-    let loaded = Baselines::load(&Shelf::of(&batch), BaselineConfig::default()).expect("a store");
+    let loaded =
+        Baselines::load(&MemoryStore::of(&batch).expect("memory"), BaselineConfig::default()).expect("a store");
     assert_eq!(loaded.profiles, baselines.profiles);
 }
 

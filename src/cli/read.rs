@@ -41,7 +41,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let plan = Plan {
         workers,
         decode: loaded.config.decode.clone(),
-        limits: loaded.config.shard_limits(),
+        limits: settings::shard_limits(&loaded.config),
         seed: READ_SEED,
         full_ends: true,
     };

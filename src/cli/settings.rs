@@ -1,6 +1,7 @@
 //! `config check`, `config show`, and the configuration of every other command.
 
-use crate::config::{ConfigError, Loaded};
+use crate::config::{Config, ConfigError, Loaded};
+use crate::runtime::shard::{SHARDS, ShardLimits};
 
 use super::Failure;
 use super::args::{ConfigCommand, Global, RunArgs};
@@ -59,6 +60,16 @@ pub fn overlay(loaded: &mut Loaded, args: &RunArgs) -> Result<(), Failure> {
         loaded.from_command_line("baseline.mode", "--mode");
     }
     Ok(())
+}
+
+/// The packet side's limits, for one shard.
+pub fn shard_limits(config: &Config) -> ShardLimits {
+    ShardLimits {
+        flows_max: (config.limits.flows_max / SHARDS).max(1),
+        reassembly_bytes_max: (config.limits.reassembly_mib << 20) / SHARDS,
+        opening_bytes_max: (config.limits.openings_mib << 20) / SHARDS,
+        timeouts: config.flow,
+    }
 }
 
 /// `--workers`: a number, or auto (cores - 1).

@@ -38,7 +38,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let plan = Plan {
         workers,
         decode: loaded.config.decode.clone(),
-        limits: loaded.config.shard_limits(),
+        limits: settings::shard_limits(&loaded.config),
         seed: seed(),
         full_ends: false,
     };

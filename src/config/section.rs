@@ -13,6 +13,9 @@ use toml::de::{DeTable, DeValue, Error, ValueDeserializer};
 use super::error::ConfigError;
 use super::show::Origin;
 
+/// Where each key stands, and the warnings.
+pub(super) type Finished = (BTreeMap<String, Origin>, Vec<ConfigError>);
+
 pub(super) struct Reader<'i> {
     name: &'i str,
     text: &'i str,
@@ -78,7 +81,7 @@ impl<'i> Reader<'i> {
     }
 
     /// Origins and warnings, or all errors in order of their place.
-    pub fn finish(mut self) -> Result<(BTreeMap<String, Origin>, Vec<ConfigError>), Vec<ConfigError>> {
+    pub fn finish(mut self) -> Result<Finished, Vec<ConfigError>> {
         let sorted = |mut list: Vec<(usize, ConfigError)>| {
             list.sort_by_key(|(offset, _)| *offset);
             list.into_iter().map(|(_, error)| error).collect::<Vec<_>>()

@@ -55,7 +55,7 @@ pub(super) fn ipv4(protocol: u8, payload: &[u8]) -> Vec<u8> {
 /// A piece of an IPv4 datagram from host A to host B; `offset` in bytes.
 pub(super) fn fragment(protocol: u8, id: u16, offset: u16, more: bool, payload: &[u8]) -> Vec<u8> {
     let total = (20 + payload.len()) as u16;
-    let flags = offset / 8 | if more { 0x2000 } else { 0 };
+    let flags = (offset / 8) | if more { 0x2000 } else { 0 };
     let [l1, l0] = total.to_be_bytes();
     let [i1, i0] = id.to_be_bytes();
     let [f1, f0] = flags.to_be_bytes();

@@ -181,7 +181,7 @@ fn a_candidate_survives_a_restart() {
     before.judge(&change, &world, &mut Vec::new());
     before.save(&mut batch);
     let mut after = NewService::new(Config::default());
-    after.load(&crate::baseline::Shelf::of(&batch)).expect("a store");
+    after.load(&crate::store::MemoryStore::of(&batch).expect("memory")).expect("a store");
     assert_eq!(after.pending.get(&key(1, 8_081)), before.pending.get(&key(1, 8_081)));
     assert!(after.pending.get(&key(1, 8_081)).is_some());
 }

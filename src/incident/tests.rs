@@ -1,12 +1,11 @@
 //! The life of incidents.
 #![cfg(test)]
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::*;
 use crate::model::{AppProto, CaptureQuality, Detector, Evidence, Finding, Severity, Timestamp, Transport, VmId};
-use crate::store::{Batch, Change, Kind, Store, StoreError};
+use crate::store::{Batch, MemoryStore};
 
 static VM_NEW: Detector = Detector { signature_id: 1, name: "new-vm", signature: "", techniques: &["T1578.002"] };
 static SERVICE: Detector = Detector { signature_id: 2, name: "new-service", signature: "", techniques: &["T1571"] };
@@ -235,41 +234,12 @@ fn what_is_saved_is_what_is_loaded() {
     incidents.merge(vm(3), vm(1));
     let mut batch = Batch::default();
     incidents.save(&mut batch);
-    let loaded = Incidents::load(&Shelf::of(&batch), IncidentConfig::default()).expect("a store");
+    let loaded =
+        Incidents::load(&MemoryStore::of(&batch).expect("memory"), IncidentConfig::default()).expect("a store");
     assert_eq!(loaded.all, incidents.all);
     assert_eq!(loaded.groups, incidents.groups);
     assert_eq!(loaded.of_vm(vm(3)).len(), 1);
     let mut batch = Batch::default();
     incidents.save(&mut batch);
     assert!(batch.is_empty());
-}
-
-struct Shelf(BTreeMap<Vec<u8>, Vec<u8>>);
-
-impl Shelf {
-    fn of(batch: &Batch) -> Self {
-        let mut shelf = Shelf(BTreeMap::new());
-        shelf.apply(batch).expect("memory takes everything");
-        shelf
-    }
-}
-
-impl Store for Shelf {
-    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        for change in &batch.changes {
-            match change {
-                Change::Put { id, body, .. } => self.0.insert(id.clone(), body.clone()),
-                Change::Delete { id, .. } => self.0.remove(id),
-            };
-        }
-        Ok(())
-    }
-
-    fn scan(&self, _kind: &Kind) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        Ok(self.0.iter().map(|(id, body)| (id.clone(), body.clone())).collect())
-    }
-
-    fn get(&self, _kind: &Kind, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(id).cloned())
-    }
 }

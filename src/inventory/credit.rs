@@ -225,14 +225,14 @@ impl Inventory {
         }
         let better = proof.class == ServiceClass::Unicast
             && matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast);
-        if level > service.basis.level || better {
-            if let Some(service) = self.services.rows.change(&row) {
-                service.basis.level = service.basis.level.max(level);
-                if better {
-                    service.class = ServiceClass::Unicast;
-                }
-                return service.basis.level;
+        if (level > service.basis.level || better)
+            && let Some(service) = self.services.rows.change(&row)
+        {
+            service.basis.level = service.basis.level.max(level);
+            if better {
+                service.class = ServiceClass::Unicast;
             }
+            return service.basis.level;
         }
         self.services.rows.get(&row).map_or(level, |service| service.basis.level)
     }

@@ -134,6 +134,27 @@ impl<'de> Deserialize<'de> for Home {
     }
 }
 
+/// One network of the list: read by itself, so that an error points at it and not at the list.
+struct Network(IpNet);
+
+impl<'de> Deserialize<'de> for Network {
+    fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
+        struct NetworkVisitor;
+        impl de::Visitor<'_> for NetworkVisitor {
+            type Value = Network;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a network like 10.0.0.0/8")
+            }
+
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<Network, E> {
+                network(text).map(Network).map_err(E::custom)
+            }
+        }
+        d.deserialize_str(NetworkVisitor)
+    }
+}
+
 struct HomeVisitor;
 
 impl<'de> de::Visitor<'de> for HomeVisitor {
@@ -149,8 +170,8 @@ impl<'de> de::Visitor<'de> for HomeVisitor {
 
     fn visit_seq<A: de::SeqAccess<'de>>(self, mut list: A) -> Result<Home, A::Error> {
         let mut nets = Vec::new();
-        while let Some(text) = list.next_element::<String>()? {
-            nets.push(network(&text).map_err(de::Error::custom)?);
+        while let Some(Network(net)) = list.next_element()? {
+            nets.push(net);
         }
         Ok(Home::Only(NetSet(nets)))
     }

@@ -231,7 +231,8 @@ mod tests {
         peers.merge(vm(1), vm(2));
         let mut found: Vec<_> = peers.edges.iter().map(|(key, edge)| (*key, edge.flows)).collect();
         let mut expected = vec![((service(1, 80), Client::Vm(vm(3))), 2), ((service(4, 80), Client::Vm(vm(1))), 1)];
-        (found.sort(), expected.sort());
+        found.sort();
+        expected.sort();
         assert_eq!(found, expected);
     }
 }

@@ -113,8 +113,8 @@ where
 
 #[cfg(test)]
 mod tests {
-    use super::super::scene::MemoryStore;
     use super::*;
+    use crate::store::MemoryStore;
 
     static NUMBER: Kind = Kind { tag: 0x10, name: "number", version: 1 };
 

@@ -1,6 +1,5 @@
-//! What the tests of this room are told with: hand-made observations, and a store that forgets.
+//! What the tests of this room are told with: hand-made observations.
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use super::{Change, Inventory, InventoryConfig, Service, What};
@@ -8,30 +7,6 @@ use crate::model::{
     AppInfo, Claim, ClaimKind, Endpoint, Expectation, Fact, FlowEnd, FlowFact, FlowRef, FlowTotals, Mac, Observation,
     Opening, Order, RefusedBy, Side, Timestamp, Transport, VmId,
 };
-use crate::store::{Batch, Change as Write, Kind, Store, StoreError};
-
-#[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct MemoryStore(BTreeMap<(u8, Vec<u8>), Vec<u8>>);
-
-impl Store for MemoryStore {
-    fn apply(&mut self, batch: &Batch) -> Result<(), StoreError> {
-        for change in &batch.changes {
-            match change.clone() {
-                Write::Put { kind, id, body } => drop(self.0.insert((kind.tag, id), body)),
-                Write::Delete { kind, id } => drop(self.0.remove(&(kind.tag, id))),
-            }
-        }
-        Ok(())
-    }
-
-    fn scan(&self, kind: &Kind) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError> {
-        Ok(self.0.iter().filter(|((tag, _), _)| *tag == kind.tag).map(|((_, id), b)| (id.clone(), b.clone())).collect())
-    }
-
-    fn get(&self, kind: &Kind, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError> {
-        Ok(self.0.get(&(kind.tag, id.to_vec())).cloned())
-    }
-}
 
 /// An inventory, a clock and a frame counter.
 pub struct Scene {

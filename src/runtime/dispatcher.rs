@@ -103,10 +103,10 @@ impl Dispatcher {
                 break;
             }
             let idle = Idle(matches!(filled, Filled::Idle));
-            if let Some(now) = each_batch(source, &self.intake, idle) {
-                if self.step(now) {
-                    source.stepped(now);
-                }
+            if let Some(now) = each_batch(source, &self.intake, idle)
+                && self.step(now)
+            {
+                source.stepped(now);
             }
             match filled {
                 Filled::Frames => {}

@@ -13,6 +13,15 @@ impl MemoryStore {
     pub fn new() -> Self {
         MemoryStore::default()
     }
+
+    /// What one batch leaves in an empty store.
+    ///
+    /// # Errors
+    /// As [`Store::apply`].
+    pub fn of(batch: &Batch) -> Result<Self, StoreError> {
+        let mut store = MemoryStore::new();
+        store.apply(batch).map(|()| store)
+    }
 }
 
 impl Store for MemoryStore {

@@ -32,12 +32,15 @@ pub use recovery::Recovery;
 
 use std::fmt;
 
+/// An id and its body.
+pub type Record = (Vec<u8>, Vec<u8>);
+
 /// What the fact side may ask of a store. Sync; one owner.
 pub trait Store: Send {
     /// Applies the whole batch durably, or nothing of it.
     fn apply(&mut self, batch: &Batch) -> Result<(), StoreError>;
     /// Every record of a kind in order of id, body without header. Bad records were dealt with at open.
-    fn scan(&self, kind: &Kind) -> Result<Vec<(Vec<u8>, Vec<u8>)>, StoreError>;
+    fn scan(&self, kind: &Kind) -> Result<Vec<Record>, StoreError>;
     fn get(&self, kind: &Kind, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
     /// After `Full`: looks whether there is room again.
     fn recover_room(&mut self) {}

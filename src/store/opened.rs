@@ -98,10 +98,8 @@ impl Opened {
             _lock: lock,
         };
         opened.export_at = JOURNAL_BYTES_MIN.max(opened.census.bytes);
-        if anew {
-            if opened.export().is_err() {
-                opened.press();
-            }
+        if anew && opened.export().is_err() {
+            opened.press();
         }
         let _ = opened.rewrite_if_large();
         if opened.reserve.lay().is_err() {

@@ -87,10 +87,9 @@ impl Witnesses {
                 }
             }
         }
-        match &self.journal {
-            None => notes.push("the journal is missing or unreadable".to_owned()),
-            // A torn end is what a power cut leaves; the store is sound, so nothing is lost with it.
-            Some(_) => {}
+        // A torn end of it is what a power cut leaves; the store is sound, so nothing is lost with it.
+        if self.journal.is_none() {
+            notes.push("the journal is missing or unreadable".to_owned());
         }
         Ok(notes)
     }

@@ -1,8 +1,9 @@
 //! What survives a restart, what is written, and what an observation costs.
 
-use super::super::scene::{End, MemoryStore, Scene};
+use super::super::scene::{End, Scene};
 use super::super::{Imported, Inventory, InventoryConfig, Outside, PeerEdge, Service, Vm};
 use crate::model::{AppInfo, ClaimKind, Fact, FlowFact, RefusedBy, Side, Transport, VmId};
+use crate::store::MemoryStore;
 use crate::store::{Batch, Store};
 
 const CLIENT: End = ("10.0.0.5", 40_000, 5);

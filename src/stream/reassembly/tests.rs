@@ -209,7 +209,7 @@ proptest! {
         pieces in prop::collection::vec((1usize..60, any::<u16>(), 0usize..30, 0usize..3), 1..80),
     ) {
         let total: usize = pieces.iter().map(|p| p.0).sum();
-        let stream: Vec<u8> = (0..total).map(|n| (n * 31 >> 3) as u8).collect();
+        let stream: Vec<u8> = (0..total).map(|n| ((n * 31) >> 3) as u8).collect();
         let mut sent = Vec::new();
         let mut at = 0;
         for (len, place, more, copies) in pieces {
