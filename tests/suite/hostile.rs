@@ -34,12 +34,8 @@ const OBSERVATIONS_PER_PACKET_MAX: u64 = 64;
 /// Nothing finished for this long: the test names what is under way and ends, so that a hang has an address.
 const SILENCE: Duration = Duration::from_secs(120);
 /// Small, so that the corpus reaches them.
-const LIMITS_SMALL: ShardLimits = ShardLimits {
-    flows_max: 16,
-    reassembly_bytes_max: 16 << 10,
-    opening_bytes_max: 16 << 10,
-    timeouts: TIMEOUTS,
-};
+const LIMITS_SMALL: ShardLimits =
+    ShardLimits { flows_max: 16, reassembly_bytes_max: 16 << 10, opening_bytes_max: 16 << 10, timeouts: TIMEOUTS };
 const TIMEOUTS: eastwatch::flow::Timeouts = eastwatch::flow::Timeouts {
     half_open_s: 30,
     one_way_s: 300,
@@ -89,7 +85,7 @@ impl Harm {
     /// `count` cuts, half of them of the frames, and `count` flips.
     fn all(count: usize) -> impl Iterator<Item = Harm> {
         let cuts = (0..count).map(|i| if i % 2 == 0 { Harm::Cut(i) } else { Harm::Snap(i) });
-        std::iter::once(Harm::None).chain(cuts).chain((0..count).map(|i| Harm::Flip(count + i)))
+        std::iter::once(Harm::None).chain(cuts).chain((count..2 * count).map(Harm::Flip))
     }
 
     fn of(self, name: &str, bytes: &[u8]) -> (Vec<u8>, Option<Dice>) {
@@ -100,8 +96,9 @@ impl Harm {
             Harm::Snap(i) => return (harmed, Some(Dice::new(name, i))),
             Harm::Flip(i) => {
                 let mut dice = Dice::new(name, i);
-                // From one bit in all to one in every 64 bytes.
-                let flips = 1 + dice.below(1 << dice.below(14).min(bytes.len().ilog2() as usize));
+                // From one bit in all to some thousands.
+                let bits = dice.below(14).min(bytes.len().ilog2() as usize);
+                let flips = 1 + dice.below(1 << bits);
                 for _ in 0..flips {
                     let (at, bit) = (dice.below(bytes.len()), dice.below(8));
                     if let Some(byte) = harmed.get_mut(at) {
