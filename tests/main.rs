@@ -5,6 +5,7 @@ mod suite {
     mod cases;
     mod docs;
     mod harness;
+    mod hostile;
     mod recorded;
     mod scenarios;
     mod watch;

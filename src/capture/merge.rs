@@ -14,6 +14,7 @@ use super::batch::{Batch, SourceId};
 use super::error::CaptureError;
 use super::file::Reader;
 use super::filter::{Filter, Verdict};
+use super::input::Input;
 use super::{CaptureCounters, Filled, Progress, Source};
 
 /// Each costs a descriptor (1,024 by default) and a window of 128 KiB.
@@ -75,12 +76,32 @@ impl Files {
         if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {
             return Err(CaptureError::new("standard input", "is named twice", "give `-` once"));
         }
-        let mut files = Files {
-            files: Vec::with_capacity(paths.len()),
+        let mut files = Files::none(filter.map(Filter::new).transpose()?);
+        for path in paths {
+            files.look_at(path)?;
+        }
+        Ok(files)
+    }
+
+    /// A capture that is already in memory, under a name for messages.
+    ///
+    /// # Errors
+    /// It is empty or no capture.
+    pub fn in_memory(name: &str, bytes: Vec<u8>) -> Result<Self, CaptureError> {
+        let mut files = Files::none(None);
+        let size = bytes.len() as u64;
+        let input = Input::new(name.to_owned(), Box::new(std::io::Cursor::new(bytes)), false)?;
+        files.add(Path::new(name), Box::new(Reader::new(input)?), Some(size), true);
+        Ok(files)
+    }
+
+    fn none(filter: Option<Filter>) -> Self {
+        Files {
+            files: Vec::new(),
             heads: BinaryHeap::new(),
             stepping: None,
             open: 0,
-            filter: filter.map(Filter::new).transpose()?,
+            filter,
             names: Vec::new(),
             links: BTreeSet::new(),
             faults: Vec::new(),
@@ -89,11 +110,7 @@ impl Files {
             counters: CaptureCounters::default(),
             bytes_done: 0,
             bytes_total: Some(0),
-        };
-        for path in paths {
-            files.look_at(path)?;
         }
-        Ok(files)
     }
 
     /// Every input that ended early so far, with its reason.
@@ -107,19 +124,25 @@ impl Files {
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), CaptureError> {
-        let mut reader = Box::new(Reader::open(path)?);
-        let at = self.files.len();
+        let reader = Box::new(Reader::open(path)?);
         let stream = reader.input().is_stream();
         let size = if stream { None } else { std::fs::metadata(path).ok().map(|m| m.len()) };
+        self.add(path, reader, size, stream || self.open < FILES_HELD_MAX);
+        Ok(())
+    }
+
+    /// Looks at the first frame; `hold` keeps the reader open until its turn (what cannot be opened again must be).
+    fn add(&mut self, path: &Path, mut reader: Box<Reader>, size: Option<u64>, hold: bool) {
+        let at = self.files.len();
         self.bytes_total = self.bytes_total.zip(size).map(|(sum, size)| sum.saturating_add(size));
         self.files.push(Entry { path: path.to_owned(), state: State::Done, sources: BTreeMap::new(), last: None });
         let first = if reader.advance() { reader.head().map(|(head, _)| head.time) } else { None };
         let Some(first) = first else {
             self.close(at, reader);
-            return Ok(());
+            return;
         };
         self.heads.push(Reverse((first, at)));
-        let state = if stream || self.open < FILES_HELD_MAX {
+        let state = if hold {
             self.open += 1;
             State::Open(reader)
         } else {
@@ -128,7 +151,6 @@ impl Files {
         if let Some(entry) = self.files.get_mut(at) {
             entry.state = state;
         }
-        Ok(())
     }
 
     /// The reader of a file whose turn has come, standing at its next frame.
