@@ -384,7 +384,7 @@ impl Inventory {
 
     pub(super) fn remember(&mut self, flow: &FlowRef) -> &mut Live {
         if self.live.len() >= LIVE_MAX && !self.live.contains_key(&flow.id) {
-            // One slot under id 0, which no flow has, takes what is not remembered.
+            // The slot of id 0, which no flow has, takes what is not remembered; it is emptied each time.
             self.counters.live_refused += 1;
             let slot = self.live.entry(0).or_default();
             *slot = Live::default();

@@ -366,8 +366,9 @@ impl Identity {
         turns.push(Turn::Changed(vm, format!("forwards for other hosts with the MAC {mac}")));
         for ip in behind {
             let sender = Sender { segment, ip, mac: None, host_hint: None };
-            if let Some(to) = self.by_address(sender, at, turns) {
+            if let Some(to) = self.by_address(sender, at, turns).filter(|to| *to != vm) {
                 self.counters.split += 1;
+                self.prove(to); // it takes services along, and they are not forgotten
                 turns.push(Turn::Split { segment, ip, from: vm, to });
             }
         }
