@@ -1,8 +1,11 @@
 //! Behaviour, as a user meets it: through the command, on captures that the tests make themselves, and on the corpus
 //! where it lies beside the checkout.
 
+mod corpus;
+
 mod suite {
     mod cases;
+    mod corpus;
     mod docs;
     mod harness;
     mod hostile;
