@@ -58,8 +58,11 @@ pub fn ran(output: Output) -> Ran {
     }
 }
 
-/// The corpus of real captures, where it lies beside the checkout.
+/// The corpus of real captures, where it lies beside the checkout, or where `EASTWATCH_CORPUS` says.
 pub fn corpus() -> Option<PathBuf> {
-    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
+    let path = match std::env::var_os("EASTWATCH_CORPUS") {
+        Some(path) => PathBuf::from(path),
+        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
+    };
     path.is_dir().then_some(path)
 }
