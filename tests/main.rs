@@ -2,7 +2,11 @@
 //! where it lies beside the checkout.
 
 mod suite {
+    mod cases;
     mod docs;
     mod harness;
     mod hostile;
+    mod recorded;
+    mod scenarios;
+    mod watch;
 }

@@ -81,7 +81,9 @@ impl Header {
     fn reading(&self) -> Reading {
         match (self.version, self.first) {
             _ if self.refusal => Reading::Server,
-            // Nobody but the initiator writes before the responder has an SPI.
+            // R: the responder asks for a cookie or another group, and keeps no SPI yet (RFC 7296 sections 1.2, 2.6).
+            (0x20, true) if self.flags & 0x20 != 0 => Reading::Server,
+            // Nobody else than the initiator writes before the responder has an SPI.
             (_, true) => Reading::Client,
             // RFC 7296 section 3.1: I is set by the original initiator.
             (0x20, false) if self.flags & 0x08 != 0 => Reading::Client,

@@ -54,7 +54,11 @@ impl Protocol for Pgsql {
                     if let (Some(b"server_version"), Some(value)) = (pair.until(0), pair.until(0)) {
                         // "15.4 (Debian 15.4-1.pgdg120+1)": the packager's own version is not the product's.
                         let version = value.split(|b| *b == b' ').next();
-                        info.product("PostgreSQL", version);
+                        // The pooler's own console says "1.18.0/bouncer".
+                        match version.and_then(|v| v.strip_suffix(b"/bouncer")) {
+                            Some(version) => info.product("PgBouncer", Some(version)),
+                            None => info.product("PostgreSQL", version),
+                        }
                         return Described::Whole;
                     }
                 }
@@ -140,6 +144,13 @@ pub(super) mod tests {
     fn the_server_tells_its_version() {
         let info = examples()[0].described(&Pgsql);
         assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("PostgreSQL"), Some("15.4")));
+    }
+
+    #[test]
+    fn the_poolers_console_is_not_called_postgresql() {
+        let console = b"R\0\0\0\x08\0\0\0\0S\0\0\0\x22server_version\x001.18.0/bouncer\0Z\0\0\0\x05I";
+        let info = Example::tcp("", STARTUP, console, Some(Side::Resp)).described(&Pgsql);
+        assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("PgBouncer"), Some("1.18.0")));
     }
 
     #[test]

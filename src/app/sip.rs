@@ -51,7 +51,11 @@ impl Protocol for Sip {
             info.detail("user_agent", agent);
         }
         if let Some(agent) = field(answer, &["Server", "User-Agent"]) {
-            let agent = agent.split(|b| *b == b'(').next().unwrap_or(agent).trim_ascii();
+            let (agent, remark) = agent.split_at(agent.iter().position(|b| *b == b'(').unwrap_or(agent.len()));
+            let agent = agent.trim_ascii();
+            // "kamailio (5.6.3 (x86_64/linux))": the SER family tells its version in the remark.
+            let remarked = remark.get(1..).filter(|r| r.first().is_some_and(u8::is_ascii_digit));
+            let remarked = remarked.and_then(|r| r.split(|b| matches!(b, b' ' | b')')).next());
             let cut = agent
                 .iter()
                 .position(|b| *b == b'/')
@@ -61,7 +65,7 @@ impl Protocol for Sip {
                     let (product, version) = agent.split_at(at);
                     info.product(product, version.get(1..).unwrap_or_default().split(|b| *b == b' ').next());
                 }
-                None => info.product(agent, None),
+                None => info.product(agent, remarked),
             }
         }
         if let Some(status) = Lines::new(answer).next().and_then(|l| l.strip_prefix(b"SIP/2.0 ")) {
@@ -167,6 +171,18 @@ pub(super) mod tests {
         assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("Asterisk PBX"), Some("18.10.0")));
         assert_eq!((info.get("method"), info.get("user_agent")), (Some("INVITE"), Some("Linphone/3.6.1")));
         assert_eq!(whole, Described::Whole);
+    }
+
+    #[test]
+    fn a_version_in_the_remark_is_the_products_and_a_system_there_is_not() {
+        let answer = |server: &str| format!("SIP/2.0 200 OK\r\nServer: {server}\r\n\r\n");
+        let read = |server: &str| {
+            let (info, _) = described(&Sip, udp(INVITE, answer(server).as_bytes()));
+            (info.product.unwrap_or_default(), info.version.unwrap_or_default())
+        };
+        assert_eq!(read("kamailio (5.6.3 (x86_64/linux))"), ("kamailio".into(), "5.6.3".into()));
+        assert_eq!(read("Proxy (Linux 6.1)"), ("Proxy".into(), String::new()));
+        assert_eq!(read("Asterisk PBX 18.10.0 (20 calls)"), ("Asterisk PBX".into(), "18.10.0".into()));
     }
 
     #[test]

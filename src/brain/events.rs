@@ -5,6 +5,7 @@
 
 use std::collections::BTreeMap;
 
+use super::blind::{BLIND, Notice};
 use super::rows::{service_row, vm_row};
 use super::totals::Totals;
 use crate::baseline::Baselines;
@@ -12,7 +13,8 @@ use crate::deliver::{Eve, Event, incident_row};
 use crate::incident::IncidentEvent;
 use crate::inventory::{Change, Inventory, What};
 use crate::model::{
-    AppProto, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, ServiceKey, SourceCounts, Timestamp, VmId,
+    AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey,
+    SourceCounts, Timestamp, VmId,
 };
 
 const FLOW_APPS_MAX: usize = 262_144;
@@ -47,6 +49,24 @@ impl Teller {
     pub fn alert(&mut self, finding: &Finding, incident: IncidentId) {
         if let Some(eve) = &mut self.eve {
             eve.write(Event::alert(finding, incident));
+        }
+    }
+
+    /// eastwatch itself sees or keeps less than it should; never held back.
+    pub fn blind(&mut self, notice: &Notice, quality: CaptureQuality) {
+        if let Some(eve) = &mut self.eve {
+            let state = if notice.resolved { IncidentState::Resolved } else { IncidentState::Open };
+            let (title, reason) = (&notice.title, &notice.reason);
+            eve.write(Event::probe_alert(
+                notice.time,
+                &BLIND,
+                state,
+                notice.severity,
+                notice.cause,
+                title,
+                reason,
+                quality,
+            ));
         }
     }
 
@@ -113,8 +133,14 @@ impl Teller {
         for (name, value) in own {
             *all.entry(name).or_insert(0) += value;
         }
-        if self.shed > 0 {
-            all.insert("eve.shed", self.shed);
+        let failed = self.eve.as_ref().map_or(0, |eve| eve.failed);
+        let (records, lost) = totals.shed;
+        for (name, value) in
+            [("eve.shed", self.shed), ("eve.failed", failed), ("store.shed", records), ("store.lost", lost)]
+        {
+            if value > 0 {
+                all.insert(name, value);
+            }
         }
         let sources = totals.sources().map(source_row).collect();
         self.write(Event::stats(time, all.into_iter(), sources));
@@ -148,5 +174,6 @@ pub(super) fn source_row(source: &SourceCounts) -> serde_json::Value {
         "bytes": source.bytes,
         "kernel_drops": source.kernel_drops,
         "interface_drops": source.interface_drops,
+        "gone": source.gone,
     })
 }

@@ -3,6 +3,7 @@
 //!
 //! Judging comes before learning, and what raised a finding is not learned.
 
+mod blind;
 mod events;
 mod held;
 mod known;
@@ -20,14 +21,18 @@ use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{CaptureQuality, Fact, FlowFact, Observation, ServiceKey, SourceCounts, Timestamp, VmId};
-use crate::store::{Batch, Store, StoreError};
+use crate::store::{Batch, Shed, Store, StoreError};
 
+use blind::{Blind, Cause, Notice};
 use held::Held;
 
 /// State is saved at least this often, in packet seconds; what an incident changed is saved at once.
 const SAVE_EVERY_S: i64 = 60;
 /// EVE `stats` interval in packet seconds.
 const STATS_EVERY_S: i64 = 10;
+
+/// Where the store did not say more: the disk is full before any batch met its end.
+const DISK_FULL: &str = "no room is left on it: free some space there";
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]
@@ -49,6 +54,7 @@ pub struct Brain {
     held: Held,
     teller: Teller,
     totals: Totals,
+    blind: Blind,
     store: Option<Box<dyn Store>>,
     config: BrainConfig,
     now: Timestamp,
@@ -75,6 +81,7 @@ impl Brain {
             detectors: Detectors::load(store.as_ref(), &config.detect)?,
             teller: Teller::silent(),
             totals: Totals::default(),
+            blind: Blind::default(),
             now: held.now(),
             saved_at: held.now(),
             stats_at: 0,
@@ -139,8 +146,11 @@ impl Brain {
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Source(counts) => return self.totals.source(counts),
-            Fact::Flow(flow, FlowFact::End(how, totals)) if self.config.flows => {
-                self.teller.flow(self.now, flow, *how, totals);
+            Fact::Flow(flow, FlowFact::End(how, totals)) => {
+                self.totals.flow(flow, totals);
+                if self.config.flows {
+                    self.teller.flow(self.now, flow, *how, totals);
+                }
             }
             Fact::Flow(flow, FlowFact::App(info)) if self.config.flows => self.teller.flow_app(flow.id, &info.proto),
             _ => {}
@@ -288,10 +298,27 @@ impl Brain {
         })
     }
 
-    /// How the disk is: on a full one only alerts and incidents are told and kept.
-    pub fn disk(&mut self, full: bool, shed: u64) {
-        self.teller.shedding(full);
-        self.totals.shed = shed;
+    /// How the disk is. On a full one less is kept, at last only alerts and incidents are told, and that is said
+    /// once when it begins and once when it ends. `why` is the store's own word, where it has one.
+    pub fn disk(&mut self, level: Shed, shed: u64, lost: u64, why: Option<&str>) {
+        self.totals.shed = (shed, lost);
+        let notice = match level {
+            Shed::Nothing => self.blind.sees(&Cause::Disk, self.now),
+            _ => self.blind.onset(Cause::Disk, why.unwrap_or(DISK_FULL), self.now),
+        };
+        self.notice(notice);
+        self.teller.shedding(level >= Shed::Eve);
+    }
+
+    /// Tells that eastwatch became blind in some way, or sees again.
+    fn notice(&mut self, notice: Option<Notice>) {
+        let Some(notice) = notice else { return };
+        match notice.resolved {
+            false => tracing::error!("blind: {}: {}", notice.title, notice.reason),
+            true => tracing::warn!("blind: {}: {}", notice.title, notice.reason),
+        }
+        self.teller.blind(&notice, self.totals.quality());
+        self.teller.flush();
     }
 
     /// The input ended: the last `stats`.
@@ -347,14 +374,28 @@ impl Brain {
         self.store = Some(store);
     }
 
-    /// Kinds that are kept even when the disk is full.
-    pub fn essential(tag: u8) -> bool {
-        (0x30..=0x3f).contains(&tag)
+    /// From which level of a full disk on a kind of record is held back; `None`: never. Incidents, what people
+    /// approved, the clock and the captures held are small and cannot be learned again.
+    pub fn shed_at(tag: u8) -> Option<Shed> {
+        match tag {
+            0x00..=0x0f | 0x24 | 0x30..=0x3f => None,
+            // VMs, stations, aliases, services, and what is normal for them.
+            0x10..=0x13 | 0x20..=0x22 => Some(Shed::Evidence),
+            _ => Some(Shed::History),
+        }
     }
 
     /// How the mirror sources are (live only).
     pub fn sources(&mut self, counts: Vec<SourceCounts>) {
-        counts.iter().for_each(|c| self.totals.source(c));
+        for source in &counts {
+            self.totals.source(source);
+            let cause = Cause::Source(source.name.clone());
+            let notice = match source.gone {
+                true => self.blind.onset(cause, "the interface went away: nothing is seen from it", self.now),
+                false => self.blind.sees(&cause, self.now),
+            };
+            self.notice(notice);
+        }
     }
 
     pub fn quality(&self) -> CaptureQuality {

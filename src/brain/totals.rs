@@ -4,7 +4,7 @@ use std::collections::BTreeMap;
 
 use crate::incident::{IncidentEvent, Joined};
 use crate::inventory::What;
-use crate::model::{CaptureQuality, Incident, IncidentState, Severity, SourceCounts};
+use crate::model::{CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport};
 
 /// Incidents shown in a summary; more are counted.
 const OPENED_SHOWN_MAX: usize = 1_000;
@@ -18,8 +18,17 @@ pub struct Totals {
     pub peers_new: u64,
     pub opened: Opened,
     pub findings: u64,
-    /// Records and events left out because the disk was full.
-    pub shed: u64,
+    /// TCP flows that ended: how many, their bytes, and the bytes that were acknowledged but never seen.
+    tcp: Tcp,
+    /// Records held back because the disk was full, and those of them that were given up.
+    pub shed: (u64, u64),
+}
+
+#[derive(Debug, Default)]
+struct Tcp {
+    flows: u64,
+    bytes: u64,
+    missed_bytes: u64,
 }
 
 /// Incidents opened (or reopened) during this run.
@@ -88,15 +97,26 @@ impl Totals {
         }
     }
 
-    /// Loss: packets the kernel or the interface dropped. One-way: flows of which only one direction was seen.
+    /// A flow ended.
+    pub fn flow(&mut self, flow: &FlowRef, totals: &FlowTotals) {
+        if flow.transport == Transport::Tcp {
+            self.tcp.flows += 1;
+            self.tcp.bytes = self.tcp.bytes.saturating_add(totals.orig_bytes).saturating_add(totals.resp_bytes);
+            self.tcp.missed_bytes = self.tcp.missed_bytes.saturating_add(totals.missed_bytes);
+        }
+    }
+
+    /// Loss: the larger of the packets that the kernel or the interface dropped and the TCP bytes that were
+    /// acknowledged but never seen. One-way: TCP flows of which only one direction was seen.
     pub fn quality(&self) -> CaptureQuality {
         let (lost, seen) = self
             .sources
             .values()
             .fold((0u64, 0u64), |(lost, seen), s| (lost + s.kernel_drops + s.interface_drops, seen + s.packets));
+        let missed = self.tcp.missed_bytes;
         CaptureQuality {
-            loss: share(lost, lost + seen),
-            one_way: share(self.counter("flow.one_way"), self.counter("flow.ended")),
+            loss: share(lost, lost + seen).max(share(missed, missed.saturating_add(self.tcp.bytes))),
+            one_way: share(self.counter("flow.one_way").min(self.tcp.flows), self.tcp.flows),
             duplicates: 0.0,
         }
     }

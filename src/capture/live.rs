@@ -46,6 +46,8 @@ pub struct Live {
     interfaces: Vec<Interface>,
     /// The interface to be asked first: each in its turn, so that a busy one starves no other.
     turn: usize,
+    /// What broke while other interfaces gave frames; told at the next fill.
+    fault: Option<CaptureError>,
     counters: CaptureCounters,
     links: BTreeSet<LinkType>,
 }
@@ -71,8 +73,13 @@ impl Live {
             let what = format!("{} interfaces are more than {INTERFACES_MAX}", names.len());
             return Err(CaptureError::new("-i", what, "name fewer, or `any`"));
         }
-        let mut live =
-            Live { interfaces: Vec::new(), turn: 0, counters: CaptureCounters::default(), links: BTreeSet::new() };
+        let mut live = Live {
+            interfaces: Vec::new(),
+            turn: 0,
+            fault: None,
+            counters: CaptureCounters::default(),
+            links: BTreeSet::new(),
+        };
         for name in names {
             if live.interfaces.iter().any(|known| known.counts.name == *name) {
                 return Err(CaptureError::new(name, "is named twice", "give each interface once"));
@@ -158,6 +165,7 @@ impl Interface {
                 Err(pcap::Error::TimeoutExpired | pcap::Error::NoMorePackets) => return Ok(()),
                 Err(error) => {
                     self.capture = None;
+                    self.counts.gone = true;
                     counters.faults += 1;
                     return Err(explain(&self.counts.name, &error));
                 }
@@ -179,6 +187,9 @@ impl Interface {
 impl Source for Live {
     fn fill(&mut self, batch: &mut Batch) -> Result<Filled, CaptureError> {
         batch.clear();
+        if let Some(error) = self.fault.take() {
+            return Err(error);
+        }
         if self.interfaces.iter().all(|interface| interface.capture.is_none()) {
             return Ok(Filled::End);
         }
@@ -191,7 +202,7 @@ impl Source for Live {
                 // What the other interfaces gave is not lost: the broken one is silent from now on.
                 Err(error) if batch.is_empty() => return Err(error),
                 Err(error) => {
-                    tracing::error!("{error}");
+                    self.fault = Some(error);
                     return Ok(Filled::Frames);
                 }
             }
@@ -249,6 +260,13 @@ fn explain(name: &str, error: &pcap::Error) -> CaptureError {
     }
     if lower.contains("not up") || lower.contains("down") {
         return CaptureError::new(name, "the interface is down", format!("`sudo ip link set {name} up`"));
+    }
+    if lower.contains("disappeared") {
+        return CaptureError::new(
+            name,
+            "the interface went away",
+            "bring it back (`ip link`) and start the probe again",
+        );
     }
     CaptureError::new(name, text, "run `eastwatch doctor`")
 }

@@ -19,6 +19,9 @@ use super::args::{Global, ReadArgs, RunArgs};
 use super::place::LOCAL_STATE;
 use super::{Failure, settings, signals, summary};
 
+/// A query that has the state open for a moment must not keep a probe from starting again.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// Hash seed of `read`: fixed, so that the same input gives the same bytes.
 const READ_SEED: u64 = 0x6561_7374_7761_7463;
 
@@ -57,11 +60,14 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     bar.finish_and_clear();
     let mut brain = outcome.brain;
     let now = brain.now();
-    for capture in fresh_captures {
-        brain.hold(Capture { read_to: now, ..capture });
-    }
-    for stream in source.stream_digests() {
-        brain.hold(Capture { digest: *stream, name: "-".to_owned(), read_to: now });
+    // A full disk ended it before its end: the next run must read it again.
+    if outcome.kept.trouble.is_none() {
+        for capture in fresh_captures {
+            brain.hold(Capture { read_to: now, ..capture });
+        }
+        for stream in source.stream_digests() {
+            brain.hold(Capture { digest: *stream, name: "-".to_owned(), read_to: now });
+        }
     }
     let eve_trouble = brain.teller().eve().and_then(Eve::take_trouble);
     let saved = brain.save();
@@ -72,12 +78,13 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let worst = brain.totals().opened.worst;
     let shed = outcome.kept.shed;
     let kept = outcome.kept.trouble;
-    close(brain)?;
+    let closed = close(brain);
     if let Some(trouble) = kept {
         let what = if shed > 0 { format!("; {shed} records were left out, incidents are kept") } else { String::new() };
         return Err(Failure::run(format!("{trouble}{what}")));
     }
     saved.map_err(Failure::run)?;
+    closed?;
     if let Some(trouble) = eve_trouble {
         return Err(Failure::run(trouble));
     }
@@ -132,8 +139,8 @@ fn not_held(
 
 /// The brain of a state, an inventory taken in where one is named.
 pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunArgs) -> Result<Brain, Failure> {
-    let (store, recovery) =
-        store::open(dir, Options { made_by: Some(by), ..Options::default() }).map_err(Failure::run)?;
+    let (store, recovery) = store::open(dir, Options { made_by: Some(by), lock_wait: LOCK_WAIT, ..Options::default() })
+        .map_err(Failure::run)?;
     if let Some(recovery) = recovery {
         eprintln!("eastwatch: {recovery}");
     }

@@ -3,7 +3,7 @@
 use std::path::PathBuf;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::sync::mpsc::SyncSender;
+use std::sync::mpsc::{Receiver, Sender, SyncSender, channel};
 use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
@@ -23,6 +23,8 @@ use super::{Failure, settings, signals};
 
 /// Packet time is moved by the wall clock after this long without a packet.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How long a stop waits for the control socket to be closed; it takes 50 ms.
+const EDGE_ENDS: Duration = Duration::from_secs(2);
 /// How often the kernel is asked what it dropped.
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
 
@@ -52,7 +54,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         run: args.run.clone(),
         loaded: loaded.clone(),
     };
-    edge.start()?;
+    let edge_gone = edge.start()?;
     if !global.quiet {
         eprintln!("eastwatch: watching {}; Ctrl-C stops", args.interface.join(", "));
     }
@@ -71,9 +73,12 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         (last_packet.elapsed() >= SILENCE).then(wall_clock)
     })
     .map_err(Failure::run)?;
+    let stopped = stop.swap(true, Ordering::Relaxed);
+    // The socket goes before the lock does: a successor's socket must not be the one that is removed.
+    let _ = edge_gone.recv_timeout(EDGE_ENDS);
     let recorded = source.finish();
     let intake = outcome.intake;
-    close(outcome.brain)?;
+    let closed = close(outcome.brain);
     if !global.quiet {
         eprintln!("eastwatch: stopped after {} packets; the state is saved", super::summary::grouped(intake.packets));
     }
@@ -81,9 +86,11 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     if let Some(trouble) = outcome.kept.trouble {
         return Err(Failure::run(trouble));
     }
-    match outcome.faults.first() {
-        Some(fault) => Err(Failure::run(fault)),
-        None => Ok(()),
+    closed?;
+    match outcome.faults.last() {
+        // What broke on the way was told then; a probe that was asked to stop has done what it was asked.
+        Some(fault) if !stopped => Err(Failure::run(fault)),
+        _ => Ok(()),
     }
 }
 
@@ -98,7 +105,8 @@ struct Edge {
 }
 
 impl Edge {
-    fn start(self) -> Result<(), Failure> {
+    /// The receiver hears, by its sender's end, that the socket is gone.
+    fn start(self) -> Result<Receiver<()>, Failure> {
         let runtime = signals::runtime()?;
         let server = {
             let _inside = runtime.enter();
@@ -108,16 +116,17 @@ impl Edge {
             let _inside = runtime.enter();
             signal(SignalKind::hangup()).map_err(|e| Failure::run(format!("no signal handler: {e}")))?
         };
-        let edge = move || runtime.block_on(self.live(server, hangup));
+        let (gone, edge_gone) = channel();
+        let edge = move || runtime.block_on(self.live(server, hangup, gone));
         std::thread::Builder::new()
             .name("edge".to_owned())
             .spawn(edge)
             .map_err(|e| Failure::run(format!("no thread for the control socket: {e}")))?;
-        Ok(())
+        Ok(edge_gone)
     }
 
     /// Until the pipeline has stopped; then the socket goes away.
-    async fn live(mut self, server: Server, mut hangup: tokio::signal::unix::Signal) {
+    async fn live(mut self, server: Server, mut hangup: tokio::signal::unix::Signal, gone: Sender<()>) {
         let stop = Arc::clone(&self.stop);
         let stopped = async {
             while !stop.load(Ordering::Relaxed) {
@@ -133,6 +142,7 @@ impl Edge {
             () = async { loop { hangup.recv().await; self.reload(); } } => {}
         }
         drop(server);
+        drop(gone);
         // A second signal must still end a drain that hangs.
         signals::wait(&self.stop).await;
     }

@@ -10,13 +10,17 @@ use serde_json::{Map, Value, json};
 
 use super::community_id;
 use crate::model::{
-    AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, Incident, IncidentId, IncidentState, Timestamp,
+    AppProto, CaptureQuality, DetectorId, Finding, FlowEnd, FlowRef, FlowTotals, Incident, IncidentId, IncidentState,
+    Severity, Timestamp,
 };
 
 const SCHEMA: u8 = 1;
 /// Suricata's generator id for its own rules is 1; detectors have this one.
 const DETECTOR_GID: u16 = 9001;
 const CATEGORY: &str = "Deviation From Baseline";
+const PROBE_CATEGORY: &str = "Loss of Visibility";
+/// Longer than any line, so that one is buffered whole or refused whole: a disk that fills cuts none in two.
+const BUFFER_BYTES: usize = 256 << 10;
 
 /// Where lines go.
 pub struct Eve {
@@ -57,6 +61,7 @@ impl Eve {
         }
     }
 
+    /// Lines of one batch stay together in the buffer; what a full disk refuses waits there while it has room.
     pub fn write(&mut self, event: Event) {
         let mut line = Value::Object(event.0).to_string();
         line.push('\n');
@@ -110,7 +115,8 @@ impl Eve {
 
 fn append(path: &Path) -> Result<BufWriter<File>, String> {
     let file = OpenOptions::new().create(true).append(true).open(path);
-    file.map(BufWriter::new).map_err(|e| format!("{}: cannot write EVE events there: {e}", path.display()))
+    file.map(|file| BufWriter::with_capacity(BUFFER_BYTES, file))
+        .map_err(|e| format!("{}: cannot write EVE events there: {e}", path.display()))
 }
 
 impl Event {
@@ -180,6 +186,54 @@ impl Event {
                         .map(|(name, value)| (name.clone(), Value::String(value.clone()))).collect::<Map<_, _>>(),
                 },
                 "capture_quality": quality(finding.quality),
+            }),
+        );
+        event
+    }
+
+    /// An alert about the probe itself, which no VM caused: `state` is open when it begins, resolved when it ends.
+    #[allow(clippy::too_many_arguments)]
+    pub fn probe_alert(
+        time: Timestamp,
+        detector: DetectorId,
+        state: IncidentState,
+        severity: Severity,
+        cause: &str,
+        title: &str,
+        reason: &str,
+        seen: CaptureQuality,
+    ) -> Self {
+        let mut event = Event::new(time, "alert", None);
+        event.set(
+            "alert",
+            json!({
+                "action": "allowed",
+                "gid": DETECTOR_GID,
+                "signature_id": detector.signature_id,
+                "rev": 1,
+                "signature": detector.signature,
+                "category": PROBE_CATEGORY,
+                "severity": severity.eve(),
+                "metadata": { "mitre_technique_id": detector.techniques },
+            }),
+        );
+        event.set(
+            "eastwatch",
+            json!({
+                "schema": SCHEMA,
+                "detector": detector.name,
+                "incident": null,
+                "severity": severity.to_string(),
+                "vm": null,
+                "vm_name": null,
+                "segment": null,
+                "service": null,
+                "cause": cause,
+                "state": state.to_string(),
+                "title": title,
+                "reason": reason,
+                "evidence": { "frames": [], "facts": {} },
+                "capture_quality": quality(seen),
             }),
         );
         event

@@ -84,6 +84,8 @@ counters! {
         ended_reset => "flow.ended.reset",
         ended_timeout => "flow.ended.timeout",
         ended_shutdown => "flow.ended.shutdown",
+        /// TCP in mid-connection (or answered before its SYN) of which one direction was never seen: a one-way mirror.
+        one_way => "flow.one_way",
         /// Forgotten while unanswered, half-open or ended, because the table was full.
         evicted_tentative => "flow.evicted.tentative",
         /// Forgotten in the middle of an answered conversation, because the table was full.

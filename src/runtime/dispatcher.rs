@@ -7,6 +7,7 @@
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
+use std::time::{Duration, Instant};
 
 use crate::capture::{Batch, CaptureError, Filled, Source};
 use crate::counters;
@@ -24,6 +25,9 @@ use crate::flow::Head;
 const LATE_NS: i64 = 1_000_000_000;
 /// EVE `stats` interval, as Suricata's default order of magnitude and the contract's 10 s.
 const STATS_S: i64 = 10;
+
+/// What was seen reaches the brain within this time. When parcels leave changes nothing of what they say.
+const FLUSH_EVERY: Duration = Duration::from_millis(100);
 
 /// A source that keeps failing is given up: each of the 1,024 files a run may open can fail once.
 const FAULTS_MAX: usize = 1025;
@@ -91,6 +95,7 @@ impl Dispatcher {
     ) -> (Intake, Vec<CaptureError>) {
         let mut batch = Batch::new();
         let mut faults = Vec::new();
+        let mut last_flush = Instant::now();
         while !stop.load(Ordering::Relaxed) && faults.len() < FAULTS_MAX {
             let filled = match source.fill(&mut batch) {
                 Ok(filled) => filled,
@@ -109,8 +114,10 @@ impl Dispatcher {
                 source.stepped(now);
             }
             match filled {
-                Filled::Frames => {}
-                Filled::Idle => {
+                // A trickle never fills a parcel, and is never idle either.
+                Filled::Frames if last_flush.elapsed() < FLUSH_EVERY => {}
+                Filled::Frames | Filled::Idle => {
+                    last_flush = Instant::now();
                     self.flush();
                 }
                 Filled::End => break,

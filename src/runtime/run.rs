@@ -7,11 +7,12 @@ use crate::api::{self, Asked};
 use crate::brain::Brain;
 use crate::capture::{CaptureError, Source};
 use crate::decode::DecodeConfig;
+use crate::deliver::Eve;
 use crate::model::{SourceCounts, Timestamp};
 use crate::store::StoreError;
 
 use super::dispatcher::{Dispatcher, Idle, Intake, Lane, Stop};
-use super::keeper::{Keeper, Kept};
+use super::keeper::{Keeper, Kept, OnFull};
 use super::merge::{Merge, Report};
 use super::shard::ShardLimits;
 use super::worker::Worker;
@@ -113,6 +114,19 @@ fn spawn<T: Send + 'static>(
     thread::Builder::new().name(name.to_owned()).spawn(work).map_err(|e| format!("no thread for {name}: {e}"))
 }
 
+/// A trouble that is told when it begins or changes, not each time it is met.
+#[derive(Default)]
+struct Word(Option<String>);
+
+impl Word {
+    fn is(&mut self, trouble: Option<String>) {
+        if let Some(text) = trouble.as_ref().filter(|_| trouble != self.0) {
+            tracing::error!("{text}");
+        }
+        self.0 = trouble;
+    }
+}
+
 /// The brain's thread: merge, observe, answer, save.
 fn think(
     mut brain: Brain,
@@ -121,8 +135,11 @@ fn think(
     full_ends: Option<Stop>,
 ) -> Result<(Brain, Kept), String> {
     let store = brain.take_store().ok_or("the brain has no store")?;
-    let mut keeper = Keeper::start(store, Brain::essential).map_err(|e| format!("no thread for the store: {e}"))?;
+    let on_full = if full_ends.is_some() { OnFull::End } else { OnFull::Shed };
+    let mut keeper =
+        Keeper::start(store, on_full, Brain::shed_at).map_err(|e| format!("no thread for the store: {e}"))?;
     let mut merge = Merge::new(streams);
+    let (mut store_word, mut eve_word) = (Word::default(), Word::default());
     while let Ok(letter) = mail.recv() {
         let mut save_now = false;
         match letter {
@@ -134,7 +151,10 @@ fn think(
             }
             Mail::Sources(counts) => brain.sources(counts),
             Mail::Reload(config) => brain.reconfigure(*config),
-            Mail::Reopen => brain.teller().reopen(),
+            Mail::Reopen => {
+                brain.teller().reopen();
+                eve_word = Word::default();
+            }
             Mail::Done => break,
         }
         if (save_now || brain.save_due()) && keeper.ready() {
@@ -146,8 +166,19 @@ fn think(
         {
             stop.store(true, std::sync::atomic::Ordering::Relaxed);
         }
-        brain.disk(matches!(kept.trouble, Some(StoreError::Full(_))), kept.shed);
+        let why = kept.trouble.as_ref().map(ToString::to_string);
+        if full_ends.is_none() {
+            brain.disk(kept.level, kept.shed, kept.lost, why.as_deref());
+            // A full disk is told as `blind`; anything else here, once.
+            store_word.is(kept.trouble.filter(|t| !matches!(t, StoreError::Full(_))).map(|t| t.to_string()));
+        }
         brain.teller().flush();
+        // `read` ends with it; `watch` says it now, because its end may be months away.
+        if full_ends.is_none()
+            && let Some(trouble) = brain.teller().eve().and_then(Eve::take_trouble)
+        {
+            eve_word.is(Some(trouble));
+        }
     }
     merge.drain(|observation| brain.observe(observation));
     brain.finish();

@@ -42,8 +42,12 @@ pub trait Store: Send {
     /// Every record of a kind in order of id, body without header. Bad records were dealt with at open.
     fn scan(&self, kind: &Kind) -> Result<Vec<Record>, StoreError>;
     fn get(&self, kind: &Kind, id: &[u8]) -> Result<Option<Vec<u8>>, StoreError>;
-    /// After `Full`: looks whether there is room again.
-    fn recover_room(&mut self) {}
+    /// What must not be written now because the disk is full.
+    fn shed(&self) -> Shed {
+        Shed::Nothing
+    }
+    /// Looks at the disk: sheds more where room runs out, and nothing any more where there is room again.
+    fn look_for_room(&mut self) {}
     /// Leaves everything in order for the next start.
     ///
     /// # Errors

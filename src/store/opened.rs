@@ -1,7 +1,8 @@
 //! The store while it is in use: batches in, exports now and then, and what happens when the disk is full.
 //!
 //! A full disk: `apply` returns `Full`, nothing flushed is lost, the reserve is given up, and [`Shed`] says how much
-//! of the rest the runtime should stop writing. Each further `Full` sheds one level more; `recover_room` ends it.
+//! of the rest the runtime should stop writing. Each further `Full`, and less room than
+//! incidents may need, sheds one level more; `recover_room` ends it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -76,6 +77,9 @@ const JOURNAL_BYTES_MIN: u64 = 4 << 20;
 const SIZE_FACTOR_MAX: u64 = 4;
 /// A folder below this is never worth rewriting.
 const SIZE_BYTES_MIN: u64 = 8 << 20;
+
+/// Room below which the disk counts as full although no batch has met its end yet: what sled needs to write at all.
+const ROOM_BYTES_MIN: u64 = 1 << 20;
 
 impl Opened {
     pub(super) fn new(parts: Parts, lock: Lock, reserve: Reserve, options: Options) -> Self {
@@ -317,8 +321,24 @@ impl Opened {
 }
 
 impl Store for Opened {
-    fn recover_room(&mut self) {
-        Opened::recover_room(self);
+    fn shed(&self) -> Shed {
+        self.shed
+    }
+
+    fn look_for_room(&mut self) {
+        let left = |bytes| files::room(&self.state, bytes).is_ok();
+        let reserve = self.reserve.bytes();
+        match self.shed {
+            // Something else filled the disk: the reserve is given up before incidents need it.
+            Shed::Nothing if !left(ROOM_BYTES_MIN) => self.press(),
+            Shed::Nothing => {}
+            // What is left of the reserve belongs to incidents: evidence and EVE must not eat it.
+            Shed::History if !left(reserve / 4 * 3) => self.press(),
+            Shed::Evidence if !left(reserve / 2) => self.press(),
+            _ => {
+                self.recover_room();
+            }
+        }
     }
 
     fn close(self: Box<Self>) -> Result<(), StoreError> {

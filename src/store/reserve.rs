@@ -19,6 +19,10 @@ impl Reserve {
         Reserve { path: state.join("reserve"), bytes }
     }
 
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+
     pub fn is_laid(&self) -> bool {
         fs::metadata(&self.path).is_ok_and(|found| found.len() >= self.bytes)
     }

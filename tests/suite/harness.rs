@@ -58,11 +58,19 @@ pub fn ran(output: Output) -> Ran {
     }
 }
 
-/// The corpus of real captures, where it lies beside the checkout, or where `EASTWATCH_CORPUS` says.
+/// What a query answers about a state, as JSON.
+pub fn learned_from(state: &Path, query: &[&str]) -> serde_json::Value {
+    let state = state.display().to_string();
+    let ran = eastwatch(query.iter().copied().chain(["--format", "json", "--quiet", "--state", &state]));
+    assert_eq!(ran.status, 0, "{query:?}: {}", ran.stderr);
+    serde_json::from_str(&ran.stdout).unwrap()
+}
+
+/// The corpus of real captures, where it lies beside the checkout (or where `EASTWATCH_CORPUS` says).
 pub fn corpus() -> Option<PathBuf> {
-    let path = match std::env::var_os("EASTWATCH_CORPUS") {
-        Some(path) => PathBuf::from(path),
-        None => Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus"),
-    };
+    if let Some(path) = std::env::var_os("EASTWATCH_CORPUS") {
+        return Some(path.into());
+    }
+    let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("../shared/corpus");
     path.is_dir().then_some(path)
 }

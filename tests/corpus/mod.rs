@@ -1,0 +1,108 @@
+//! The measure against real input: every capture that the truth of the corpus names goes through the real pipeline,
+//! and what came out is compared with what is known of it. Shared by `make corpus` and the behaviour tests.
+//!
+//! One capture at a time, in the order of their paths; what is held is one capture's inventory and the differences.
+
+pub mod apps;
+mod explained;
+mod pipeline;
+mod report;
+mod services;
+mod truth;
+
+use std::collections::BTreeMap;
+use std::net::IpAddr;
+use std::path::Path;
+
+use apps::Apps;
+use explained::Explanations;
+use services::Services;
+use truth::Truth;
+
+/// What a service is in the truth: an address, a transport in lower case, a port.
+pub type Key = (IpAddr, String, u16);
+
+/// Both targets of the services, and the apps' two.
+pub const SERVICES_MIN: f64 = 0.99;
+pub const APP_RIGHT_MIN: f64 = 0.95;
+pub const APP_WRONG_MAX: f64 = 0.005;
+
+pub struct Measured {
+    pub services: Services,
+    pub apps: Apps,
+    /// Captures that were read, and those that could not be (with the reason).
+    pub captures: usize,
+    pub unread: Vec<String>,
+    /// Explanations of differences that do not occur.
+    pub stale: Vec<String>,
+}
+
+/// Reads everything the truth under `corpus` names, and the captures recorded from real servers in `recorded` where
+/// that folder is there.
+///
+/// # Errors
+/// A truth file or the explanations cannot be read.
+pub fn measure(corpus: &Path, recorded: &Path) -> Result<Measured, String> {
+    let truth = Truth::load(corpus, recorded)?;
+    let mut explanations = Explanations::load()?;
+    let (mut services, mut apps) = (Services::default(), Apps::default());
+    let mut unread = Vec::new();
+    for capture in &truth.captures {
+        let found = match pipeline::read(&capture.file) {
+            Ok(found) => found,
+            Err(why) => {
+                unread.push(format!("{}: {why}", capture.path));
+                continue;
+            }
+        };
+        services.compare(capture, &found.services, &mut explanations);
+        apps.compare(capture, &found, &mut explanations);
+    }
+    Ok(Measured { services, apps, captures: truth.captures.len(), unread, stale: explanations.unused() })
+}
+
+impl Measured {
+    /// What misses a target and is not explained; empty when all is well.
+    pub fn failures(&self) -> Vec<String> {
+        let mut failures: Vec<String> = self.unread.iter().map(|u| format!("not read: {u}")).collect();
+        failures.extend(self.stale.iter().map(|s| format!("explained, but it does not occur: {s}")));
+        failures.extend(self.services.failures());
+        failures.extend(self.apps.failures());
+        failures
+    }
+}
+
+/// Counts of one capture or one protocol.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Tally {
+    pub right: usize,
+    pub missing: usize,
+    pub extra: usize,
+    pub missing_explained: usize,
+    pub extra_explained: usize,
+}
+
+impl Tally {
+    /// Of what there is, how much was found; `None` where there is nothing. `judged` leaves out what is explained.
+    pub fn recall(&self, judged: bool) -> Option<f64> {
+        share(self.right, self.missing + if judged { 0 } else { self.missing_explained })
+    }
+
+    /// Of what was found, how much there is.
+    pub fn precision(&self, judged: bool) -> Option<f64> {
+        share(self.right, self.extra + if judged { 0 } else { self.extra_explained })
+    }
+}
+
+fn share(right: usize, not: usize) -> Option<f64> {
+    (right + not > 0).then(|| right as f64 / (right + not) as f64)
+}
+
+/// The mean of what there is; `None` of nothing.
+pub fn mean(values: impl Iterator<Item = Option<f64>>) -> Option<f64> {
+    let values: Vec<f64> = values.flatten().collect();
+    (!values.is_empty()).then(|| values.iter().sum::<f64>() / values.len() as f64)
+}
+
+/// Tallies by name, in order of name.
+pub type Tallies = BTreeMap<String, Tally>;

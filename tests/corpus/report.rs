@@ -1,0 +1,145 @@
+//! The measure as aligned tables, the same on every run.
+
+use std::fmt::Write;
+
+use super::services::{Difference, Services};
+use super::{Measured, Tallies, apps};
+
+impl Measured {
+    pub fn print(&self) -> String {
+        let mut out = String::new();
+        let text = &mut out;
+        let _ = writeln!(text, "{} captures\n", self.captures);
+        self.services_text(text);
+        self.apps_text(text);
+        out
+    }
+
+    fn services_text(&self, text: &mut String) {
+        let services = &self.services;
+        let _ = writeln!(text, "Services: (server address, transport, port)\n");
+        let mut rows = vec![row(&["averaged over", "count", "recall", "precision", "recall*", "precision*"])];
+        for (name, tallies) in [("captures", &services.captures), ("protocols", &services.protocols)] {
+            let (recall, precision) = Services::means(tallies, false);
+            let (recall_judged, precision_judged) = Services::means(tallies, true);
+            rows.push(vec![
+                name.to_owned(),
+                tallies.len().to_string(),
+                figure(recall),
+                figure(precision),
+                figure(recall_judged),
+                figure(precision_judged),
+            ]);
+        }
+        align(text, &rows);
+        let _ = writeln!(text, "* without the differences that are explained\n");
+        by_protocol(text, &services.protocols);
+        let _ = writeln!(
+            text,
+            "Not counted: {} found in mid-connection, {} proved by what they sent to a group, {} that the truth has on \
+             weaker evidence\n",
+            services.midstream, services.to_groups, services.weaker
+        );
+        differences(text, &services.differences);
+    }
+
+    fn apps_text(&self, text: &mut String) {
+        let _ = writeln!(text, "Application protocols\n");
+        let mut rows = vec![row(&[
+            "protocol",
+            "rows",
+            "right",
+            "wrong",
+            "null",
+            "explained",
+            "share",
+            "captures",
+            "by",
+            "judged",
+        ])];
+        for (name, app) in &self.apps.protocols {
+            let judged = match (app.judged(name), apps::LISTED.contains(&name.as_str())) {
+                (true, _) => "yes",
+                (false, true) => "too few rows",
+                (false, false) => "not listed",
+            };
+            let mut cells = row(&[name]);
+            let counts = [app.rows, app.right, app.wrong, app.null, app.explained];
+            cells.extend(counts.map(|c| c.to_string()));
+            cells.push(figure(app.share(app.right)));
+            cells.extend([app.captures.len(), app.implementations.len()].map(|c| c.to_string()));
+            cells.push(judged.to_owned());
+            rows.push(cells);
+        }
+        align(text, &rows);
+        let absent: Vec<&str> =
+            apps::LISTED.iter().copied().filter(|name| !self.apps.protocols.contains_key(*name)).collect();
+        if !absent.is_empty() {
+            let _ = writeln!(text, "No capture stands behind: {}", absent.join(", "));
+        }
+        let _ = writeln!(text);
+        differences(text, &self.apps.differences);
+    }
+}
+
+fn by_protocol(text: &mut String, tallies: &Tallies) {
+    let mut rows = vec![row(&["protocol", "right", "missing", "extra", "explained", "recall", "precision"])];
+    for (name, tally) in tallies {
+        let mut cells = row(&[name]);
+        let explained = tally.missing_explained + tally.extra_explained;
+        cells.extend([tally.right, tally.missing, tally.extra, explained].map(|c| c.to_string()));
+        cells.extend([figure(tally.recall(false)), figure(tally.precision(false))]);
+        rows.push(cells);
+    }
+    align(text, &rows);
+    let _ = writeln!(text);
+}
+
+/// Those not explained first; equal explanations of one capture on one line.
+fn differences(text: &mut String, differences: &[Difference]) {
+    let mut rows = vec![row(&["difference", "capture", "service", "note"])];
+    let mut explained: Vec<(String, usize)> = Vec::new();
+    for difference in differences {
+        let (ip, proto, port) = &difference.key;
+        match &difference.explained {
+            None => rows.push(vec![
+                difference.what.to_owned(),
+                difference.path.clone(),
+                format!("{ip} {proto}/{port}"),
+                difference.note.clone(),
+            ]),
+            Some(why) => {
+                let line = format!("explained {}: {} {proto}/{port}: {why}", difference.what, difference.path);
+                match explained.last_mut().filter(|(last, _)| *last == line) {
+                    Some((_, count)) => *count += 1,
+                    None => explained.push((line, 1)),
+                }
+            }
+        }
+    }
+    if rows.len() > 1 {
+        align(text, &rows);
+    }
+    for (line, count) in explained {
+        let _ = writeln!(text, "{line}{}", if count > 1 { format!(" ({count} rows)") } else { String::new() });
+    }
+    let _ = writeln!(text);
+}
+
+fn row(cells: &[&str]) -> Vec<String> {
+    cells.iter().map(|cell| (*cell).to_owned()).collect()
+}
+
+fn figure(value: Option<f64>) -> String {
+    value.map_or("-".to_owned(), |v| format!("{v:.4}"))
+}
+
+fn align(text: &mut String, rows: &[Vec<String>]) {
+    let columns = rows.iter().map(Vec::len).max().unwrap_or(0);
+    let widths: Vec<usize> =
+        (0..columns).map(|c| rows.iter().filter_map(|r| r.get(c)).map(String::len).max().unwrap_or(0)).collect();
+    for row in rows {
+        let cells: Vec<String> = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}")).collect();
+        let _ = writeln!(text, "{}", cells.join("  ").trim_end());
+    }
+}
