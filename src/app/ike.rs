@@ -168,6 +168,15 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_responder_that_keeps_no_spi_yet_is_the_server() {
+        // A cookie request: N (41) with eight bytes.
+        let cookie = message(0, 41, 0x20, 34, 0x20, &[0, 0, 0, 12, 0, 0, 0x40, 6, 1, 2, 3, 4]);
+        assert_eq!(probed(&Ike, udp(b"", &cookie)), Probe::Certain(Some(Side::Resp)));
+        let asking = message(0, 41, 0x20, 34, 0x08, &[0, 0, 0, 12, 0, 0, 0x40, 6, 1, 2, 3, 4]);
+        assert_eq!(probed(&Ike, udp(b"", &asking)), Probe::Certain(Some(Side::Orig)));
+    }
+
+    #[test]
     fn a_refusal_without_cookies_is_told_by_the_server() {
         let mut refusal = message(0, NOTIFICATION, 0x10, 5, 0, &[0, 0, 0, 12, 0, 0, 0, 1, 1, 0, 0, 5]);
         refusal[..8].fill(0);
