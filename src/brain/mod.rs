@@ -333,6 +333,11 @@ impl Brain {
         self.urgent || self.now.since_ns(self.saved_at) >= SAVE_EVERY_S * 1_000_000_000
     }
 
+    /// An incident changed: what is known must be saved whatever the time.
+    pub fn save_urgent(&self) -> bool {
+        self.urgent
+    }
+
     /// Everything that must be written, as one batch: state and incidents are atomic together.
     pub fn changes(&mut self) -> Batch {
         let mut batch = Batch::default();

@@ -379,7 +379,10 @@ impl Identity {
         if self.stations.contains(&key) {
             return true;
         }
-        if self.stations.len() >= 2 * self.vms_max && !self.forget_unproved(at.time, turns) {
+        if self.stations.len() >= 2 * self.vms_max {
+            self.forget_unproved(at.time, turns);
+        }
+        if self.stations.len() >= 2 * self.vms_max {
             self.counters.stations_refused += 1;
             return false;
         }
@@ -433,7 +436,10 @@ impl Identity {
     }
 
     fn mint(&mut self, evidence: &[&[u8]], at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
-        if self.vms.len() >= self.vms_max && !self.forget_unproved(at.time, turns) {
+        if self.vms.len() >= self.vms_max {
+            self.forget_unproved(at.time, turns);
+        }
+        if self.vms.len() >= self.vms_max {
             self.counters.vms_refused += 1;
             return None;
         }
