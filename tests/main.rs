@@ -5,6 +5,7 @@ mod suite {
     mod cases;
     mod docs;
     mod harness;
+    mod queries;
     mod recorded;
     mod scenarios;
 }
