@@ -3,6 +3,11 @@
 
 mod suite {
     mod cases;
+    /// The demo's data centre, the same code.
+    #[allow(dead_code)]
+    #[path = "../../examples/datacentre.rs"]
+    mod datacentre;
+    mod determinism;
     mod docs;
     mod harness;
     mod queries;
