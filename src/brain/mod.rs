@@ -277,7 +277,8 @@ impl Brain {
             self.incidents.sanctioned(vm, Some(port), None, "inventory", &text, self.now, &mut events);
         }
         self.happened(&events);
-        Ok(format!("{} VMs and {count} sanctioned services taken from {name}", rows.len()))
+        let plural = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+        Ok(format!("{} and {} taken from {name}", plural(rows.len(), "VM"), plural(count, "sanctioned service")))
     }
 
     /// The probe in a few numbers.

@@ -46,7 +46,8 @@ pub fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
     print(&Value::Array(rows), COLUMNS, args.format, global.color, "")?;
     match wrong {
         0 => Ok(()),
-        n => Err(Failure::run(format!("{n} of the checks need attention"))),
+        1 => Err(Failure::run("1 check needs attention")),
+        n => Err(Failure::run(format!("{n} checks need attention"))),
     }
 }
 

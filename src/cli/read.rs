@@ -60,8 +60,8 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     bar.finish_and_clear();
     let mut brain = outcome.brain;
     let now = brain.now();
-    // A full disk ended it before its end: the next run must read it again.
-    if outcome.kept.trouble.is_none() {
+    // A full disk or a person ended it before its end: the next run must read it again.
+    if outcome.kept.trouble.is_none() && !stop.load(Ordering::Relaxed) {
         for capture in fresh_captures {
             brain.hold(Capture { read_to: now, ..capture });
         }
@@ -151,7 +151,10 @@ pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunA
         let held = brain.held().len();
         let what = match brain.now() == Default::default() {
             true => "empty".to_owned(),
-            false => format!("{held} captures, newest packet {}", brain.now().short()),
+            false => {
+                let captures = if held == 1 { "1 capture".to_owned() } else { format!("{held} captures") };
+                format!("{captures}, newest packet {}", brain.now().short())
+            }
         };
         eprintln!("eastwatch: state {} ({what})", dir.display());
     }
