@@ -12,8 +12,6 @@ mod suite {
     mod datacentre;
     mod determinism;
     mod docs;
-    mod docs;
-    mod harness;
     mod harness;
     mod hostile;
     mod queries;
