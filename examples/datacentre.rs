@@ -40,7 +40,7 @@ fn main() -> ExitCode {
     }
 }
 
-fn write(folder: &std::path::Path) -> std::io::Result<()> {
+pub fn write(folder: &std::path::Path) -> std::io::Result<()> {
     std::fs::create_dir_all(folder)?;
     let mut learn = Scenario::new(20_260_101);
     let dc = DataCentre::new(&mut learn);

@@ -6,9 +6,18 @@ mod corpus;
 mod suite {
     mod cases;
     mod corpus;
+    /// The demo's data centre, the same code.
+    #[allow(dead_code)]
+    #[path = "../../examples/datacentre.rs"]
+    mod datacentre;
+    mod determinism;
+    mod docs;
     mod docs;
     mod harness;
+    mod harness;
     mod hostile;
+    mod queries;
     mod recorded;
     mod scenarios;
+    mod watch;
 }

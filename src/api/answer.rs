@@ -1,15 +1,20 @@
 //! The answers: what a [`Request`] is answered on a brain. Reads borrow, writes change and are saved by the caller.
 
+use std::net::IpAddr;
+
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
-use super::request::Request;
+use super::request::{Request, SanctionRow};
 use crate::baseline::{DiffLine, Document, Port, Sanction, SanctionSource, diff, parse_port};
 use crate::brain::Brain;
 use crate::deliver::incident_row;
 use crate::incident::IncidentEvent;
-use crate::inventory::Imported;
+use crate::inventory::{Imported, Vm};
 use crate::model::{AppProto, Incident, IncidentId, IncidentState, Timestamp, VmId};
+
+/// Faults of an imported file that are told.
+const FAULTS_SHOWN_MAX: usize = 20;
 
 /// A request on its way to the brain, and where its answer goes.
 pub struct Asked {
@@ -23,19 +28,27 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
     match request {
         Request::Vms { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            Ok(brain.inventory.vms().filter(|v| wanted.has(v.id)).map(|v| brain.vm_row(v)).collect())
+            Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.vm_row(v)).collect())
         }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;
             let services = brain.inventory.services().filter(|s| wanted.has(s.key.vm));
             let services = services.filter(|s| only.as_deref().is_none_or(|state| brain.service_state(s) == state));
-            Ok(services.map(|s| brain.service_row(s)).collect())
+            let mut services: Vec<_> = services.collect();
+            services.sort_by_key(|s| (place(brain, s.key.vm), s.segment, s.ip, s.key));
+            Ok(services.into_iter().map(|s| brain.service_row(s)).collect())
         }
         Request::Peers { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
             let of = |client| matches!(client, crate::inventory::Client::Vm(vm) if wanted.has(vm));
             let edges = brain.inventory.peers().filter(|e| wanted.has(e.service.vm) || of(e.client));
-            Ok(edges.map(|e| brain.peer_row(e)).collect())
+            let mut edges: Vec<_> = edges.collect();
+            let client = |client| match client {
+                crate::inventory::Client::Vm(vm) => place(brain, vm),
+                crate::inventory::Client::External => place(brain, VmId::default()),
+            };
+            edges.sort_by_key(|e| (place(brain, e.service.vm), e.service, client(e.client)));
+            Ok(edges.into_iter().map(|e| brain.peer_row(e)).collect())
         }
         Request::Incidents { vm, only, min_severity } => {
             let wanted = wanted(brain, vm.as_deref())?;
@@ -58,30 +71,38 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
         }
         Request::SanctionList {} => Ok(brain.sanctions.list().map(|s| sanction_row(brain, s)).collect()),
         Request::SanctionAdd { vm, service, app, owner, reason, ticket, expires, by } => {
-            let vm = one(brain, &vm)?;
-            let port = parse_port(&service)?;
-            let added = brain.now();
-            let expires = expires.as_deref().map(|text| expiry(text, added)).transpose()?;
-            let app = app.map(|name| AppProto(name.into()));
-            let text = reason.clone();
-            brain.sanctions.add(Sanction {
-                vm,
-                service: Some(port),
-                app: app.clone(),
-                owner,
-                reason,
-                ticket,
-                expires,
-                added,
-                source: SanctionSource::Person,
-                hits: 0,
-                last_hit: None,
-            })?;
-            let mut resolved = Vec::new();
-            brain.incidents.sanctioned(vm, Some(port), app.as_ref(), &by, &text, added, &mut resolved);
-            let closed = tell(brain, resolved);
-            let label = brain.inventory.label(vm);
-            Ok(json!({ "text": format!("{label} {service} is sanctioned; {closed} incidents resolved") }))
+            let row = SanctionRow { line: 0, vm, service, app, owner, reason, ticket, expires };
+            let sanction = sanction_of(brain, row)?;
+            let shown = format!(
+                "{} {}",
+                brain.inventory.label(sanction.vm),
+                sanction.service.map_or_else(String::new, port_text)
+            );
+            let closed = sanction_all(brain, vec![sanction], &by)?;
+            Ok(json!({ "text": format!("{shown} is sanctioned{}", and_resolved(closed)) }))
+        }
+        Request::SanctionImport { name, rows, by } => {
+            let mut faults = Vec::new();
+            let mut sanctions = Vec::with_capacity(rows.len());
+            for row in rows {
+                let line = row.line;
+                match sanction_of(brain, row) {
+                    Ok(sanction) => sanctions.push(sanction),
+                    Err(fault) => faults.push(format!("{name}:{line}: {fault}")),
+                }
+            }
+            if !faults.is_empty() {
+                let more = faults.len().saturating_sub(FAULTS_SHOWN_MAX);
+                faults.truncate(FAULTS_SHOWN_MAX);
+                if more > 0 {
+                    faults.push(format!("and {more} more"));
+                }
+                return Err(faults.join("\n"));
+            }
+            let count = sanctions.len();
+            let closed = sanction_all(brain, sanctions, &by)?;
+            let services = if count == 1 { "1 service is".to_owned() } else { format!("{count} services are") };
+            Ok(json!({ "text": format!("{services} sanctioned{}", and_resolved(closed)) }))
         }
         Request::SanctionRemove { vm, service, by: _ } => {
             let vm = one(brain, &vm)?;
@@ -94,7 +115,7 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
         }
         Request::BaselineStatus { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            Ok(brain.inventory.vms().filter(|v| wanted.has(v.id)).map(|v| brain.baseline_row(v)).collect())
+            Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.baseline_row(v)).collect())
         }
         Request::BaselineExport {} => serde_json::to_value(export(brain)).map_err(|e| e.to_string()),
         Request::BaselineImport { document, dry_run, by: _ } => {
@@ -113,7 +134,11 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
         Request::BaselineReset { vm, by: _ } => {
             let vm = vm.as_deref().map(|text| one(brain, text)).transpose()?;
             let count = brain.baselines.reset(vm);
-            Ok(json!({ "text": format!("forgot the baselines of {count} VMs; they learn anew") }))
+            let whose = match vm {
+                Some(vm) if count == 1 => format!("the baseline of {}; it learns", brain.inventory.label(vm)),
+                _ => format!("the baselines of {count} VMs; they learn"),
+            };
+            Ok(json!({ "text": format!("forgot {whose} anew") }))
         }
         Request::InventoryList {} => Ok(inventory_rows(brain)),
         Request::InventoryImport { name, text, by: _ } => {
@@ -132,6 +157,19 @@ impl Wanted {
     fn has(&self, vm: VmId) -> bool {
         self.0.as_ref().is_none_or(|list| list.contains(&vm))
     }
+}
+
+/// Where a VM stands in a list: the named by name, then the others by address.
+fn place(brain: &Brain, vm: VmId) -> (bool, Option<String>, Option<IpAddr>, VmId) {
+    let known = brain.inventory.vm(vm);
+    let name = known.and_then(|vm| vm.name.clone());
+    (name.is_none(), name, known.and_then(|vm| vm.ips().min()), vm)
+}
+
+fn in_reading_order<'a>(brain: &'a Brain, wanted: &Wanted) -> Vec<&'a Vm> {
+    let mut vms: Vec<&Vm> = brain.inventory.vms().filter(|vm| wanted.has(vm.id)).collect();
+    vms.sort_by_key(|vm| place(brain, vm.id));
+    vms
 }
 
 fn wanted(brain: &Brain, text: Option<&str>) -> Result<Wanted, String> {
@@ -158,7 +196,9 @@ fn unknown_vm(text: &str) -> String {
 }
 
 fn incident<'a>(brain: &'a Brain, id: &str) -> Result<&'a Incident, String> {
-    let parsed: IncidentId = id.parse()?;
+    let parsed: IncidentId = id.parse().map_err(|_| {
+        format!("`{id}` is no incident id: inc- and 12 hex digits, as `eastwatch incidents` lists them")
+    })?;
     brain.incidents.get(parsed).ok_or_else(|| format!("there is no incident {id}; `eastwatch incidents` lists them"))
 }
 
@@ -192,6 +232,47 @@ fn whole(incident: &Incident) -> Value {
     row["timeline"] = json!(incident.timeline);
     row["timeline_dropped"] = incident.timeline_dropped.into();
     row
+}
+
+fn sanction_of(brain: &Brain, row: SanctionRow) -> Result<Sanction, String> {
+    let added = brain.now();
+    Ok(Sanction {
+        vm: one(brain, &row.vm)?,
+        service: Some(parse_port(&row.service)?),
+        app: row.app.map(|name| AppProto(name.into())),
+        owner: row.owner,
+        reason: row.reason,
+        ticket: row.ticket,
+        expires: row.expires.as_deref().map(|text| expiry(text, added)).transpose()?,
+        added,
+        source: SanctionSource::Person,
+        hits: 0,
+        last_hit: None,
+    })
+}
+
+/// Adds all of them, or none where there is no room; how many incidents that resolved.
+fn sanction_all(brain: &mut Brain, sanctions: Vec<Sanction>, by: &str) -> Result<usize, String> {
+    let before = brain.sanctions.clone();
+    let mut resolved = Vec::new();
+    for sanction in &sanctions {
+        if let Err(full) = brain.sanctions.add(sanction.clone()) {
+            brain.sanctions = before;
+            return Err(full);
+        }
+    }
+    for Sanction { vm, service, app, reason, added, .. } in &sanctions {
+        brain.incidents.sanctioned(*vm, *service, app.as_ref(), by, reason, *added, &mut resolved);
+    }
+    Ok(tell(brain, resolved))
+}
+
+fn and_resolved(incidents: usize) -> String {
+    match incidents {
+        0 => String::new(),
+        1 => "; 1 incident resolved".to_owned(),
+        n => format!("; {n} incidents resolved"),
+    }
 }
 
 fn sanction_row(brain: &Brain, sanction: &Sanction) -> Value {
@@ -233,7 +314,8 @@ fn diff_row(line: &DiffLine) -> Value {
 }
 
 fn inventory_rows(brain: &Brain) -> Value {
-    let seen = brain.inventory.vms().filter(|vm| vm.declared != Default::default()).map(|vm| (vm, true));
+    let all = in_reading_order(brain, &Wanted(None)).into_iter();
+    let seen = all.filter(|vm| vm.declared != Default::default()).map(|vm| (vm, true));
     let unseen = brain.inventory.unseen().map(|vm| (vm, false));
     let rows = seen.chain(unseen).map(|(vm, seen)| {
         json!({

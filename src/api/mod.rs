@@ -1,6 +1,6 @@
 //! One answer to each question, whether a probe runs or not.
 //!
-//! A [`Request`] is answered by [`answer`] on a [`Brain`](crate::brain::Brain): the running probe's, reached through
+//! A [`Request, SanctionRow`] is answered by [`answer`] on a [`Brain`](crate::brain::Brain): the running probe's, reached through
 //! `STATE/control.sock`, or one loaded from the store. Both give the same JSON, which the command line prints.
 
 mod answer;
@@ -10,5 +10,5 @@ mod server;
 
 pub use answer::{Asked, answer};
 pub use client::{ask, socket_path};
-pub use request::{ROUTES, Request, Route};
+pub use request::{ROUTES, Request, Route, SanctionRow};
 pub use server::{Server, serve};

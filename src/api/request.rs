@@ -73,6 +73,13 @@ pub enum Request {
         expires: Option<String>,
         by: String,
     },
+    /// All of them, or none where one is at fault.
+    SanctionImport {
+        /// The file's name, for errors.
+        name: String,
+        rows: Vec<SanctionRow>,
+        by: String,
+    },
     SanctionRemove {
         vm: String,
         service: String,
@@ -109,6 +116,23 @@ pub enum Request {
     Status {},
 }
 
+/// One approval of a file, and the line it stands on.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct SanctionRow {
+    pub line: u64,
+    pub vm: String,
+    pub service: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub app: Option<String>,
+    pub owner: String,
+    pub reason: String,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub ticket: Option<String>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub expires: Option<String>,
+}
+
 /// Method, path and verb of one request; `{id}` in a path is the parameter of that name.
 #[derive(Debug)]
 pub struct Route {
@@ -134,6 +158,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/why", "why"),
     route("GET", "/v1/sanctions", "sanction-list"),
     route("POST", "/v1/sanctions", "sanction-add"),
+    route("POST", "/v1/sanctions/import", "sanction-import"),
     route("DELETE", "/v1/sanctions", "sanction-remove"),
     route("GET", "/v1/baseline", "baseline-status"),
     route("GET", "/v1/baseline/export", "baseline-export"),

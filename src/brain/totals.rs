@@ -65,6 +65,7 @@ impl Totals {
     pub fn change(&mut self, what: &What) {
         match what {
             What::VmNew { .. } => self.vms_new += 1,
+            What::VmChanged { text, .. } if text == crate::inventory::EXPECTED_CAME => self.vms_new += 1,
             What::ServiceNew { .. } => self.services_new += 1,
             What::PeerNew { .. } => self.peers_new += 1,
             _ => {}

@@ -261,6 +261,13 @@ fn explain(name: &str, error: &pcap::Error) -> CaptureError {
     if lower.contains("not up") || lower.contains("down") {
         return CaptureError::new(name, "the interface is down", format!("`sudo ip link set {name} up`"));
     }
+    if lower.contains("disappeared") {
+        return CaptureError::new(
+            name,
+            "the interface went away",
+            "bring it back (`ip link`) and start the probe again",
+        );
+    }
     CaptureError::new(name, text, "run `eastwatch doctor`")
 }
 

@@ -4,14 +4,14 @@ use std::path::Path;
 
 use serde_json::Value;
 
-use crate::api::Request;
+use crate::api::{Request, SanctionRow};
 use crate::config::Config;
 
 use super::args::{
     BaselineCommand, Format, Global, HandleArgs, IncidentListArgs, IncidentsArgs, IncidentsCommand, SanctionAddArgs,
     SanctionCommand,
 };
-use super::output::{Column, column, print, text, time, write_out};
+use super::output::{Column, column, print, text, time, wrapped, write_out};
 use super::place::ask;
 use super::query::{named, read_text};
 use super::{Failure, user_name};
@@ -78,12 +78,12 @@ fn handled(
 pub fn told(incident: &Value) -> String {
     let service = incident.get("service").filter(|s| !s.is_null());
     let mut out = format!(
-        "{} · {} · {}\n{}\n\n  {}\n\n",
+        "{} · {} · {}\n{}\n\n{}\n",
         text(incident, "id"),
         text(incident, "severity"),
         text(incident, "state"),
         text(incident, "title"),
-        text(incident, "reason")
+        wrapped(&text(incident, "reason"), 2)
     );
     let techniques = incident
         .get("mitre")
@@ -98,7 +98,8 @@ pub fn told(incident: &Value) -> String {
     ];
     if let Some(service) = service {
         let app = text(service, "app_proto");
-        facts.insert(2, ("service", format!("{}/{} {}", text(service, "proto"), text(service, "port"), app)));
+        let app = if app == "-" { "no known application".to_owned() } else { app };
+        facts.insert(2, ("service", format!("{}/{}, {app}", text(service, "proto"), text(service, "port"))));
     }
     for (label, value) in facts {
         out.push_str(&format!("  {label:<9} {value}\n"));
@@ -110,7 +111,10 @@ pub fn told(incident: &Value) -> String {
             text(sample, "detector"),
             text(sample, "title")
         ));
-        out.push_str(&format!("    {}\n", text(sample, "reason")));
+        // The first finding's reason stands at the top already.
+        if text(sample, "reason") != text(incident, "reason") {
+            out.push_str(&wrapped(&text(sample, "reason"), 4));
+        }
         let evidence = sample.get("evidence").unwrap_or(&Value::Null);
         let frames: Vec<String> = items(evidence, "frames").iter().map(Value::to_string).collect();
         if !frames.is_empty() {
@@ -183,44 +187,53 @@ fn add(args: SanctionAddArgs) -> Request {
     }
 }
 
-/// Every row is read before the first is sent, so that a fault in the file changes nothing.
+/// All rows are one request: a fault in one changes nothing.
 fn import(global: &Global, config: &Config, file: &Path) -> Result<(), Failure> {
     const HEADER: [&str; 7] = ["vm", "service", "app", "owner", "reason", "ticket", "expires"];
     let content = read_text(file)?;
     let mut reader = csv::ReaderBuilder::new().trim(csv::Trim::All).from_reader(content.as_bytes());
-    let fault = |line: u64, what: String| Failure::run(format!("{}:{line}: {what}", file.display()));
-    let header = reader.headers().map_err(|e| fault(1, e.to_string()))?.clone();
-    if let Some(unknown) = header.iter().find(|h| !HEADER.contains(h)) {
-        return Err(fault(1, format!("unknown column `{unknown}`; expected {}", HEADER.join(","))));
+    let mut faults: Vec<String> = Vec::new();
+    let header = reader.headers().map_err(|e| Failure::run(format!("{}:1: {e}", file.display())))?.clone();
+    for unknown in header.iter().filter(|h| !HEADER.contains(h)) {
+        faults.push(format!("{}:1: unknown column `{unknown}`; expected {}", file.display(), HEADER.join(",")));
     }
-    let mut requests = Vec::new();
+    let mut rows = Vec::new();
     for record in reader.records() {
-        let record = record.map_err(|e| fault(e.position().map_or(0, csv::Position::line), e.to_string()))?;
+        let record = match record {
+            Ok(record) => record,
+            Err(e) => {
+                faults.push(format!("{}:{}: {e}", file.display(), e.position().map_or(0, csv::Position::line)));
+                continue;
+            }
+        };
         let line = record.position().map_or(0, csv::Position::line);
         let field = |name: &str| {
             let at = header.iter().position(|h| h == name)?;
             record.get(at).filter(|t| !t.is_empty()).map(str::to_owned)
         };
-        let needed = |name: &str| field(name).ok_or_else(|| fault(line, format!("`{name}` is empty; it is required")));
-        requests.push((
+        let mut needed = |name: &str| {
+            field(name).unwrap_or_else(|| {
+                faults.push(format!("{}:{line}: `{name}` is empty; it is required", file.display()));
+                String::new()
+            })
+        };
+        rows.push(SanctionRow {
             line,
-            Request::SanctionAdd {
-                vm: needed("vm")?,
-                service: needed("service")?,
-                app: field("app"),
-                owner: needed("owner")?,
-                reason: needed("reason")?,
-                ticket: field("ticket"),
-                expires: field("expires"),
-                by: user_name(),
-            },
-        ));
+            vm: needed("vm"),
+            service: needed("service"),
+            owner: needed("owner"),
+            reason: needed("reason"),
+            app: field("app"),
+            ticket: field("ticket"),
+            expires: field("expires"),
+        });
     }
-    let count = requests.len();
-    for (line, request) in requests {
-        ask(global, config, request).map_err(|f| fault(line, f.text))?;
+    if !faults.is_empty() {
+        return Err(Failure::run(faults.join("\n")));
     }
-    Ok(write_out(&format!("{count} services sanctioned\n"))?)
+    let name = file.display().to_string();
+    let said = ask(global, config, Request::SanctionImport { name, rows, by: user_name() })?;
+    Ok(write_out(&format!("{}\n", text(&said, "text")))?)
 }
 
 pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> Result<(), Failure> {

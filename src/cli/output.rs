@@ -7,6 +7,9 @@ use serde_json::Value;
 
 use super::args::{Color, Format};
 
+/// Prose is broken here: a terminal is often wider, an eye is not.
+const LINE_MAX: usize = 100;
+
 /// One column of a table: its title, and how a row shows it.
 pub struct Column {
     pub title: &'static str,
@@ -118,6 +121,26 @@ pub fn text(row: &Value, key: &str) -> String {
     }
 }
 
+/// Text in lines of at most [`LINE_MAX`] characters, each indented; a longer word stands by itself.
+pub fn wrapped(text: &str, indent: usize) -> String {
+    let mut out = String::new();
+    let mut length = 0;
+    for word in text.split_whitespace() {
+        let width = word.chars().count();
+        if length > 0 && length + 1 + width > LINE_MAX {
+            out.push('\n');
+            length = 0;
+        }
+        match length {
+            0 => out.push_str(&" ".repeat(indent)),
+            _ => out.push(' '),
+        }
+        length = if length == 0 { indent + width } else { length + 1 + width };
+        out.push_str(word);
+    }
+    out + "\n"
+}
+
 /// A time field to the second.
 pub fn time(row: &Value, key: &str) -> String {
     let full = text(row, key);
@@ -148,6 +171,14 @@ mod tests {
         let text = csv(&json!([{"name": "=HYPERLINK(1)", "n": 3}, {"name": "a,b", "n": null}]))?;
         assert_eq!(text, "name,n\n'=HYPERLINK(1),3\n\"a,b\",\n");
         Ok(())
+    }
+
+    #[test]
+    fn prose_is_broken_between_words_and_indented() {
+        let text = wrapped(&"word ".repeat(30), 4);
+        assert!(text.lines().all(|l| l.starts_with("    word") && l.len() <= LINE_MAX));
+        assert_eq!((text.lines().count(), text.matches("word").count()), (2, 30));
+        assert_eq!(wrapped("short", 2), "  short\n");
     }
 
     #[test]

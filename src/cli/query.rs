@@ -8,7 +8,7 @@ use crate::api::Request;
 use crate::config::Config;
 
 use super::args::{Format, Global, InventoryCommand, QueryArgs, ServicesArgs, WhyArgs};
-use super::output::{Column, bytes, column, print, text, time, write_out};
+use super::output::{Column, bytes, column, print, text, time, wrapped, write_out};
 use super::place::ask;
 use super::{Failure, user_name};
 
@@ -39,7 +39,7 @@ pub const SERVICE_COLUMNS: &[Column] = &[
     column("SEGMENT", |r| text(r, "segment")),
     column("PORT", |r| format!("{}/{}", text(r, "proto"), text(r, "port"))),
     column("APPLICATION", |r| text(r, "app_proto")),
-    column("PRODUCT", |r| [text(r, "product"), text(r, "version")].join(" ").replace("-", "").trim().to_owned()),
+    column("PRODUCT", product),
     column("STATE", |r| text(r, "state")),
     column("CLIENTS", |r| text(r, "clients")),
     column("FLOWS", |r| text(r, "flows")),
@@ -75,7 +75,8 @@ pub fn why(global: &Global, config: &Config, args: WhyArgs) -> Result<(), Failur
     let lines: &[Value] = answer.get("lines").and_then(Value::as_array).map_or(&[], Vec::as_slice);
     let width = lines.iter().map(|l| text(l, "label").chars().count()).max().unwrap_or(0);
     for line in lines {
-        out.push_str(&format!("  {:width$}  {}\n", text(line, "label"), text(line, "value")));
+        let value = wrapped(&text(line, "value"), width + 4);
+        out.push_str(&format!("  {:width$}  {}", text(line, "label"), value.trim_start()));
     }
     Ok(write_out(&out)?)
 }
@@ -117,6 +118,12 @@ pub fn named(row: &Value) -> String {
         "-" => text(row, "vm"),
         name => name.to_owned(),
     }
+}
+
+/// `OpenSSH 9.2p1`, or as much of it as was proved.
+fn product(row: &Value) -> String {
+    let known: Vec<&str> = ["product", "version"].iter().filter_map(|key| row.get(key)?.as_str()).collect();
+    if known.is_empty() { "-".to_owned() } else { known.join(" ") }
 }
 
 fn phase(row: &Value) -> String {

@@ -19,6 +19,9 @@ use super::args::{Global, ReadArgs, RunArgs};
 use super::place::LOCAL_STATE;
 use super::{Failure, settings, signals, summary};
 
+/// A query that has the state open for a moment must not keep a probe from starting again.
+const LOCK_WAIT: Duration = Duration::from_secs(2);
+
 /// Hash seed of `read`: fixed, so that the same input gives the same bytes.
 const READ_SEED: u64 = 0x6561_7374_7761_7463;
 
@@ -57,8 +60,8 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     bar.finish_and_clear();
     let mut brain = outcome.brain;
     let now = brain.now();
-    // A full disk ended it before its end: the next run must read it again.
-    if outcome.kept.trouble.is_none() {
+    // A full disk or a person ended it before its end: the next run must read it again.
+    if outcome.kept.trouble.is_none() && !stop.load(Ordering::Relaxed) {
         for capture in fresh_captures {
             brain.hold(Capture { read_to: now, ..capture });
         }
@@ -136,8 +139,8 @@ fn not_held(
 
 /// The brain of a state, an inventory taken in where one is named.
 pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunArgs) -> Result<Brain, Failure> {
-    let (store, recovery) =
-        store::open(dir, Options { made_by: Some(by), ..Options::default() }).map_err(Failure::run)?;
+    let (store, recovery) = store::open(dir, Options { made_by: Some(by), lock_wait: LOCK_WAIT, ..Options::default() })
+        .map_err(Failure::run)?;
     if let Some(recovery) = recovery {
         eprintln!("eastwatch: {recovery}");
     }
@@ -148,7 +151,10 @@ pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunA
         let held = brain.held().len();
         let what = match brain.now() == Default::default() {
             true => "empty".to_owned(),
-            false => format!("{held} captures, newest packet {}", brain.now().short()),
+            false => {
+                let captures = if held == 1 { "1 capture".to_owned() } else { format!("{held} captures") };
+                format!("{captures}, newest packet {}", brain.now().short())
+            }
         };
         eprintln!("eastwatch: state {} ({what})", dir.display());
     }

@@ -83,7 +83,7 @@ impl Detect for ServiceReplaced {
         let mut finding = world.finding(&DETECTOR, severity, change, service.vm);
         let port = format!("{}/{}", service.transport, service.port);
         let first = replaced.first().map(|r| r.aspect.to_string()).unwrap_or_default();
-        finding.title = format!("{} on {port} of {} is another", first, finding.vm_label);
+        finding.title = format!("another {first} on {port} of {}", finding.vm_label);
         let changes: Vec<String> =
             replaced.iter().map(|r| format!("{} was {}, is {}", r.aspect, r.before.join(" or "), r.now)).collect();
         finding.reason = format!(

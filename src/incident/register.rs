@@ -58,8 +58,9 @@ impl Incidents {
     /// Puts a finding into the incident it belongs to, opening one where there is none.
     pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
         let group = grouping::of_finding(finding);
-        let newcomer = self.groups.get(&(NEW_VM, finding.vm, None)).copied();
-        let absorbing = newcomer.filter(|id| self.get(*id).is_some_and(|i| i.state != IncidentState::Resolved));
+        // Whoever reaches an unknown VM belongs to its story: one newcomer is one incident, not one for each client.
+        let reached = finding.peer.and_then(|(vm, _)| vm).filter(|_| finding.detector.signature_id == NEW_PEER);
+        let absorbing = self.newcomer(finding.vm).or_else(|| reached.and_then(|vm| self.newcomer(vm)));
         match absorbing.or_else(|| self.groups.get(&group).copied()) {
             Some(id) if self.accepts(id, finding.time) => self.join(id, finding, out),
             _ => self.open(group, finding, out),
@@ -142,6 +143,12 @@ impl Incidents {
         out.push(("incident.kept", self.all.len() as u64));
         out.push(("incident.unresolved", unresolved as u64));
         self.counters.report(out);
+    }
+
+    /// The unresolved incident that this VM is there at all.
+    fn newcomer(&self, vm: VmId) -> Option<IncidentId> {
+        let id = self.groups.get(&(NEW_VM, vm, None)).copied()?;
+        self.get(id).is_some_and(|i| i.state != IncidentState::Resolved).then_some(id)
     }
 
     fn accepts(&self, id: IncidentId, now: Timestamp) -> bool {

@@ -250,7 +250,7 @@ impl Inventory {
         self.services.rows.get(&row).map_or(level, |service| service.basis.level)
     }
 
-    fn credit_peer(&mut self, flow: &FlowRef, row: RowKey, client: Party, at: At, out: &mut Vec<Change>) {
+    pub(super) fn credit_peer(&mut self, flow: &FlowRef, row: RowKey, client: Party, at: At, out: &mut Vec<Change>) {
         let (service, server) = (row.key, row.key.vm);
         let peer = match client {
             // A VM that talks to itself has no peer.

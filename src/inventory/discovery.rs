@@ -97,8 +97,11 @@ impl Inventory {
     }
 
     fn answer(&mut self, flow: &FlowRef, at: At, out: &mut Vec<Change>) {
-        // After a turn round of the flow `orig` may be the group that was sent to: no host, and no client.
-        self.place(flow, Side::Orig, at, out);
+        // After a turn round of the flow `orig` may be the group that was sent to: no host, and no client. Or it has
+        // sent nothing: a DHCP offer goes to an address that nobody has yet. Only a link without MACs cannot tell.
+        if flow.orig.mac.is_some() || flow.resp.mac.is_none() {
+            self.place(flow, Side::Orig, at, out);
+        }
         self.prove(flow, Side::Resp, at, out);
         let level = match flow.transport {
             Transport::Tcp | Transport::Sctp => match self.began(flow) {
@@ -322,8 +325,14 @@ impl Inventory {
         };
         let (more, back) = (to_server.saturating_sub(live.to_server), to_client.saturating_sub(live.to_client));
         (live.to_server, live.to_client) = (to_server, to_client);
-        let client = live.client;
+        let client_side = if serves(&flow.resp) { Side::Orig } else { Side::Resp };
+        let late = live.client.is_none() && flow.end(client_side).mac.is_none();
         let row = self.current(row);
+        if late && let found @ Party::Vm(_) = self.party(flow, client_side, at, out) {
+            // It was answered before anyone had its address (DHCP); now someone has.
+            self.credit_peer(flow, row, found, at, out);
+        }
+        let client = self.live.get(&flow.id).and_then(|live| live.client);
         if let Some(service) = self.services.rows.touch(&row) {
             service.bytes_to_server += more;
             service.bytes_to_client += back;
@@ -384,7 +393,7 @@ impl Inventory {
 
     pub(super) fn remember(&mut self, flow: &FlowRef) -> &mut Live {
         if self.live.len() >= LIVE_MAX && !self.live.contains_key(&flow.id) {
-            // One slot under id 0, which no flow has, takes what is not remembered.
+            // The slot of id 0, which no flow has, takes what is not remembered; it is emptied each time.
             self.counters.live_refused += 1;
             let slot = self.live.entry(0).or_default();
             *slot = Live::default();

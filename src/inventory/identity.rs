@@ -22,6 +22,9 @@ const RELAYED_S: f64 = 60.0;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
 
+/// What is told of a VM that the inventory declared before its first packet.
+pub const EXPECTED_CAME: &str = "is in the inventory and was seen for the first time";
+
 static VM: Kind = Kind { tag: 0x10, name: "vm", version: 1 };
 static STATION: Kind = Kind { tag: 0x11, name: "station", version: 1 };
 static ALIAS: Kind = Kind { tag: 0x12, name: "vm alias", version: 1 };
@@ -366,8 +369,9 @@ impl Identity {
         turns.push(Turn::Changed(vm, format!("forwards for other hosts with the MAC {mac}")));
         for ip in behind {
             let sender = Sender { segment, ip, mac: None, host_hint: None };
-            if let Some(to) = self.by_address(sender, at, turns) {
+            if let Some(to) = self.by_address(sender, at, turns).filter(|to| *to != vm) {
                 self.counters.split += 1;
+                self.prove(to); // it takes services along, and they are not forgotten
                 turns.push(Turn::Split { segment, ip, from: vm, to });
             }
         }
@@ -378,7 +382,10 @@ impl Identity {
         if self.stations.contains(&key) {
             return true;
         }
-        if self.stations.len() >= 2 * self.vms_max && !self.forget_unproved(at.time, turns) {
+        if self.stations.len() >= 2 * self.vms_max {
+            self.forget_unproved(at.time, turns);
+        }
+        if self.stations.len() >= 2 * self.vms_max {
             self.counters.stations_refused += 1;
             return false;
         }
@@ -426,13 +433,16 @@ impl Identity {
     fn first_seen(&mut self, id: VmId, at: At, turns: &mut Vec<Turn>) -> VmId {
         if let Some(vm) = self.vms.change(&id).filter(|vm| !vm.seen) {
             (vm.seen, vm.first_seen, vm.last_seen, vm.first_frame) = (true, at.time, at.time, at.frame);
-            turns.push(Turn::Changed(id, "is in the inventory and was seen for the first time".to_owned()));
+            turns.push(Turn::Changed(id, EXPECTED_CAME.to_owned()));
         }
         id
     }
 
     fn mint(&mut self, evidence: &[&[u8]], at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
-        if self.vms.len() >= self.vms_max && !self.forget_unproved(at.time, turns) {
+        if self.vms.len() >= self.vms_max {
+            self.forget_unproved(at.time, turns);
+        }
+        if self.vms.len() >= self.vms_max {
             self.counters.vms_refused += 1;
             return None;
         }

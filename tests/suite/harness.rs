@@ -66,6 +66,20 @@ pub fn learned_from(state: &Path, query: &[&str]) -> serde_json::Value {
     serde_json::from_str(&ran.stdout).unwrap()
 }
 
+/// Copies a folder with all that is in it.
+pub fn copy_folder(from: &Path, to: &Path) {
+    std::fs::create_dir_all(to).unwrap();
+    for entry in std::fs::read_dir(from).unwrap() {
+        let path = entry.unwrap().path();
+        let target = to.join(path.file_name().unwrap());
+        if path.is_dir() {
+            copy_folder(&path, &target);
+        } else if path.is_file() {
+            std::fs::copy(&path, &target).unwrap();
+        }
+    }
+}
+
 /// The corpus of real captures, where it lies beside the checkout (or where `EASTWATCH_CORPUS` says).
 pub fn corpus() -> Option<PathBuf> {
     if let Some(path) = std::env::var_os("EASTWATCH_CORPUS") {

@@ -24,7 +24,7 @@ use super::harness::corpus;
 
 const SEED: u64 = 0x6861_7264_656e_6564;
 /// Bytes of one capture times its variants of one kind: what is larger gets fewer variants.
-const WHOLE_BYTES_MAX: usize = 10 << 20;
+const WHOLE_BYTES_MAX: usize = 80 << 20;
 const VARIANTS_MIN: usize = 3;
 const THREADS: usize = 2;
 /// A record is at least this long in any format, so a capture cannot hold more packets than this allows.

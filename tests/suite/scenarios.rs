@@ -6,7 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
-type Parts = Vec<(&'static str, Scenario)>;
+pub type Parts = Vec<(&'static str, Scenario)>;
 
 pub const ALL: &[(&str, fn() -> Parts)] = &[
     ("shell-port", shell_port),
@@ -92,7 +92,7 @@ fn learned_with(each_hour: impl Fn(&mut Scenario, &Office, Timestamp), then: imp
 
 // new-service
 
-fn shell_port() -> Parts {
+pub fn shell_port() -> Parts {
     after_learning(|s, o| {
         s.tcp(&o.app, &o.web, 4_444).refused();
         s.wait_s(300);
