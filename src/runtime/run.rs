@@ -142,7 +142,8 @@ fn think(
     let mut keeper =
         Keeper::start(store, on_full, Brain::shed_at).map_err(|e| format!("no thread for the store: {e}"))?;
     let mut merge = Merge::new(streams);
-    let mut unsaved = 0u64;
+    // The first save is not put off: a disk that is full or a folder that is lost is noticed early.
+    let mut unsaved = OBSERVATIONS_BETWEEN_SAVES;
     let (mut store_word, mut eve_word) = (Word::default(), Word::default());
     while let Ok(letter) = mail.recv() {
         let mut save_now = false;
