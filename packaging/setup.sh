@@ -8,8 +8,11 @@ have cc || need="$need gcc libc6-dev"
 have pkg-config || need="$need pkg-config"
 [ -e /usr/include/pcap/pcap.h ] || need="$need libpcap-dev"
 if [ "${1:-}" = tests ]; then
-    # The tests make their own network namespaces (iproute2) and compare with tcpdump.
+    # The tests make their own network namespaces (iproute2) in which VMs (python3) talk and a copy of eastwatch gets
+    # its one capability (setcap); they compare with tcpdump. nsenter, setpriv and unshare are util-linux's.
     have ip || need="$need iproute2"
+    have python3 || need="$need python3"
+    have setcap || [ -x /usr/sbin/setcap ] || need="$need libcap2-bin"
     have tcpdump || need="$need tcpdump"
     # The real servers and clients that tests/record puts on a wire; without namespaces nothing is recorded.
     if [ -z "${EASTWATCH_NO_NETNS:-}" ] && command -v dpkg-query >/dev/null 2>&1; then

@@ -1,8 +1,12 @@
 //! Behaviour, as a user meets it: through the command, on captures that the tests make themselves, and on the corpus
 //! where it lies beside the checkout.
 
+mod corpus;
+
 mod suite {
+    mod bad_input;
     mod cases;
+    mod corpus;
     /// The demo's data centre, the same code.
     #[allow(dead_code)]
     #[path = "../../examples/datacentre.rs"]
@@ -10,7 +14,9 @@ mod suite {
     mod determinism;
     mod docs;
     mod harness;
+    mod hostile;
     mod queries;
     mod recorded;
     mod scenarios;
+    mod watch;
 }

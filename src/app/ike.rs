@@ -81,7 +81,9 @@ impl Header {
     fn reading(&self) -> Reading {
         match (self.version, self.first) {
             _ if self.refusal => Reading::Server,
-            // Nobody but the initiator writes before the responder has an SPI.
+            // R: the responder asks for a cookie or another group, and keeps no SPI yet (RFC 7296 sections 1.2, 2.6).
+            (0x20, true) if self.flags & 0x20 != 0 => Reading::Server,
+            // Nobody else than the initiator writes before the responder has an SPI.
             (_, true) => Reading::Client,
             // RFC 7296 section 3.1: I is set by the original initiator.
             (0x20, false) if self.flags & 0x08 != 0 => Reading::Client,
@@ -163,6 +165,15 @@ pub(super) mod tests {
         assert_eq!(probed(&Ike, udp(b"", &answer)), Probe::Certain(Some(Side::Resp)));
         let old = message(7, 4, 0x10, 2, 0, &[0, 0, 0, 8, 1, 2, 3, 4]);
         assert_eq!(probed(&Ike, udp(&old, b"")), Probe::Certain(None));
+    }
+
+    #[test]
+    fn a_responder_that_keeps_no_spi_yet_is_the_server() {
+        // A cookie request: N (41) with eight bytes.
+        let cookie = message(0, 41, 0x20, 34, 0x20, &[0, 0, 0, 12, 0, 0, 0x40, 6, 1, 2, 3, 4]);
+        assert_eq!(probed(&Ike, udp(b"", &cookie)), Probe::Certain(Some(Side::Resp)));
+        let asking = message(0, 41, 0x20, 34, 0x08, &[0, 0, 0, 12, 0, 0, 0x40, 6, 1, 2, 3, 4]);
+        assert_eq!(probed(&Ike, udp(b"", &asking)), Probe::Certain(Some(Side::Orig)));
     }
 
     #[test]

@@ -32,7 +32,7 @@ const SAVE_EVERY_S: i64 = 60;
 const STATS_EVERY_S: i64 = 10;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
-const DISK_FULL: &str = "the disk of the state is full: free some space there";
+const DISK_FULL: &str = "no room is left on it: free some space there";
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]
@@ -332,6 +332,11 @@ impl Brain {
     /// Is it time to save?
     pub fn save_due(&self) -> bool {
         self.urgent || self.now.since_ns(self.saved_at) >= SAVE_EVERY_S * 1_000_000_000
+    }
+
+    /// An incident changed: what is known must be saved whatever the time.
+    pub fn save_urgent(&self) -> bool {
+        self.urgent
     }
 
     /// Everything that must be written, as one batch: state and incidents are atomic together.

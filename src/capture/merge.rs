@@ -5,7 +5,7 @@
 //! At most [`SOURCES_MAX`] mirror sources (a file, or an interface in it); further ones share the last, counted.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::{Path, PathBuf};
 
 use crate::model::{LinkType, Timestamp};
@@ -14,6 +14,7 @@ use super::batch::{Batch, SourceId};
 use super::error::CaptureError;
 use super::file::Reader;
 use super::filter::{Filter, Verdict};
+use super::input::Input;
 use super::{CaptureCounters, Filled, Progress, Source};
 
 /// Each costs a descriptor (1,024 by default) and a window of 128 KiB.
@@ -37,7 +38,7 @@ pub struct Files {
     open: usize,
     filter: Option<Filter>,
     names: Vec<String>,
-    links: BTreeSet<LinkType>,
+    links: BTreeMap<LinkType, SourceId>,
     faults: Vec<CaptureError>,
     told: bool,
     stream_digests: Vec<[u8; 32]>,
@@ -75,25 +76,41 @@ impl Files {
         if paths.iter().filter(|path| *path == Path::new("-")).count() > 1 {
             return Err(CaptureError::new("standard input", "is named twice", "give `-` once"));
         }
-        let mut files = Files {
-            files: Vec::with_capacity(paths.len()),
+        let mut files = Files::none(filter.map(Filter::new).transpose()?);
+        for path in paths {
+            files.look_at(path)?;
+        }
+        Ok(files)
+    }
+
+    /// A capture that is already in memory, under a name for messages.
+    ///
+    /// # Errors
+    /// It is empty or no capture.
+    pub fn in_memory(name: &str, bytes: Vec<u8>) -> Result<Self, CaptureError> {
+        let mut files = Files::none(None);
+        let size = bytes.len() as u64;
+        let input = Input::new(name.to_owned(), Box::new(std::io::Cursor::new(bytes)), false)?;
+        files.add(Path::new(name), Box::new(Reader::new(input)?), Some(size), true);
+        Ok(files)
+    }
+
+    fn none(filter: Option<Filter>) -> Self {
+        Files {
+            files: Vec::new(),
             heads: BinaryHeap::new(),
             stepping: None,
             open: 0,
-            filter: filter.map(Filter::new).transpose()?,
+            filter,
             names: Vec::new(),
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
             faults: Vec::new(),
             told: false,
             stream_digests: Vec::new(),
             counters: CaptureCounters::default(),
             bytes_done: 0,
             bytes_total: Some(0),
-        };
-        for path in paths {
-            files.look_at(path)?;
         }
-        Ok(files)
     }
 
     /// Every input that ended early so far, with its reason.
@@ -107,19 +124,25 @@ impl Files {
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), CaptureError> {
-        let mut reader = Box::new(Reader::open(path)?);
-        let at = self.files.len();
+        let reader = Box::new(Reader::open(path)?);
         let stream = reader.input().is_stream();
         let size = if stream { None } else { std::fs::metadata(path).ok().map(|m| m.len()) };
+        self.add(path, reader, size, stream || self.open < FILES_HELD_MAX);
+        Ok(())
+    }
+
+    /// Looks at the first frame; `hold` keeps the reader open until its turn (what cannot be opened again must be).
+    fn add(&mut self, path: &Path, mut reader: Box<Reader>, size: Option<u64>, hold: bool) {
+        let at = self.files.len();
         self.bytes_total = self.bytes_total.zip(size).map(|(sum, size)| sum.saturating_add(size));
         self.files.push(Entry { path: path.to_owned(), state: State::Done, sources: BTreeMap::new(), last: None });
         let first = if reader.advance() { reader.head().map(|(head, _)| head.time) } else { None };
         let Some(first) = first else {
             self.close(at, reader);
-            return Ok(());
+            return;
         };
         self.heads.push(Reverse((first, at)));
-        let state = if stream || self.open < FILES_HELD_MAX {
+        let state = if hold {
             self.open += 1;
             State::Open(reader)
         } else {
@@ -128,7 +151,6 @@ impl Files {
         if let Some(entry) = self.files.get_mut(at) {
             entry.state = state;
         }
-        Ok(())
     }
 
     /// The reader of a file whose turn has come, standing at its next frame.
@@ -238,9 +260,14 @@ impl Files {
 
     /// The source of a file's interface, minted when its first frame comes.
     fn source(&mut self, at: usize, reader: &Reader, interface: u32, link: LinkType) -> SourceId {
+        let source = self.source_of(at, reader, interface, link);
         if self.links.len() < LINKS_MAX {
-            self.links.insert(link);
+            self.links.entry(link).or_insert(source);
         }
+        source
+    }
+
+    fn source_of(&mut self, at: usize, reader: &Reader, interface: u32, link: LinkType) -> SourceId {
         let Some(entry) = self.files.get_mut(at) else { return SourceId(0) };
         let source = match entry.sources.get(&interface) {
             Some(source) => *source,
@@ -342,8 +369,8 @@ impl Source for Files {
         self.names.get(usize::from(id.0)).map_or("?", String::as_str)
     }
 
-    fn link_types_seen(&self) -> Vec<LinkType> {
-        self.links.iter().copied().collect()
+    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
+        self.links.iter().map(|(link, source)| (*link, *source)).collect()
     }
 }
 

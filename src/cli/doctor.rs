@@ -137,6 +137,10 @@ fn drops(source: &Value) -> Value {
     let found = format!("{packets} packets, {kernel} dropped by the kernel, {interface} by the interface");
     let share = (kernel + interface) as f64 / (packets + kernel + interface).max(1) as f64;
     let check = format!("source {}", text(source, "name"));
+    if source.get("gone").and_then(Value::as_bool) == Some(true) {
+        let mend = "bring it back and start the probe again".to_owned();
+        return row(&check, Err((format!("{found}; the interface went away"), mend)));
+    }
     match share > LOSS_SHARE {
         true => row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned()))),
         false => row(&check, Ok(found)),

@@ -87,7 +87,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         return Err(Failure::run(trouble));
     }
     closed?;
-    match outcome.faults.first() {
+    match outcome.faults.last() {
         // What broke on the way was told then; a probe that was asked to stop has done what it was asked.
         Some(fault) if !stopped => Err(Failure::run(fault)),
         _ => Ok(()),

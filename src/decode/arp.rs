@@ -2,24 +2,32 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use etherparse::{ArpPacketSlice, EtherType};
+
 use super::discard::Discard;
 use super::packet::Arp;
-use super::reader::Reader;
 use crate::model::Mac;
 
 /// Reads one packet; what follows it is padding.
 pub(super) fn read(bytes: &[u8]) -> Result<Arp, Discard> {
-    let mut reader = Reader::new(bytes);
-    // Hardware type 1 (Ethernet), or 6 as some IEEE 802 bridges say; protocol type IPv4.
-    let [0, 1 | 6, 8, 0, 6, 4, o1, o0] = reader.array().ok_or(Discard::Short)? else { return Err(Discard::Arp) };
-    let mut binding = || {
-        let mac: [u8; 6] = reader.array()?;
-        let ip: [u8; 4] = reader.array()?;
+    let packet = ArpPacketSlice::from_slice(bytes).map_err(|_| Discard::Short)?;
+    // Hardware type 1 (Ethernet), or 6 as some IEEE 802 bridges say.
+    if !matches!(packet.hw_addr_type().0, 1 | 6) || packet.proto_addr_type() != EtherType::IPV4 {
+        return Err(Discard::Arp);
+    }
+    let binding = |mac: &[u8], ip: &[u8]| {
+        let (mac, ip): ([u8; 6], [u8; 4]) = (mac.try_into().ok()?, ip.try_into().ok()?);
         Some((Mac(mac), IpAddr::V4(Ipv4Addr::from(ip))))
     };
-    let (sender_mac, sender_ip) = binding().ok_or(Discard::Short)?;
-    let (target_mac, target_ip) = binding().ok_or(Discard::Short)?;
-    Ok(Arp { operation: u16::from_be_bytes([o1, o0]), sender_mac, sender_ip, target_mac, target_ip })
+    let sender = binding(packet.sender_hw_addr(), packet.sender_protocol_addr()).ok_or(Discard::Arp)?;
+    let target = binding(packet.target_hw_addr(), packet.target_protocol_addr()).ok_or(Discard::Arp)?;
+    Ok(Arp {
+        operation: packet.operation().0,
+        sender_mac: sender.0,
+        sender_ip: sender.1,
+        target_mac: target.0,
+        target_ip: target.1,
+    })
 }
 
 #[cfg(test)]

@@ -1,6 +1,9 @@
 //! Transport headers: TCP (RFC 9293), UDP (RFC 768) and SCTP (RFC 9260).
 //!
 //! A header that was captured only in part is discarded; a payload that was is kept with its length on the wire.
+//! TCP is read by hand: etherparse refuses a segment whose options were cut by the snap length, which we keep.
+
+use etherparse::UdpHeaderSlice;
 
 use super::discard::Discard;
 use super::ip::Ip;
@@ -34,16 +37,17 @@ pub(super) fn tcp<'a>(ip: &Ip<'a>) -> Result<Payload<'a>, Discard> {
 
 #[inline]
 pub(super) fn udp<'a>(ip: &Ip<'a>) -> Result<Payload<'a>, Discard> {
-    let (&[s1, s0, d1, d0, l1, l0, _, _], rest) = ip.payload.split_first_chunk().ok_or(Discard::Short)?;
+    let header = UdpHeaderSlice::from_slice(ip.payload).map_err(|_| Discard::Short)?;
+    let rest = ip.payload.get(header.slice().len()..).unwrap_or_default();
     let there = ip.payload_len.checked_sub(UDP_HEADER).ok_or(Discard::UdpLength)?;
-    let payload_len = match u32::from(u16::from_be_bytes([l1, l0])) {
+    let payload_len = match u32::from(header.length()) {
         // RFC 2675 section 4: longer than the field can say; cards that segment leave it so, too.
         0 => there,
         length => length.checked_sub(UDP_HEADER).ok_or(Discard::UdpLength)?.min(there),
     };
     Ok(Payload::Udp(Udp {
-        src_port: u16::from_be_bytes([s1, s0]),
-        dst_port: u16::from_be_bytes([d1, d0]),
+        src_port: header.source_port(),
+        dst_port: header.destination_port(),
         payload: rest.get(..payload_len as usize).unwrap_or(rest),
         payload_len,
     }))

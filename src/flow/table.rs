@@ -179,9 +179,12 @@ impl<S: Default> FlowTable<S> {
         // What was told of the former responder was told of a client: tell again what is known of the server.
         flow.answered = false;
         if flow.opening() == Opening::Datagram {
-            if flow.packets.resp > 0 {
+            if flow.packets.orig > 0 && flow.packets.resp > 0 {
                 flow.answered = true;
                 tell(flow, FlowFact::Answer);
+            } else if flow.packets.resp > 0 {
+                // It answers something that was not seen; anybody can send an answer that nobody asked for.
+                tell(flow, FlowFact::ServerData);
             }
         } else if flow.sent_data.resp {
             tell(flow, FlowFact::ServerData);

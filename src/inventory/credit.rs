@@ -78,6 +78,9 @@ impl Inventory {
             let live = self.remember(flow);
             live.standing = Standing::Announced(announced.app.clone());
             live.row = announced.parent;
+            if let Some(asked) = announced.asked.filter(|asked| asked.id != flow.id) {
+                self.answered_elsewhere(&asked, at, out);
+            }
             return;
         }
         let side = proof.side;
@@ -89,6 +92,16 @@ impl Inventory {
             let app =
                 AppInfo { proto: announced.app, server: Some(side), product: None, version: None, details: Vec::new() };
             self.describe(flow, row, &app, at, out);
+        }
+    }
+
+    /// The transfer that this request announced was answered: the port that was asked serves (RFC 1350 section 4).
+    fn answered_elsewhere(&mut self, asked: &FlowRef, at: At, out: &mut Vec<Change>) {
+        let Party::Vm(vm) = self.place(asked, Side::Resp, at, out) else { return };
+        let row = row_of(asked, Side::Resp, vm);
+        self.credit_unannounced(asked, Proof::new(Side::Resp, 2, How::Reply), at, out);
+        if let Some(app) = self.live.get(&asked.id).and_then(|live| live.app.clone()) {
+            self.describe(asked, row, &app, at, out);
         }
     }
 

@@ -2,6 +2,8 @@
 //!
 //! A live flow is remembered from the first fact that matters later; its bound is in `table.rs`.
 
+use std::net::{IpAddr, Ipv4Addr};
+
 use super::change::{Change, What};
 use super::credit::{How, Proof};
 use super::group::Reply;
@@ -18,7 +20,7 @@ use crate::model::{
 /// What is remembered of a flow until it ends.
 #[derive(Clone, Debug, Default)]
 pub(super) struct Live {
-    /// `None`: a SYN, or a datagram.
+    /// `None`: a SYN, or a datagram. Of datagrams [`Opening::Midstream`] is said where the request was not seen.
     pub began: Option<Opening>,
     pub standing: Standing,
     /// The row that its bytes count for: the service it uses or, of an announced flow, the one that announced it.
@@ -26,7 +28,9 @@ pub(super) struct Live {
     pub client: Option<Client>,
     /// The responder has answered.
     pub answered: bool,
-    /// Proved before the answer came.
+    /// Payload of the responder was seen (TCP, SCTP).
+    pub spoken: bool,
+    /// Proved before the answer came (UDP), or by the client's bytes alone (TCP, SCTP).
     pub app: Option<Box<AppInfo>>,
     /// Bytes counted until now.
     pub to_server: u64,
@@ -58,7 +62,7 @@ impl Inventory {
             FlowFact::App(app) => self.app(flow, app, at, out),
             FlowFact::Expect(expected) => {
                 let parent = self.live.get(&flow.id).and_then(|live| live.row);
-                self.expectations.announce(flow.segment, expected, parent, at.time);
+                self.expectations.announce(flow, expected, parent, at.time);
             }
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
             FlowFact::End(_, totals) => {
@@ -81,7 +85,8 @@ impl Inventory {
                     self.groups.asked(flow.segment, orig.ip, orig.port, resp.port, at.time);
                     return;
                 }
-                match self.groups.reply(flow.segment, resp.ip, resp.port, orig.port, at.time) {
+                let asked = self.groups.reply(flow.segment, resp.ip, resp.port, orig.port, at.time);
+                match asked.or_else(|| self.reply_to_nobody(flow, at)) {
                     Some(Reply::Serves) => self.credit(flow, Proof::new(Side::Orig, 2, How::GroupReply), at, out),
                     Some(Reply::Stray) => self.remember(flow).standing = Standing::Stray,
                     None => {}
@@ -112,6 +117,16 @@ impl Inventory {
         }
         let live = self.remember(flow);
         live.answered = true;
+        if live.standing == Standing::Stray && live.app.as_ref().is_some_and(|app| app.server == Some(Side::Resp)) {
+            // What came to the asker's port was no answer but a request of its own.
+            live.standing = Standing::Own;
+        }
+        if let (Transport::Udp, Some(Opening::Midstream), Some(row)) = (flow.transport, live.began, live.row) {
+            // Now a request and its answer were seen, too, and the payload had proved the protocol.
+            live.began = None;
+            self.raise(flow, row, 4, at, out);
+            return;
+        }
         if level == 0 || live.row.is_some() || live.standing != Standing::Own {
             return;
         }
@@ -132,7 +147,15 @@ impl Inventory {
             Opening::Syn => 4,
             Opening::SynAck => 3,
             // Which end serves is not known: the app may prove it, or the number of its remotes.
-            Opening::Midstream | Opening::Datagram => return,
+            Opening::Midstream => return,
+            Opening::Datagram => {
+                let to_group = self.is_group(flow, &flow.orig);
+                let live = self.remember(flow);
+                if !to_group && live.row.is_none() && live.standing == Standing::Own {
+                    live.began = Some(Opening::Midstream);
+                }
+                return;
+            }
         };
         // The handshake was completed: the client is no spoofed sender.
         self.prove(flow, Side::Orig, at, out);
@@ -147,6 +170,11 @@ impl Inventory {
             Some(_) => {}
             // The SYN-ACK was lost to the mirror.
             None => self.credit(flow, Proof::new(Side::Resp, 3, How::Payload), at, out),
+        }
+        let live = self.remember(flow);
+        live.spoken = true;
+        if let Some(app) = live.app.take() {
+            self.app_of_handshake(flow, &app, at, out);
         }
     }
 
@@ -187,6 +215,11 @@ impl Inventory {
 
     fn app_of_handshake(&mut self, flow: &FlowRef, app: &AppInfo, at: At, out: &mut Vec<Change>) {
         let Some(live) = self.live.get_mut(&flow.id).filter(|live| live.answered) else { return };
+        if !live.spoken {
+            // What a client says proves nothing of the server: a scanner tries every protocol on every port.
+            live.app = Some(Box::new(app.clone()));
+            return;
+        }
         if matches!(&live.standing, Standing::Announced(announced) if *announced != app.proto) {
             // Something else than what was announced: it serves on its own account.
             (live.standing, live.row) = (Standing::Own, None);
@@ -329,6 +362,16 @@ impl Inventory {
         }
     }
 
+    /// Who has no address yet asks with none (DHCP, RFC 2131 section 4.1) and is answered at the one it is given.
+    fn reply_to_nobody(&self, flow: &FlowRef, at: At) -> Option<Reply> {
+        let nobody = match flow.resp.ip {
+            IpAddr::V4(_) => IpAddr::V4(Ipv4Addr::UNSPECIFIED),
+            IpAddr::V6(_) => return None, // has its link-local address
+        };
+        let reply = self.groups.reply(flow.segment, nobody, flow.resp.port, flow.orig.port, at.time);
+        reply.filter(|reply| *reply == Reply::Serves)
+    }
+
     /// Is this end a group: multicast, broadcast, or a subnet's own broadcast address that nobody ever sent from?
     fn is_group(&self, flow: &FlowRef, end: &Endpoint) -> bool {
         home::group_class(end.ip).is_some()
@@ -343,13 +386,14 @@ impl Inventory {
             Transport::Tcp | Transport::Sctp => {
                 self.live.get(&flow.id).and_then(|live| live.began).unwrap_or(Opening::Syn)
             }
+            Transport::Udp => self.live.get(&flow.id).and_then(|live| live.began).unwrap_or(Opening::Datagram),
             _ => Opening::Datagram,
         }
     }
 
     pub(super) fn remember(&mut self, flow: &FlowRef) -> &mut Live {
         if self.live.len() >= LIVE_MAX && !self.live.contains_key(&flow.id) {
-            // One slot under id 0, which no flow has, takes what is not remembered.
+            // The slot of id 0, which no flow has, takes what is not remembered; it is emptied each time.
             self.counters.live_refused += 1;
             let slot = self.live.entry(0).or_default();
             *slot = Live::default();

@@ -41,6 +41,8 @@ pub(super) struct Announced {
     pub serves: bool,
     /// The service of the flow that announced it.
     pub parent: Option<RowKey>,
+    /// That flow, where it had none: a TFTP server answers from another port, so the transfer is the only answer.
+    pub asked: Option<FlowRef>,
     until: Timestamp,
 }
 
@@ -52,14 +54,17 @@ pub(super) struct Expectations {
 }
 
 impl Expectations {
-    pub fn announce(&mut self, segment: Segment, expected: &Expectation, parent: Option<RowKey>, now: Timestamp) {
+    /// `parent` is the service that the announcing flow `by` uses.
+    pub fn announce(&mut self, by: &FlowRef, expected: &Expectation, parent: Option<RowKey>, now: Timestamp) {
         let Expectation { client, server, transport, port, .. } = *expected;
         if port == 0 && client.is_none() {
             return; // "anything from anyone" announces nothing
         }
         let until = now.plus_s(i64::from(expected.ttl_s.min(TTL_S_MAX)));
-        let key = Awaited { server, port, transport, client, segment };
-        self.awaited.insert(key, Announced { app: expected.app.clone(), serves: expected.serves, parent, until });
+        let key = Awaited { server, port, transport, client, segment: by.segment };
+        let asked = (parent.is_none() && by.transport == Transport::Udp).then_some(*by);
+        let announced = Announced { app: expected.app.clone(), serves: expected.serves, parent, asked, until };
+        self.awaited.insert(key, announced);
         self.order.push_back((key, until));
         while self.order.front().is_some_and(|(_, until)| *until < now) {
             self.drop_oldest();

@@ -369,8 +369,9 @@ impl Identity {
         turns.push(Turn::Changed(vm, format!("forwards for other hosts with the MAC {mac}")));
         for ip in behind {
             let sender = Sender { segment, ip, mac: None, host_hint: None };
-            if let Some(to) = self.by_address(sender, at, turns) {
+            if let Some(to) = self.by_address(sender, at, turns).filter(|to| *to != vm) {
                 self.counters.split += 1;
+                self.prove(to); // it takes services along, and they are not forgotten
                 turns.push(Turn::Split { segment, ip, from: vm, to });
             }
         }
@@ -381,7 +382,10 @@ impl Identity {
         if self.stations.contains(&key) {
             return true;
         }
-        if self.stations.len() >= 2 * self.vms_max && !self.forget_unproved(at.time, turns) {
+        if self.stations.len() >= 2 * self.vms_max {
+            self.forget_unproved(at.time, turns);
+        }
+        if self.stations.len() >= 2 * self.vms_max {
             self.counters.stations_refused += 1;
             return false;
         }
@@ -435,7 +439,10 @@ impl Identity {
     }
 
     fn mint(&mut self, evidence: &[&[u8]], at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
-        if self.vms.len() >= self.vms_max && !self.forget_unproved(at.time, turns) {
+        if self.vms.len() >= self.vms_max {
+            self.forget_unproved(at.time, turns);
+        }
+        if self.vms.len() >= self.vms_max {
             self.counters.vms_refused += 1;
             return None;
         }

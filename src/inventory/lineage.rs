@@ -83,10 +83,11 @@ impl Identity {
         id
     }
 
-    /// Forgets the VMs that nobody ever answered and that are silent. True when there is room now.
-    pub(super) fn forget_unproved(&mut self, now: Timestamp, turns: &mut Vec<Turn>) -> bool {
+    /// Forgets the VMs that nobody ever answered and that are silent, and the stations that are nobody's. Which of
+    /// the two tables has room then, the caller must see for itself.
+    pub(super) fn forget_unproved(&mut self, now: Timestamp, turns: &mut Vec<Turn>) {
         if now.since_s(self.forgot_at) < FORGET_EVERY_S {
-            return false;
+            return;
         }
         self.forgot_at = now;
         let forgettable = |vm: &Vm| vm.seen && !vm.proved && now.since_s(vm.last_seen) > UNPROVED_S;
@@ -107,7 +108,6 @@ impl Identity {
         }
         self.counters.vms_forgotten += ids.len() as u64;
         turns.extend(ids.iter().map(|id| Turn::Forgotten(*id)));
-        !ids.is_empty() || !stations.is_empty()
     }
 
     fn stations_where(

@@ -129,7 +129,9 @@ impl Peers {
     /// The service is another VM's.
     pub fn reassign(&mut self, service: &ServiceKey, to: VmId) {
         let edges = self.of(service).copied().collect();
-        self.move_edges(edges, |(service, client)| Some((ServiceKey { vm: to, ..service }, client)));
+        self.move_edges(edges, |(service, client)| {
+            (client != Client::Vm(to)).then_some((ServiceKey { vm: to, ..service }, client))
+        });
     }
 
     pub fn merge(&mut self, kept: VmId, gone: VmId) {

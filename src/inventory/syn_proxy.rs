@@ -1,7 +1,7 @@
 //! SYN proxies and tarpits: addresses that answer a SYN on every port. Of those only payload proves a service.
 //!
 //! At most [`ADDRESSES_MAX`] addresses are watched; when they are full those whose minute is over make room, else
-//! an address is not watched, and that is counted.
+//! an address is not watched, and that is counted. As many are held; beyond it one is judged anew each time.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
@@ -26,6 +26,7 @@ static PROXY: Kind = Kind { tag: 0x16, name: "syn proxy", version: 1 };
 counters! {
     pub(super) struct SynProxyCounters {
         recognised => "inventory.syn_proxy.recognised",
+        unheld => "inventory.syn_proxy.unheld",
         unwatched => "inventory.syn_proxy.unwatched",
     }
 }
@@ -83,6 +84,8 @@ impl SynProxies {
         self.counters.recognised += 1;
         if self.known.len() < ADDRESSES_MAX {
             self.known.put(key, Until(now.plus_s(HELD_S)));
+        } else {
+            self.counters.unheld += 1;
         }
         self.watched.remove(&key).unwrap_or_default().into_iter().map(|(row, _)| row).collect()
     }

@@ -40,7 +40,8 @@ pub enum FlowFact {
     Attempt(Opening),
     /// The responder proved that it answers: SYN-ACK, SCTP INIT-ACK, or a reply datagram from the port asked.
     Answer,
-    /// The first payload bytes from the responder (TCP, SCTP).
+    /// The first payload bytes from the responder (TCP, SCTP); or an answer of the responder (UDP) to a request that
+    /// was not seen.
     ServerData,
     /// The attempt was refused.
     Refused(RefusedBy),

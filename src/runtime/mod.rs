@@ -17,7 +17,7 @@ mod run;
 pub mod shard;
 mod worker;
 
-pub use dispatcher::{Dispatcher, Idle, Intake, Stop};
+pub use dispatcher::{Dispatcher, Idle, Intake, Lane, Stop};
 pub use keeper::{Keeper, Kept};
 pub use merge::{Merge, Report};
 pub use parcel::{Entry, Parcel};

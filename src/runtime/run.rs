@@ -20,6 +20,9 @@ use super::worker::Worker;
 /// Parcels that may wait for a worker: with 512 packets each, 1,500 packets of head start.
 const PARCELS_WAITING: usize = 3;
 const MAIL_WAITING: usize = 16;
+/// In `read` hours of packets pass in a second, so that a save a packet minute would be nearly all that the store
+/// does: there so many observations (about a second's work) must have passed too. What a crash loses is read again.
+const OBSERVATIONS_BETWEEN_SAVES: u64 = 1 << 19;
 
 /// What the brain's thread receives.
 pub enum Mail {
@@ -139,11 +142,15 @@ fn think(
     let mut keeper =
         Keeper::start(store, on_full, Brain::shed_at).map_err(|e| format!("no thread for the store: {e}"))?;
     let mut merge = Merge::new(streams);
+    let mut unsaved = 0u64;
     let (mut store_word, mut eve_word) = (Word::default(), Word::default());
     while let Ok(letter) = mail.recv() {
         let mut save_now = false;
         match letter {
-            Mail::Report(report) => merge.take(report, |observation| brain.observe(observation)),
+            Mail::Report(report) => {
+                unsaved = unsaved.saturating_add(report.observations.len() as u64);
+                merge.take(report, |observation| brain.observe(observation));
+            }
             Mail::Ask(Asked { request, reply }) => {
                 // A client that hung up does not need its answer.
                 let _ = reply.send(api::answer(&mut brain, request));
@@ -157,8 +164,10 @@ fn think(
             }
             Mail::Done => break,
         }
-        if (save_now || brain.save_due()) && keeper.ready() {
+        let may_wait = full_ends.is_some() && unsaved < OBSERVATIONS_BETWEEN_SAVES && !brain.save_urgent();
+        if (save_now || (brain.save_due() && !may_wait)) && keeper.ready() {
             keeper.offer(brain.changes());
+            unsaved = 0;
         }
         let kept = keeper.state().clone();
         if matches!(kept.trouble, Some(StoreError::Full(_)))

@@ -89,6 +89,11 @@ impl Worker {
         }
     }
 
+    /// Present sizes of each shard's tables.
+    pub fn sizes(&self) -> impl Iterator<Item = (&'static str, u64)> + '_ {
+        self.shards.iter().flat_map(|(_, flows)| flows.sizes())
+    }
+
     fn report(&mut self, frame: u64, now: crate::model::Timestamp, out: &mut Vec<Observation>) {
         let mut report = Vec::new();
         for (decoder, flows) in &self.shards {

@@ -1,7 +1,8 @@
 //! The store while it is in use: batches in, exports now and then, and what happens when the disk is full.
 //!
 //! A full disk: `apply` returns `Full`, nothing flushed is lost, the reserve is given up, and [`Shed`] says how much
-//! of the rest the runtime should stop writing. Each further `Full` sheds one level more; `recover_room` ends it.
+//! of the rest the runtime should stop writing. Each further `Full`, and less room than
+//! incidents may need, sheds one level more; `recover_room` ends it.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};

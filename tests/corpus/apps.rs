@@ -5,7 +5,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::explained::{APP, Explanations};
-use super::pipeline::Found;
+use super::pipeline::{Found, Outcome};
 use super::services::Difference;
 use super::truth::Capture;
 use super::{APP_RIGHT_MIN, APP_WRONG_MAX};
@@ -61,42 +61,39 @@ pub struct App {
 }
 
 impl Apps {
-    pub fn compare(&mut self, capture: &Capture, found: &[Found], explanations: &mut Explanations) {
-        let by_key: BTreeMap<_, _> = found.iter().map(|f| (&f.key, f)).collect();
+    pub fn compare(&mut self, capture: &Capture, found: &Outcome, explanations: &mut Explanations) {
+        let by_key: BTreeMap<_, &Found> = found.services.iter().map(|f| (&f.key, f)).collect();
         for (key, names) in &capture.apps {
             let here = by_key.get(key);
-            let told = here.and_then(|f| f.app.as_deref());
-            // Where flows of one service carried several protocols, the one told is one of them.
-            let agreed = told.is_some_and(|t| names.contains(t));
+            let of_service = here.and_then(|f| f.app.as_deref());
+            let of_flows = found.flow_apps.get(key);
+            // What a service is called must be true of it; a service that never answered is none, and its flows tell.
+            let false_name = of_service.is_some_and(|app| !names.contains(app));
             for name in names {
                 let app = self.protocols.entry(name.clone()).or_default();
                 app.rows += 1;
                 app.captures.insert(capture.path.clone());
                 let product = here.and_then(|f| f.product.clone()).map(|p| p.to_lowercase());
-                app.implementations
-                    .insert(product.filter(|_| !capture.recorded).unwrap_or_else(|| capture.origin.clone()));
-                if agreed {
+                let implementation = product.filter(|_| !capture.recorded).unwrap_or_else(|| capture.origin.clone());
+                app.implementations.insert(implementation);
+                let told = of_service == Some(name) || of_flows.is_some_and(|apps| apps.contains(name));
+                if told && !false_name {
                     app.right += 1;
                     continue;
                 }
                 let explained = explanations.of(&capture.path, APP, key);
-                match (&explained, told) {
+                match (&explained, of_service.is_some() || of_flows.is_some()) {
                     (Some(_), _) => app.explained += 1,
-                    (None, Some(_)) => app.wrong += 1,
-                    (None, None) => app.null += 1,
+                    (None, true) => app.wrong += 1,
+                    (None, false) => app.null += 1,
                 }
-                let note = match (here, told) {
-                    (_, Some(told)) => format!("{name}: told {told}"),
-                    (Some(_), None) => format!("{name}: not named"),
-                    (None, None) => format!("{name}: no service"),
+                let note = match (of_service, of_flows) {
+                    (Some(other), _) => format!("{name}: the service is told as {other}"),
+                    (None, Some(others)) => format!("{name}: flows are told as {others:?}"),
+                    (None, None) => format!("{name}: not named"),
                 };
-                self.differences.push(Difference {
-                    path: capture.path.clone(),
-                    what: APP,
-                    key: key.clone(),
-                    note,
-                    explained,
-                });
+                let (path, key) = (capture.path.clone(), key.clone());
+                self.differences.push(Difference { path, what: APP, key, note, explained });
             }
         }
     }

@@ -48,14 +48,14 @@ pub fn measure(corpus: &Path, recorded: &Path) -> Result<Measured, String> {
     let (mut services, mut apps) = (Services::default(), Apps::default());
     let mut unread = Vec::new();
     for capture in &truth.captures {
-        let found = match pipeline::services_of(&capture.file) {
+        let found = match pipeline::read(&capture.file) {
             Ok(found) => found,
             Err(why) => {
                 unread.push(format!("{}: {why}", capture.path));
                 continue;
             }
         };
-        services.compare(capture, &found, &mut explanations);
+        services.compare(capture, &found.services, &mut explanations);
         apps.compare(capture, &found, &mut explanations);
     }
     Ok(Measured { services, apps, captures: truth.captures.len(), unread, stale: explanations.unused() })

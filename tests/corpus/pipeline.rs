@@ -1,18 +1,23 @@
 //! One capture through the pipeline of `read`, in process, with a store in memory and every host at home.
 
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
 
-use eastwatch::brain::Brain;
+use eastwatch::brain::{Brain, BrainConfig, Teller};
 use eastwatch::capture::Files;
 use eastwatch::config::Config;
+use eastwatch::deliver::Eve;
 use eastwatch::model::ServiceClass;
 use eastwatch::runtime::shard::ShardLimits;
 use eastwatch::runtime::{Plan, mailbox, run};
 use eastwatch::store::MemoryStore;
 
+use serde_json::Value;
+
 use super::Key;
+use super::truth::key;
 
 /// A service as the inventory has it.
 #[derive(Clone, Debug)]
@@ -26,17 +31,26 @@ pub struct Found {
     pub evidence: String,
 }
 
-/// Every service that the pipeline finds in a capture, in the inventory's order. A capture that is cut short is
-/// read to the cut.
-pub fn services_of(file: &Path) -> Result<Vec<Found>, String> {
+/// What came out of one capture.
+pub struct Outcome {
+    /// In the inventory's order.
+    pub services: Vec<Found>,
+    /// Application protocols of the flows that have this end, as the `flow` events of EVE tell them.
+    pub flow_apps: BTreeMap<Key, BTreeSet<String>>,
+}
+
+/// A capture that is cut short is read to the cut.
+pub fn read(file: &Path) -> Result<Outcome, String> {
     let mut config = Config::default();
     config.networks.home = "0.0.0.0/0,::/0".parse().map_err(|e| format!("{e:?}"))?;
-    let brain = Brain::load(Box::new(MemoryStore::new()), config.brain()).map_err(|e| e.to_string())?;
+    let wanted = BrainConfig { flows: true, ..config.brain() };
+    let mut brain = Brain::load(Box::new(MemoryStore::new()), wanted).map_err(|e| e.to_string())?;
+    brain.tell(Teller::new(Some(Eve::memory())));
     let mut source = Files::open(&[file.to_owned()], None).map_err(|e| e.to_string())?;
     let plan =
         Plan { workers: 1, decode: config.decode.clone(), limits: ShardLimits::default(), seed: 1, full_ends: true };
     let stop = Arc::new(AtomicBool::new(false));
-    let outcome = run(&plan, &mut source, brain, mailbox(), &stop, |_, _, _| None)?;
+    let mut outcome = run(&plan, &mut source, brain, mailbox(), &stop, |_, _, _| None)?;
     let services = outcome.brain.inventory.services().map(|service| Found {
         key: (service.ip, service.key.transport.to_string(), service.key.port),
         app: service.app.as_ref().map(|app| app.proto.to_string()),
@@ -45,5 +59,21 @@ pub fn services_of(file: &Path) -> Result<Vec<Found>, String> {
         midstream: service.basis.midstream,
         evidence: service.evidence.clone(),
     });
-    Ok(services.collect())
+    let services = services.collect();
+    let eve = outcome.brain.teller().eve().map(|eve| eve.bytes().to_vec()).unwrap_or_default();
+    Ok(Outcome { services, flow_apps: flow_apps(&eve)? })
+}
+
+fn flow_apps(eve: &[u8]) -> Result<BTreeMap<Key, BTreeSet<String>>, String> {
+    let mut apps: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
+    for line in eve.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
+        let event: Value = serde_json::from_slice(line).map_err(|e| format!("EVE: {e}"))?;
+        let Some(app) = event["app_proto"].as_str().filter(|_| event["event_type"] == "flow") else { continue };
+        for (ip, port) in [("src_ip", "src_port"), ("dest_ip", "dest_port")] {
+            let proto = event["proto"].as_str().unwrap_or_default().to_lowercase();
+            let end = key(event[ip].as_str().unwrap_or_default(), &proto, &event[port].to_string())?;
+            apps.entry(end).or_default().insert(app.to_owned());
+        }
+    }
+    Ok(apps)
 }

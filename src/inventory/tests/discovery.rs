@@ -271,6 +271,7 @@ fn an_announcement_hides_neither_another_client_nor_another_protocol_nor_a_late_
     }
     scene.handshake(("10.0.0.6", 40_000, 6), ("10.0.0.9", 5_001, 9));
     let shell = scene.handshake(CLIENT, ("10.0.0.9", 5_002, 9));
+    scene.tell(&shell, FlowFact::ServerData);
     scene.app(&shell, "ssh", Some(Side::Resp));
     scene.now_s += 61;
     scene.handshake(CLIENT, ("10.0.0.9", 5_003, 9));
@@ -298,9 +299,13 @@ fn a_tftp_transfer_from_any_port_belongs_to_the_request() {
     };
     scene.expect(&request, tftp);
     scene.exchange(("10.0.0.9", 50_777, 9), CLIENT);
-    assert!(scene.rows().is_empty());
+    assert_eq!(scene.rows(), ["10.0.0.9 udp/69"], "the port that was asked serves, the transfer's is none");
     scene.exchange(CLIENT, ("10.0.0.9", 161, 9));
-    assert_eq!(scene.rows(), ["10.0.0.9 udp/161"], "a port below 1024 is none that the system hands out");
+    assert_eq!(
+        scene.rows(),
+        ["10.0.0.9 udp/161", "10.0.0.9 udp/69"],
+        "a port below 1024 is none that the system hands out"
+    );
 }
 
 #[test]
@@ -373,4 +378,51 @@ fn nothing_is_kept_of_flows_that_ended() {
         scene.end(&flow, 2, 2);
     }
     assert_eq!(scene.count("inventory.live_flows"), 0);
+}
+
+#[test]
+fn what_a_client_says_names_the_service_only_when_the_server_speaks() {
+    let mut scene = Scene::new();
+    let probe = scene.handshake(CLIENT, WEB);
+    scene.app(&probe, "smb", Some(Side::Resp));
+    assert_eq!((scene.row("10.0.0.9 tcp/80").app.as_ref(), scene.row("10.0.0.9 tcp/80").basis.level), (None, 3));
+    let spoken = scene.handshake(("10.0.0.5", 40_001, 5), WEB);
+    scene.app(&spoken, "http", Some(Side::Resp));
+    scene.tell(&spoken, FlowFact::ServerData);
+    let row = scene.row("10.0.0.9 tcp/80");
+    assert_eq!((row.app.as_ref().map(|app| app.proto.as_str()), row.basis.level), (Some("http"), 4));
+}
+
+#[test]
+fn an_answer_to_nothing_that_was_seen_is_mid_connection_until_a_request_is_answered() {
+    let mut scene = Scene::new();
+    let flow = scene.flow(Transport::Udp, CLIENT, ("10.0.0.9", 53, 9));
+    scene.tell(&flow, FlowFact::ServerData);
+    scene.app(&flow, "dns", Some(Side::Resp));
+    let basis = scene.row("10.0.0.9 udp/53").basis;
+    assert_eq!((basis.level, basis.midstream), (1, true));
+    scene.answered(flow, ("10.0.0.9", 53, 9));
+    assert_eq!(scene.row("10.0.0.9 udp/53").basis.level, 4);
+}
+
+#[test]
+fn who_has_no_address_yet_asks_by_broadcast_and_is_answered_at_the_address_it_gets() {
+    let mut scene = Scene::new();
+    scene.send(("0.0.0.0", 68, 5), ("255.255.255.255", 67, 0));
+    scene.send(("10.0.0.1", 67, 1), ("10.0.0.5", 68, 0));
+    assert_eq!(scene.rows(), ["10.0.0.1 udp/67"]);
+    // From another port than the one that was asked it is no answer.
+    scene.send(("10.0.0.2", 4_011, 2), ("10.0.0.5", 68, 0));
+    assert_eq!(scene.rows(), ["10.0.0.1 udp/67"]);
+}
+
+#[test]
+fn a_request_to_a_port_that_asked_a_group_makes_the_asker_a_server_when_it_answers() {
+    let mut scene = Scene::new();
+    scene.send(("10.0.0.9", 137, 9), ("10.0.0.255", 137, 0));
+    let query = scene.send(CLIENT, ("10.0.0.9", 137, 0));
+    scene.app(&query, "netbios", Some(Side::Resp));
+    assert!(scene.rows().is_empty());
+    scene.answered(query, ("10.0.0.9", 137, 9));
+    assert_eq!(scene.rows(), ["10.0.0.9 udp/137"]);
 }

@@ -267,6 +267,23 @@ fn a_flood_of_spoofed_senders_leaves_room_for_vms() {
 }
 
 #[test]
+fn room_among_stations_is_no_room_among_vms() {
+    let mut scene = Scene::with(InventoryConfig { vms_max: 2, ..InventoryConfig::default() });
+    for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
+        speaks(&mut scene, ip, mac);
+        scene.claim(ip, mac, asks());
+    }
+    // Four stations are the bound; these two are nobody's and may be forgotten.
+    for (ip, mac) in [("198.51.100.1", 7), ("198.51.100.2", 8)] {
+        scene.send((ip, 1, mac), ("10.0.0.5", 9, 0));
+    }
+    scene.now_s += 700;
+    scene.send(("10.0.0.77", 1, 77), ("10.0.0.5", 9, 0));
+    assert_eq!(scene.inventory.vms().count(), 2);
+    assert!(scene.count("inventory.vm.refused") > 0);
+}
+
+#[test]
 fn find_takes_ids_prefixes_names_addresses_and_macs() {
     let mut scene = Scene::new();
     speaks(&mut scene, "10.0.0.5", 5);

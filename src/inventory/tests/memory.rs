@@ -40,9 +40,9 @@ fn save_all(inventory: &mut Inventory, store: &mut MemoryStore) -> usize {
     batch.changes.len()
 }
 
-type Everything = (Vec<Vm>, Vec<Vm>, Vec<Service>, Vec<PeerEdge>, Vec<Outside>);
+pub(super) type Everything = (Vec<Vm>, Vec<Vm>, Vec<Service>, Vec<PeerEdge>, Vec<Outside>);
 
-fn everything(inventory: &Inventory) -> Everything {
+pub(super) fn everything(inventory: &Inventory) -> Everything {
     (
         inventory.vms().cloned().collect(),
         inventory.unseen().cloned().collect(),

@@ -3,3 +3,4 @@
 mod discovery;
 mod identity;
 mod memory;
+mod property;

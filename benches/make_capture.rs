@@ -1,0 +1,149 @@
+//! Makes one large capture out of many small ones, for `benches/replay.sh`: `make_capture FOLDER MEGABYTES OUT`.
+//!
+//! Every Ethernet capture below FOLDER is one round; rounds are repeated in time until OUT has the size asked for.
+//! Within a round captures overlap, each beginning a quarter of a second after the one before, and a silence inside a
+//! capture is shortened to one second. The first round is held in memory, so FOLDER should not be larger than that.
+
+use std::fs::{self, File};
+use std::io::{self, BufWriter, Write};
+use std::path::{Path, PathBuf};
+use std::process::ExitCode;
+
+use eastwatch::capture::{Batch, Files, Filled, Source};
+use eastwatch::model::LinkType;
+
+/// Between the beginnings of two captures.
+const STAGGER_NS: i64 = 250_000_000;
+const SILENCE_NS_MAX: i64 = 1_000_000_000;
+/// Between the last packet of a round and the first of the next.
+const PAUSE_NS: i64 = 1_000_000_000;
+/// 2026-01-01T00:00:00Z.
+const BEGIN_NS: i64 = 1_767_225_600_000_000_000;
+const SNAPLEN: u32 = 262_144;
+
+struct Frame {
+    ns: i64,
+    wire_len: u32,
+    bytes: Vec<u8>,
+}
+
+fn main() -> ExitCode {
+    let args: Vec<String> = std::env::args().skip(1).collect();
+    let [folder, megabytes, out] = args.as_slice() else {
+        eprintln!("make_capture FOLDER MEGABYTES OUT");
+        return ExitCode::FAILURE;
+    };
+    let Ok(megabytes) = megabytes.parse::<u64>() else {
+        eprintln!("make_capture: `{megabytes}` is not a number of megabytes");
+        return ExitCode::FAILURE;
+    };
+    match make(Path::new(folder), megabytes << 20, Path::new(out)) {
+        Ok(told) => {
+            println!("{told}");
+            ExitCode::SUCCESS
+        }
+        Err(error) => {
+            eprintln!("make_capture: {error}");
+            ExitCode::FAILURE
+        }
+    }
+}
+
+fn make(folder: &Path, bytes_wanted: u64, out: &Path) -> io::Result<String> {
+    let mut paths = Vec::new();
+    captures(folder, &mut paths)?;
+    paths.sort();
+    let mut round = Vec::new();
+    let (mut used, mut left_out) = (0, 0);
+    for path in &paths {
+        let frames = read(path);
+        if frames.is_empty() {
+            left_out += 1;
+            continue;
+        }
+        place(frames, used * STAGGER_NS, &mut round);
+        used += 1;
+    }
+    // Stable: frames of one time stay in the order of the captures' names.
+    round.sort_by_key(|frame: &Frame| frame.ns);
+    let Some(last) = round.last() else {
+        return Err(io::Error::other(format!("no Ethernet capture below {}", folder.display())));
+    };
+    let round_ns = last.ns + PAUSE_NS;
+    let mut file = BufWriter::with_capacity(1 << 20, File::create(out)?);
+    let mut written = header(&mut file)?;
+    let (mut rounds, mut packets) = (0i64, 0u64);
+    while written < bytes_wanted {
+        for frame in &round {
+            written += record(&mut file, BEGIN_NS + rounds * round_ns + frame.ns, frame)?;
+        }
+        packets += round.len() as u64;
+        rounds += 1;
+    }
+    file.flush()?;
+    Ok(format!(
+        "{}: {written} bytes, {packets} packets, {rounds} rounds of {used} captures over {} s each \
+         ({left_out} captures without Ethernet frames left out)",
+        out.display(),
+        round_ns / 1_000_000_000
+    ))
+}
+
+fn captures(folder: &Path, out: &mut Vec<PathBuf>) -> io::Result<()> {
+    for entry in fs::read_dir(folder)? {
+        let path = entry?.path();
+        if path.is_dir() {
+            captures(&path, out)?;
+        } else if path.extension().is_some_and(|e| e == "pcap" || e == "pcapng" || e == "cap") {
+            out.push(path);
+        }
+    }
+    Ok(())
+}
+
+/// The Ethernet frames of a capture, as far as it can be read.
+fn read(path: &Path) -> Vec<Frame> {
+    let mut frames = Vec::new();
+    let Ok(mut source) = Files::open(&[path.to_owned()], None) else { return frames };
+    let mut batch = Batch::new();
+    loop {
+        let filled = source.fill(&mut batch);
+        for frame in batch.frames.iter().filter(|f| f.link == LinkType::ETHERNET) {
+            let bytes = batch.get(frame).to_vec();
+            frames.push(Frame { ns: frame.time.ns(), wire_len: frame.wire_len, bytes });
+        }
+        if !matches!(filled, Ok(Filled::Frames | Filled::Idle)) {
+            return frames;
+        }
+    }
+}
+
+/// Moves a capture to its place in the round.
+fn place(frames: Vec<Frame>, begin_ns: i64, round: &mut Vec<Frame>) {
+    let mut before = frames.first().map_or(0, |f| f.ns);
+    let mut ns = begin_ns;
+    for frame in frames {
+        ns += (frame.ns - before).clamp(0, SILENCE_NS_MAX);
+        before = frame.ns;
+        round.push(Frame { ns, ..frame });
+    }
+}
+
+fn header(out: &mut impl Write) -> io::Result<u64> {
+    out.write_all(&0xa1b2_c3d4u32.to_le_bytes())?;
+    out.write_all(&2u16.to_le_bytes())?;
+    out.write_all(&4u16.to_le_bytes())?;
+    out.write_all(&[0; 8])?;
+    out.write_all(&SNAPLEN.to_le_bytes())?;
+    out.write_all(&u32::from(LinkType::ETHERNET.0).to_le_bytes())?;
+    Ok(24)
+}
+
+fn record(out: &mut impl Write, ns: i64, frame: &Frame) -> io::Result<u64> {
+    let len = frame.bytes.len() as u32;
+    for word in [(ns / 1_000_000_000) as u32, (ns % 1_000_000_000 / 1_000) as u32, len, frame.wire_len.max(len)] {
+        out.write_all(&word.to_le_bytes())?;
+    }
+    out.write_all(&frame.bytes)?;
+    Ok(16 + u64::from(len))
+}
