@@ -4,6 +4,7 @@
 mod corpus;
 
 mod suite {
+    mod bad_input;
     mod cases;
     mod corpus;
     /// The demo's data centre, the same code.

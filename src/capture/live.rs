@@ -2,7 +2,7 @@
 //! At most [`INTERFACES_MAX`] interfaces, each with a ring of `buffer_mib`; when a ring is full the kernel drops
 //! and counts, and [`Source::losses`] tells.
 
-use std::collections::BTreeSet;
+use std::collections::BTreeMap;
 use std::path::PathBuf;
 use std::time::Duration;
 
@@ -49,7 +49,7 @@ pub struct Live {
     /// What broke while other interfaces gave frames; told at the next fill.
     fault: Option<CaptureError>,
     counters: CaptureCounters,
-    links: BTreeSet<LinkType>,
+    links: BTreeMap<LinkType, SourceId>,
 }
 
 struct Interface {
@@ -78,14 +78,14 @@ impl Live {
             turn: 0,
             fault: None,
             counters: CaptureCounters::default(),
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
         };
         for name in names {
             if live.interfaces.iter().any(|known| known.counts.name == *name) {
                 return Err(CaptureError::new(name, "is named twice", "give each interface once"));
             }
             let interface = Interface::open(name, filter, config)?;
-            live.links.insert(interface.link);
+            live.links.entry(interface.link).or_insert(SourceId(live.interfaces.len() as u16));
             live.interfaces.push(interface);
         }
         Ok(live)
@@ -227,8 +227,8 @@ impl Source for Live {
         self.interfaces.get(usize::from(id.0)).map_or("?", |interface| interface.counts.name.as_str())
     }
 
-    fn link_types_seen(&self) -> Vec<LinkType> {
-        self.links.iter().copied().collect()
+    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
+        self.links.iter().map(|(link, source)| (*link, *source)).collect()
     }
 
     fn losses(&mut self) -> Vec<SourceCounts> {

@@ -5,7 +5,7 @@
 //! At most [`SOURCES_MAX`] mirror sources (a file, or an interface in it); further ones share the last, counted.
 
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BinaryHeap};
 use std::path::{Path, PathBuf};
 
 use crate::model::{LinkType, Timestamp};
@@ -38,7 +38,7 @@ pub struct Files {
     open: usize,
     filter: Option<Filter>,
     names: Vec<String>,
-    links: BTreeSet<LinkType>,
+    links: BTreeMap<LinkType, SourceId>,
     faults: Vec<CaptureError>,
     told: bool,
     stream_digests: Vec<[u8; 32]>,
@@ -103,7 +103,7 @@ impl Files {
             open: 0,
             filter,
             names: Vec::new(),
-            links: BTreeSet::new(),
+            links: BTreeMap::new(),
             faults: Vec::new(),
             told: false,
             stream_digests: Vec::new(),
@@ -260,9 +260,14 @@ impl Files {
 
     /// The source of a file's interface, minted when its first frame comes.
     fn source(&mut self, at: usize, reader: &Reader, interface: u32, link: LinkType) -> SourceId {
+        let source = self.source_of(at, reader, interface, link);
         if self.links.len() < LINKS_MAX {
-            self.links.insert(link);
+            self.links.entry(link).or_insert(source);
         }
+        source
+    }
+
+    fn source_of(&mut self, at: usize, reader: &Reader, interface: u32, link: LinkType) -> SourceId {
         let Some(entry) = self.files.get_mut(at) else { return SourceId(0) };
         let source = match entry.sources.get(&interface) {
             Some(source) => *source,
@@ -364,8 +369,8 @@ impl Source for Files {
         self.names.get(usize::from(id.0)).map_or("?", String::as_str)
     }
 
-    fn link_types_seen(&self) -> Vec<LinkType> {
-        self.links.iter().copied().collect()
+    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
+        self.links.iter().map(|(link, source)| (*link, *source)).collect()
     }
 }
 

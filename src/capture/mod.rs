@@ -64,8 +64,8 @@ pub trait Source: Send {
     /// The file (and interface in it) or the interface; `?` for an id this source never gave.
     fn source_name(&self, id: SourceId) -> &str;
 
-    /// Link types of the frames so far, in order of number.
-    fn link_types_seen(&self) -> Vec<LinkType>;
+    /// Link types of the frames so far, in order of number, each with the first source that showed it.
+    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)>;
 
     /// Time moved to `time` without a packet: a recording notes it.
     fn stepped(&mut self, _time: Timestamp) {}

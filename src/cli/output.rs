@@ -50,7 +50,7 @@ pub fn write_out(text: &str) -> io::Result<()> {
     }
 }
 
-fn table(rows: &[Value], columns: &[Column], color: Color) -> String {
+pub fn table(rows: &[Value], columns: &[Column], color: Color) -> String {
     let mut table = Table::new();
     table.load_style(presets::NOTHING).set_content_arrangement(ContentArrangement::Disabled);
     match color {

@@ -31,6 +31,9 @@ pub fn state_of_query(global: &Global, config: &Config) -> PathBuf {
 /// Asks whoever can answer, and says on stderr who did.
 pub fn ask(global: &Global, config: &Config, request: Request) -> Result<Value, Failure> {
     let dir = state_of_query(global, config);
+    if dir.exists() && !dir.is_dir() {
+        return Err(Failure::run(format!("{}: is a file; a state is a directory, name that", dir.display())));
+    }
     if let Some(answer) = api::ask(&api::socket_path(&dir), &request) {
         told(global, &format!("asking the running probe of {}", dir.display()));
         return answer.map_err(Failure::run);

@@ -1,5 +1,6 @@
 //! `vms`, `services`, `peers`, `why`, `inventory`: what is known.
 
+use std::io::ErrorKind;
 use std::path::Path;
 
 use serde_json::Value;
@@ -105,11 +106,20 @@ pub fn inventory(global: &Global, config: &Config, command: InventoryCommand) ->
 
 /// A file of an operator's, at most 64 MiB.
 pub fn read_text(file: &Path) -> Result<String, Failure> {
-    let size = std::fs::metadata(file).map_err(|e| Failure::run(format!("{}: {e}", file.display())))?.len();
-    if size > 64 * 1024 * 1024 {
-        return Err(Failure::run(format!("{}: larger than 64 MiB: not such a file", file.display())));
+    let shown = file.display();
+    let told = |e: std::io::Error| {
+        Failure::run(match e.kind() {
+            ErrorKind::NotFound => format!("{shown}: no such file; check the path"),
+            ErrorKind::PermissionDenied => format!("{shown}: permission denied; make it readable for this user"),
+            ErrorKind::IsADirectory => format!("{shown}: is a directory; give a file"),
+            ErrorKind::InvalidData => format!("{shown}: is not text in UTF-8; save it as that"),
+            _ => format!("{shown}: cannot be read: {e}"),
+        })
+    };
+    if std::fs::metadata(file).map_err(told)?.len() > 64 * 1024 * 1024 {
+        return Err(Failure::run(format!("{shown}: larger than 64 MiB: not such a file")));
     }
-    std::fs::read_to_string(file).map_err(|e| Failure::run(format!("{}: {e}", file.display())))
+    std::fs::read_to_string(file).map_err(told)
 }
 
 /// The VM's name, else its id.

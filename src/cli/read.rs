@@ -16,6 +16,7 @@ use crate::runtime::{Intake, Plan, mailbox, run as run_pipeline};
 use crate::store::{self, MadeBy, Options};
 
 use super::args::{Global, ReadArgs, RunArgs};
+use super::output::write_out;
 use super::place::LOCAL_STATE;
 use super::{Failure, settings, signals, summary};
 
@@ -31,12 +32,19 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let workers = settings::workers(&args.run)?;
     let (files, captures) = known_by_content(&args.files)?;
     if args.fresh {
+        // A typing mistake must not cost the state: nothing is cleared for what cannot be read. Standard input can
+        // be opened once only.
+        if !files.iter().any(|file| file.as_os_str() == "-") {
+            Files::open(&files, args.run.filter.as_deref()).map_err(Failure::run)?;
+        }
         store::clear(&dir).map_err(Failure::run)?;
     }
     let mut brain = open(global, &loaded, &dir, MadeBy::Read, &args.run)?;
     let (fresh_files, fresh_captures) = not_held(global, &brain, files, captures);
     if fresh_files.is_empty() {
-        eprintln!("eastwatch: nothing new to read; --fresh begins with an empty state");
+        if !global.quiet {
+            eprintln!("eastwatch: nothing new to read; --fresh begins with an empty state");
+        }
         return close(brain);
     }
     let mut source = Files::open(&fresh_files, args.run.filter.as_deref()).map_err(Failure::run)?;
@@ -73,8 +81,13 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let saved = brain.save();
     if !global.quiet {
         let span = (started == crate::model::Timestamp::ZERO).then(|| brain.span_s()).flatten();
-        summary::tell(&brain, &outcome.intake, span, global.color)?;
+        // Standard output is the events' alone where they go there.
+        match args.run.eve.as_deref().is_some_and(|eve| eve.as_os_str() == "-") {
+            true => eprint!("{}", summary::told(&brain, &outcome.intake, span, global.color)),
+            false => write_out(&summary::told(&brain, &outcome.intake, span, global.color))?,
+        }
     }
+    let brain_discards = brain.totals().counter("decode.discard.link_type");
     let worst = brain.totals().opened.worst;
     let shed = outcome.kept.shed;
     let kept = outcome.kept.trouble;
@@ -92,6 +105,15 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
         let more = outcome.faults.len() - 1;
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         return Err(Failure::run(format!("{fault}{more}")));
+    }
+    let foreign = source.link_types_seen().into_iter().find(|(link, _)| !crate::decode::reads(*link));
+    if let Some((link, from)) = foreign {
+        let (count, file) = (brain_discards, source.source_name(from));
+        let packets =
+            if count == 1 { "1 packet was".to_owned() } else { format!("{} packets were", summary::grouped(count)) };
+        return Err(Failure::run(format!(
+            "{file}: {link} is none that can be read, {packets} left out; capture as Ethernet, or with -i any on Linux"
+        )));
     }
     if stop.load(Ordering::Relaxed) {
         return Err(Failure::run("interrupted; what was read is analysed and kept"));

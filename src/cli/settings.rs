@@ -35,6 +35,9 @@ pub fn loaded(global: &Global) -> Result<Loaded, Failure> {
 
 fn read(global: &Global) -> Result<Loaded, Failure> {
     Loaded::load(global.config.as_deref()).map_err(|errors| {
+        if let [ConfigError { file, place: None, message, .. }] = errors.as_slice() {
+            return Failure::run(format!("{file}: {message}; check --config"));
+        }
         let text: Vec<String> = errors.iter().map(|e: &ConfigError| e.pretty("error")).collect();
         eprintln!("{}", text.join("\n"));
         let count = errors.len();

@@ -6,12 +6,11 @@ use crate::brain::Brain;
 use crate::deliver::incident_row;
 use crate::runtime::Intake;
 
-use super::Failure;
-use super::args::{Color, Format};
+use super::args::Color;
 use super::handle::INCIDENT_COLUMNS;
-use super::output::{print, write_out};
+use super::output::table;
 
-pub fn tell(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -> Result<(), Failure> {
+pub fn told(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -> String {
     let totals = brain.totals();
     let discarded: u64 = discards(brain).iter().map(|(_, n)| n).sum();
     let vms = brain.inventory.vms().count();
@@ -48,19 +47,23 @@ pub fn tell(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -
             n => format!("{n} opened"),
         },
     );
-    write_out(&out)?;
     let rows: Vec<Value> = totals.opened.shown.iter().map(incident_row).collect();
     if !rows.is_empty() {
-        write_out("\n")?;
-        print(&Value::Array(rows), INCIDENT_COLUMNS, Format::Table, color, "")?;
-        write_out("\neastwatch incidents show ID tells more\n")?;
+        out.push('\n');
+        out.push_str(&table(&rows, INCIDENT_COLUMNS, color));
+        out.push_str("\neastwatch incidents show ID tells more\n");
     }
-    Ok(())
+    out
 }
 
+/// Frames and records that were left out, by reason. Bytes passed over are told by the record that was broken.
 fn discards(brain: &Brain) -> Vec<(&'static str, u64)> {
+    let told = |name: &str| {
+        name.starts_with("decode.discard")
+            || (name.starts_with("capture.discard") && name != "capture.discard.resync_bytes")
+    };
     let counters = brain.totals().counters().iter();
-    counters.filter(|(name, _)| name.starts_with("decode.discard")).map(|(name, n)| (*name, *n)).collect()
+    counters.filter(|(name, _)| told(name)).map(|(name, n)| (*name, *n)).collect()
 }
 
 fn last(name: &str) -> String {

@@ -85,6 +85,11 @@ impl Stack {
     }
 }
 
+/// Is this a link type whose frames can be read at all?
+pub fn reads(link: LinkType) -> bool {
+    from_link_type(link).is_ok()
+}
+
 pub(super) fn from_link_type(link: LinkType) -> Result<Header, Discard> {
     Ok(match link {
         LinkType::ETHERNET => Header::Ethernet,

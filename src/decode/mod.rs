@@ -31,5 +31,6 @@ mod test_frames;
 pub use config::DecodeConfig;
 pub use datagram::Decoder;
 pub use discard::{DecodeCounters, Discard};
+pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
 pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};

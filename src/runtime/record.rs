@@ -151,7 +151,7 @@ impl<S: Source> Source for Recording<S> {
         self.inner.source_name(id)
     }
 
-    fn link_types_seen(&self) -> Vec<LinkType> {
+    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
         self.inner.link_types_seen()
     }
 

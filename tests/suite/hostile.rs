@@ -142,7 +142,7 @@ impl Source for Snapped<'_> {
         self.from.source_name(id)
     }
 
-    fn link_types_seen(&self) -> Vec<LinkType> {
+    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
         self.from.link_types_seen()
     }
 }
