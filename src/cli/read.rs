@@ -106,7 +106,11 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         return Err(Failure::run(format!("{fault}{more}")));
     }
-    let foreign = source.link_types_seen().into_iter().find(|(link, _)| !crate::decode::reads(*link));
+    let foreign = source
+        .link_types_seen()
+        .into_iter()
+        // The steps of time in a recorded run are no packets.
+        .find(|(link, _)| *link != crate::runtime::CLOCK_LINK && !crate::decode::reads(*link));
     if let Some((link, from)) = foreign {
         let (count, file) = (brain_discards, source.source_name(from));
         let packets =
