@@ -63,7 +63,7 @@ fn a_probe_learns_is_reloaded_and_tells_a_new_service_within_seconds() {
     assert!(again.status == 1 && again.stderr.contains("ana"), "{again:?}");
     let approved = ["sanction", "add", "10.77.0.2", "tcp/4444", "--owner", "ana", "--reason", "a drill"];
     let said = lab.ask(&approved);
-    assert!(said.status == 0 && said.stdout.contains("1 incidents resolved"), "{said:?}");
+    assert!(said.status == 0 && said.stdout.contains("1 incident resolved"), "{said:?}");
     assert_eq!(lab.rows(&["services", "--only", "sanctioned"]).len(), 1);
 
     // Who comes second hears who is first.
