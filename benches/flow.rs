@@ -54,7 +54,8 @@ fn flow(c: &mut Criterion) {
             });
         });
     }
-    group.bench_function("a flow opened, of at most 4096", |b| {
+    group.throughput(Throughput::Elements(8_192));
+    group.bench_function("8192 flows opened, of at most 4096", |b| {
         b.iter_batched_ref(
             || (FlowTable::<[usize; 2]>::new(4_096, Timeouts::default(), 7), 0u32),
             |(table, _)| {

@@ -1,7 +1,8 @@
 //! One run: threads are started, the source is read to its end, everything in flight is drained, the brain comes back.
 
-use std::sync::mpsc::{Receiver, SyncSender, channel, sync_channel};
+use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
+use std::time::{Duration, Instant};
 
 use crate::api::{self, Asked};
 use crate::brain::Brain;
@@ -21,8 +22,8 @@ use super::worker::Worker;
 const PARCELS_WAITING: usize = 3;
 const MAIL_WAITING: usize = 16;
 /// In `read` hours of packets pass in a second, so that a save a packet minute would be nearly all that the store
-/// does: there so many observations (about a second's work) must have passed too. What a crash loses is read again.
-const OBSERVATIONS_BETWEEN_SAVES: u64 = 1 << 19;
+/// does: there this much real time must have passed too. What a crash loses is read again.
+const BETWEEN_SAVES: Duration = Duration::from_secs(1);
 
 /// What the brain's thread receives.
 pub enum Mail {
@@ -142,32 +143,37 @@ fn think(
     let mut keeper =
         Keeper::start(store, on_full, Brain::shed_at).map_err(|e| format!("no thread for the store: {e}"))?;
     let mut merge = Merge::new(streams);
-    let mut unsaved = 0u64;
+    let mut saved: Option<Instant> = None;
     let (mut store_word, mut eve_word) = (Word::default(), Word::default());
-    while let Ok(letter) = mail.recv() {
+    loop {
+        // A silent pipe must not leave unsaved what only had to wait its second.
+        let letter = match mail.recv_timeout(BETWEEN_SAVES) {
+            Ok(letter) => Some(letter),
+            Err(RecvTimeoutError::Timeout) => None,
+            Err(RecvTimeoutError::Disconnected) => break,
+        };
         let mut save_now = false;
         match letter {
-            Mail::Report(report) => {
-                unsaved = unsaved.saturating_add(report.observations.len() as u64);
-                merge.take(report, |observation| brain.observe(observation));
-            }
-            Mail::Ask(Asked { request, reply }) => {
+            None => {}
+            Some(Mail::Report(report)) => merge.take(report, |observation| brain.observe(observation)),
+            Some(Mail::Ask(Asked { request, reply })) => {
                 // A client that hung up does not need its answer.
                 let _ = reply.send(api::answer(&mut brain, request));
                 save_now = true;
             }
-            Mail::Sources(counts) => brain.sources(counts),
-            Mail::Reload(config) => brain.reconfigure(*config),
-            Mail::Reopen => {
+            Some(Mail::Sources(counts)) => brain.sources(counts),
+            Some(Mail::Reload(config)) => brain.reconfigure(*config),
+            Some(Mail::Reopen) => {
                 brain.teller().reopen();
                 eve_word = Word::default();
             }
-            Mail::Done => break,
+            Some(Mail::Done) => break,
         }
-        let may_wait = full_ends.is_some() && unsaved < OBSERVATIONS_BETWEEN_SAVES && !brain.save_urgent();
+        let may_wait =
+            full_ends.is_some() && !brain.save_urgent() && saved.is_some_and(|at| at.elapsed() < BETWEEN_SAVES);
         if (save_now || (brain.save_due() && !may_wait)) && keeper.ready() {
             keeper.offer(brain.changes());
-            unsaved = 0;
+            saved = Some(Instant::now());
         }
         let kept = keeper.state().clone();
         if matches!(kept.trouble, Some(StoreError::Full(_)))

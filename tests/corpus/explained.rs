@@ -12,6 +12,17 @@ pub const MISSING: &str = "missing";
 pub const EXTRA: &str = "extra";
 pub const APP: &str = "app";
 
+/// Whose the difference is: the truth has it wrong or not at all, or the program sees it otherwise on purpose or
+/// for want of something.
+const TRUTH: &str = "truth";
+const OURS: &str = "ours";
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Why {
+    pub of_truth: bool,
+    pub text: String,
+}
+
 pub struct Explanations {
     /// Why, and whether the difference occurred. Address and port may be `*`.
     rows: BTreeMap<(String, String), Vec<Row>>,
@@ -19,32 +30,39 @@ pub struct Explanations {
 
 struct Row {
     key: (String, String, String),
-    why: String,
+    why: Why,
     used: bool,
 }
 
 impl Explanations {
     pub fn load() -> Result<Self, String> {
-        let columns = ["path", "what", "ip", "proto", "port", "why"];
+        let columns = ["path", "what", "ip", "proto", "port", "whose", "why"];
         let mut rows: BTreeMap<_, Vec<Row>> = BTreeMap::new();
         for row in table("explained.tsv", include_str!("explained.tsv"), &columns)? {
-            let [path, what, ip, proto, port, why] = row.as_slice() else { continue };
-            if ![MISSING, EXTRA, APP].contains(&what.as_str()) || why.is_empty() {
+            let [path, what, ip, proto, port, whose, why] = row.as_slice() else { continue };
+            if ![MISSING, EXTRA, APP].contains(&what.as_str())
+                || ![TRUTH, OURS].contains(&whose.as_str())
+                || why.is_empty()
+            {
                 return Err(format!(
-                    "explained.tsv: {path} {ip}: `{what}` is no kind of difference, or no reason is given"
+                    "explained.tsv: {path} {ip}: `{what}` is no kind of difference, `{whose}` is nobody, or no reason is given"
                 ));
             }
             if ip != "*" {
                 key(ip, proto, port)?;
             }
-            let row = Row { key: (ip.clone(), proto.clone(), port.clone()), why: why.clone(), used: false };
+            let row = Row {
+                key: (ip.clone(), proto.clone(), port.clone()),
+                why: Why { of_truth: whose == TRUTH, text: why.clone() },
+                used: false,
+            };
             rows.entry((path.clone(), what.clone())).or_default().push(row);
         }
         Ok(Explanations { rows })
     }
 
     /// Why this difference is none of the program's, if it is explained.
-    pub fn of(&mut self, path: &str, what: &str, (ip, proto, port): &Key) -> Option<String> {
+    pub fn of(&mut self, path: &str, what: &str, (ip, proto, port): &Key) -> Option<Why> {
         let (ip, port) = (ip.to_string(), port.to_string());
         let row = self
             .rows

@@ -72,25 +72,58 @@ impl Measured {
     }
 }
 
+/// Which explained differences a figure leaves out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Without {
+    Nothing,
+    /// Where the truth is wrong or incomplete.
+    TruthErrors,
+    Explained,
+}
+
 /// Counts of one capture or one protocol.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Tally {
     pub right: usize,
-    pub missing: usize,
-    pub extra: usize,
-    pub missing_explained: usize,
-    pub extra_explained: usize,
+    pub missing: Gaps,
+    pub extra: Gaps,
+}
+
+/// Differences of one kind.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Gaps {
+    pub unexplained: usize,
+    pub of_truth: usize,
+    pub ours: usize,
+}
+
+impl Gaps {
+    pub fn add(&mut self, why: Option<&explained::Why>) {
+        match why {
+            None => self.unexplained += 1,
+            Some(why) if why.of_truth => self.of_truth += 1,
+            Some(_) => self.ours += 1,
+        }
+    }
+
+    pub fn counted(&self, without: Without) -> usize {
+        match without {
+            Without::Nothing => self.unexplained + self.ours + self.of_truth,
+            Without::TruthErrors => self.unexplained + self.ours,
+            Without::Explained => self.unexplained,
+        }
+    }
 }
 
 impl Tally {
-    /// Of what there is, how much was found; `None` where there is nothing. `judged` leaves out what is explained.
-    pub fn recall(&self, judged: bool) -> Option<f64> {
-        share(self.right, self.missing + if judged { 0 } else { self.missing_explained })
+    /// Of what there is, how much was found; `None` where there is nothing.
+    pub fn recall(&self, without: Without) -> Option<f64> {
+        share(self.right, self.missing.counted(without))
     }
 
     /// Of what was found, how much there is.
-    pub fn precision(&self, judged: bool) -> Option<f64> {
-        share(self.right, self.extra + if judged { 0 } else { self.extra_explained })
+    pub fn precision(&self, without: Without) -> Option<f64> {
+        share(self.right, self.extra.counted(without))
     }
 }
 

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::services::{Difference, Services};
-use super::{Measured, Tallies, apps};
+use super::{Measured, Tallies, Without, apps};
 
 impl Measured {
     pub fn print(&self) -> String {
@@ -18,25 +18,25 @@ impl Measured {
     fn services_text(&self, text: &mut String) {
         let services = &self.services;
         let _ = writeln!(text, "Services: (server address, transport, port)\n");
-        let mut rows = vec![row(&["averaged over", "count", "recall", "precision", "recall*", "precision*"])];
+        let mut rows = vec![row(&["averaged over", "count", "leaving out", "recall", "precision"])];
         for (name, tallies) in [("captures", &services.captures), ("protocols", &services.protocols)] {
-            let (recall, precision) = Services::means(tallies, false);
-            let (recall_judged, precision_judged) = Services::means(tallies, true);
-            rows.push(vec![
-                name.to_owned(),
-                tallies.len().to_string(),
-                figure(recall),
-                figure(precision),
-                figure(recall_judged),
-                figure(precision_judged),
-            ]);
+            for (without, left_out) in [
+                (Without::Nothing, "nothing"),
+                (Without::TruthErrors, "errors of the truth"),
+                (Without::Explained, "all that is explained (judged)"),
+            ] {
+                let (recall, precision) = Services::means(tallies, without);
+                let mut cells = row(&[name, &tallies.len().to_string(), left_out]);
+                cells.extend([figure(recall), figure(precision)]);
+                rows.push(cells);
+            }
         }
         align(text, &rows);
-        let _ = writeln!(text, "* without the differences that are explained\n");
+        let _ = writeln!(text);
         by_protocol(text, &services.protocols);
         let _ = writeln!(
             text,
-            "Not counted: {} found in mid-connection, {} proved by what they sent to a group, {} that the truth has on \
+            "Not counted: {} found in the middle of a TCP connection, {} proved by what they sent to a group, {} that the truth has on \
              weaker evidence\n",
             services.midstream, services.to_groups, services.weaker
         );
@@ -83,12 +83,15 @@ impl Measured {
 }
 
 fn by_protocol(text: &mut String, tallies: &Tallies) {
-    let mut rows = vec![row(&["protocol", "right", "missing", "extra", "explained", "recall", "precision"])];
+    let mut rows = vec![row(&["protocol", "right", "missing", "extra", "unexplained", "recall", "precision"])];
     for (name, tally) in tallies {
         let mut cells = row(&[name]);
-        let explained = tally.missing_explained + tally.extra_explained;
-        cells.extend([tally.right, tally.missing, tally.extra, explained].map(|c| c.to_string()));
-        cells.extend([figure(tally.recall(false)), figure(tally.precision(false))]);
+        let (all, open) = (Without::Nothing, Without::Explained);
+        let unexplained = tally.missing.counted(open) + tally.extra.counted(open);
+        cells.extend(
+            [tally.right, tally.missing.counted(all), tally.extra.counted(all), unexplained].map(|c| c.to_string()),
+        );
+        cells.extend([figure(tally.recall(all)), figure(tally.precision(all))]);
         rows.push(cells);
     }
     align(text, &rows);
@@ -109,7 +112,9 @@ fn differences(text: &mut String, differences: &[Difference]) {
                 difference.note.clone(),
             ]),
             Some(why) => {
-                let line = format!("explained {}: {} {proto}/{port}: {why}", difference.what, difference.path);
+                let whose = if why.of_truth { "truth" } else { "ours" };
+                let line =
+                    format!("{whose} {}: {} {ip} {proto}/{port}: {}", difference.what, difference.path, why.text);
                 match explained.last_mut().filter(|(last, _)| *last == line) {
                     Some((_, count)) => *count += 1,
                     None => explained.push((line, 1)),

@@ -1,23 +1,23 @@
 //! Services found against services known: recall and precision over captures and protocols.
 //!
-//! Counted are TCP and UDP. What is extra but rests on a conversation that began before the capture is counted apart:
-//! the truth shows no service there, so such a one is not wrong.
+//! Counted are TCP and UDP. What is extra but rests on a TCP connection that began before the capture is counted apart:
+//! the truth shows no service there, so such a one is not wrong. A UDP answer without its request is no such case.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use eastwatch::model::ServiceClass;
 
-use super::explained::{EXTRA, Explanations, MISSING};
+use super::explained::{EXTRA, Explanations, MISSING, Why};
 use super::pipeline::Found;
 use super::truth::Capture;
-use super::{Key, SERVICES_MIN, Tallies, mean};
+use super::{Key, SERVICES_MIN, Tallies, Without, mean};
 
 #[derive(Default)]
 pub struct Services {
     pub captures: Tallies,
     pub protocols: Tallies,
     pub differences: Vec<Difference>,
-    /// Extra, in mid-connection.
+    /// Extra, in the middle of a TCP connection.
     pub midstream: usize,
     /// Extra, proved by what it sent to a group; the truth does not look there.
     pub to_groups: usize,
@@ -30,7 +30,7 @@ pub struct Difference {
     pub what: &'static str,
     pub key: Key,
     pub note: String,
-    pub explained: Option<String>,
+    pub explained: Option<Why>,
 }
 
 impl Services {
@@ -50,7 +50,7 @@ impl Services {
                     self.weaker += 1;
                     continue;
                 }
-                (false, Some(f)) if f.midstream => {
+                (false, Some(f)) if f.midstream && f.key.1 == "tcp" => {
                     self.midstream += 1;
                     continue;
                 }
@@ -69,11 +69,9 @@ impl Services {
             for tally in
                 [self.captures.entry(capture.path.clone()).or_default(), self.protocols.entry(protocol).or_default()]
             {
-                match (what, &explained) {
-                    (MISSING, None) => tally.missing += 1,
-                    (MISSING, Some(_)) => tally.missing_explained += 1,
-                    (EXTRA, None) => tally.extra += 1,
-                    (EXTRA, Some(_)) => tally.extra_explained += 1,
+                match what {
+                    MISSING => tally.missing.add(explained.as_ref()),
+                    EXTRA => tally.extra.add(explained.as_ref()),
                     _ => tally.right += 1,
                 }
             }
@@ -90,14 +88,14 @@ impl Services {
     }
 
     /// Mean recall and precision of these tallies.
-    pub fn means(tallies: &Tallies, judged: bool) -> (Option<f64>, Option<f64>) {
-        (mean(tallies.values().map(|t| t.recall(judged))), mean(tallies.values().map(|t| t.precision(judged))))
+    pub fn means(tallies: &Tallies, without: Without) -> (Option<f64>, Option<f64>) {
+        (mean(tallies.values().map(|t| t.recall(without))), mean(tallies.values().map(|t| t.precision(without))))
     }
 
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for (name, tallies) in [("captures", &self.captures), ("protocols", &self.protocols)] {
-            let (recall, precision) = Services::means(tallies, true);
+            let (recall, precision) = Services::means(tallies, Without::Explained);
             for (what, value) in [("recall", recall), ("precision", precision)] {
                 if value.is_none_or(|v| v < SERVICES_MIN) {
                     failures.push(format!("services: {what} over {name} is {value:?}, not {SERVICES_MIN}"));
