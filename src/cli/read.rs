@@ -12,7 +12,7 @@ use crate::brain::{Brain, Capture, Teller};
 use crate::capture::{Files, Source, digest};
 use crate::config::Loaded;
 use crate::deliver::Eve;
-use crate::runtime::{Intake, Plan, mailbox, run as run_pipeline};
+use crate::runtime::{CLOCK_LINK, Intake, Plan, mailbox, run as run_pipeline};
 use crate::store::{self, MadeBy, Options};
 
 use super::args::{Global, ReadArgs, RunArgs};
@@ -32,9 +32,9 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let workers = settings::workers(&args.run)?;
     let (files, captures) = known_by_content(&args.files)?;
     if args.fresh {
-        // A typing mistake must not cost the state: nothing is cleared for what cannot be read. Standard input can
-        // be opened once only.
-        if !files.iter().any(|file| file.as_os_str() == "-") {
+        // A typing mistake must not cost the state: nothing is cleared for what cannot be read. A pipe can be
+        // opened once only.
+        if files.iter().all(|file| file.is_file()) {
             Files::open(&files, args.run.filter.as_deref()).map_err(Failure::run)?;
         }
         store::clear(&dir).map_err(Failure::run)?;
@@ -87,7 +87,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
             false => write_out(&summary::told(&brain, &outcome.intake, span, global.color))?,
         }
     }
-    let brain_discards = brain.totals().counter("decode.discard.link_type");
+    let left_out = brain.totals().counter("decode.discard.link_type");
     let worst = brain.totals().opened.worst;
     let shed = outcome.kept.shed;
     let kept = outcome.kept.trouble;
@@ -106,13 +106,11 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
         let more = if more > 0 { format!(" (and {more} more)") } else { String::new() };
         return Err(Failure::run(format!("{fault}{more}")));
     }
-    let foreign = source
-        .link_types_seen()
-        .into_iter()
-        // The steps of time in a recorded run are no packets.
-        .find(|(link, _)| *link != crate::runtime::CLOCK_LINK && !crate::decode::reads(*link));
+    // A recording's steps of time have a link type of their own.
+    let mut seen = source.link_types_seen().into_iter();
+    let foreign = seen.find(|(link, _)| !crate::decode::reads(*link) && *link != CLOCK_LINK);
     if let Some((link, from)) = foreign {
-        let (count, file) = (brain_discards, source.source_name(from));
+        let (count, file) = (left_out, source.source_name(from));
         let packets =
             if count == 1 { "1 packet was".to_owned() } else { format!("{} packets were", summary::grouped(count)) };
         return Err(Failure::run(format!(

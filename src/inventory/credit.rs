@@ -223,12 +223,7 @@ impl Inventory {
         let Some(service) = self.services.rows.touch(&row) else { return 0 };
         service.flows += 1;
         service.last_seen = at.time;
-        match client {
-            Party::Vm(vm) => service.distinct.add(stable_hash(&[b"vm", &vm.raw().to_be_bytes()])),
-            Party::Outside => service.distinct.add(stable_hash(&[b"ip", ip.to_string().as_bytes()])),
-            Party::Nobody => {}
-        }
-        service.clients = service.distinct.count();
+        add_client(service, client, ip);
         let mut level = proof.level;
         if row.key.transport == Transport::Udp
             && level == 2
@@ -250,7 +245,17 @@ impl Inventory {
         self.services.rows.get(&row).map_or(level, |service| service.basis.level)
     }
 
-    pub(super) fn credit_peer(&mut self, flow: &FlowRef, row: RowKey, client: Party, at: At, out: &mut Vec<Change>) {
+    /// A client that had no address yet when it was answered (DHCP) and has one now.
+    pub(super) fn credit_late(&mut self, flow: &FlowRef, row: RowKey, client: Party, at: At, out: &mut Vec<Change>) {
+        if let Some(service) = self.services.rows.touch(&row) {
+            let ends = [&flow.orig, &flow.resp];
+            let ip = ends.iter().find(|end| end.ip != row.ip).map_or(row.ip, |end| end.ip);
+            add_client(service, client, ip);
+        }
+        self.credit_peer(flow, row, client, at, out);
+    }
+
+    fn credit_peer(&mut self, flow: &FlowRef, row: RowKey, client: Party, at: At, out: &mut Vec<Change>) {
         let (service, server) = (row.key, row.key.vm);
         let peer = match client {
             // A VM that talks to itself has no peer.
@@ -301,6 +306,15 @@ impl Inventory {
             tell(out, at, flow, What::ServiceRetracted { service: row.key });
         }
     }
+}
+
+fn add_client(service: &mut Service, client: Party, ip: std::net::IpAddr) {
+    match client {
+        Party::Vm(vm) => service.distinct.add(stable_hash(&[b"vm", &vm.raw().to_be_bytes()])),
+        Party::Outside => service.distinct.add(stable_hash(&[b"ip", ip.to_string().as_bytes()])),
+        Party::Nobody => {}
+    }
+    service.clients = service.distinct.count();
 }
 
 fn row_of(flow: &FlowRef, side: Side, vm: crate::model::VmId) -> RowKey {

@@ -329,8 +329,7 @@ impl Inventory {
         let late = live.client.is_none() && flow.end(client_side).mac.is_none();
         let row = self.current(row);
         if late && let found @ Party::Vm(_) = self.party(flow, client_side, at, out) {
-            // It was answered before anyone had its address (DHCP); now someone has.
-            self.credit_peer(flow, row, found, at, out);
+            self.credit_late(flow, row, found, at, out);
         }
         let client = self.live.get(&flow.id).and_then(|live| live.client);
         if let Some(service) = self.services.rows.touch(&row) {

@@ -132,6 +132,10 @@ fn lists_are_in_reading_order_and_can_be_narrowed() {
     assert_eq!(ports("services --only unsanctioned"), [4_444]);
     assert_eq!(ports("services --only sanctioned"), [80]);
     assert_eq!(ports("services --only gone"), [0; 0]);
+    // Whoever got a lease is a client, though it had no address when it was answered.
+    let dhcp =
+        office.json("services --vm dns-01").as_array().unwrap().iter().find(|r| r["port"] == 67).unwrap().clone();
+    assert_eq!(dhcp["clients"], 3, "{dhcp}");
     assert_eq!(office.json("incidents --min-severity critical --only resolved"), Value::Array(vec![]));
     assert_eq!(office.good("incidents list --vm dns-01 -q"), "no incidents\n");
 }

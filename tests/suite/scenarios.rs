@@ -8,7 +8,10 @@ use eastwatch::scenario::{Scenario, Vm, payload};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
-pub const ALL: &[(&str, fn() -> Parts)] = &[
+/// How a scenario is written.
+pub type Write = fn() -> Parts;
+
+pub const ALL: &[(&str, Write)] = &[
     ("shell-port", shell_port),
     ("look-alikes", look_alikes),
     ("unknown-vm", unknown_vm),
