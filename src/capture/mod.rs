@@ -19,9 +19,9 @@ mod pcapng_file;
 pub use batch::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batch, FRAME_BYTES_MAX, Frame, SourceId};
 pub use error::CaptureError;
 pub use filter::Filter;
-pub use input::digest;
+pub use input::{digest, stored_bytes};
 pub use live::{Live, LiveConfig};
-pub use merge::Files;
+pub use merge::{Content, Files};
 
 use crate::model::{LinkType, SourceCounts, Timestamp};
 
