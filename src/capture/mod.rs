@@ -101,14 +101,3 @@ crate::counters! {
         faults => "capture.faults",
     }
 }
-
-impl CaptureCounters {
-    /// Adds what a reader of one file counts.
-    fn add(&mut self, other: &CaptureCounters) {
-        self.oversize += other.oversize;
-        self.malformed += other.malformed;
-        self.resync_bytes += other.resync_bytes;
-        self.no_interface += other.no_interface;
-        self.foreign_version += other.foreign_version;
-    }
-}

@@ -3,8 +3,9 @@
 //! Each table inside has its own bound and policy (see its file). Live flows: at most [`LIVE_MAX`], twice what the
 //! packet side holds; beyond it a flow is judged by its own facts only, and counted.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use hashbrown::HashMap;
 
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
@@ -47,7 +48,7 @@ pub struct Inventory {
     pub(super) fan_in: FanIn,
     pub(super) outside: OutsideHome,
     /// By flow id; looked up, never walked.
-    pub(super) live: HashMap<u64, Live>,
+    pub(super) live: HashMap<u64, Live, foldhash::fast::RandomState>,
     pub(super) counters: FlowCounters,
     pub(super) turns: Vec<Turn>,
     now: Timestamp,
@@ -66,7 +67,7 @@ impl Inventory {
             expectations: Expectations::default(),
             fan_in: FanIn::default(),
             outside: OutsideHome::default(),
-            live: HashMap::new(),
+            live: HashMap::default(),
             counters: FlowCounters::default(),
             turns: Vec::new(),
             now: Timestamp::ZERO,
