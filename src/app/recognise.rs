@@ -128,7 +128,8 @@ impl AppState {
         } else {
             self.follow_on(side, bytes, ends, &mut heard);
             if kept {
-                self.describe(ends, &mut heard);
+                let news = heard.app.is_some();
+                self.describe(ends, &mut heard, news);
             }
         }
         heard
@@ -236,9 +237,8 @@ impl AppState {
         for (name, value) in heard.follow.details.drain(..) {
             info.detail(name, value);
         }
-        heard.app = Some((*info).clone());
         self.phase = Phase::Describing(i, info, follower);
-        self.describe(ends, heard);
+        self.describe(ends, heard, true);
     }
 
     /// Does the other end's first answer speak against what one end's bytes proved?
@@ -255,14 +255,15 @@ impl AppState {
         self.probe(all, ends, counters, heard);
     }
 
-    fn describe(&mut self, ends: &Ends, heard: &mut Heard) {
+    /// With `news` the description is told even where these bytes add nothing to it.
+    fn describe(&mut self, ends: &Ends, heard: &mut Heard, news: bool) {
         let Phase::Describing(i, mut info, follower) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return;
         };
-        let before = info.clone();
+        let before = (!news).then(|| info.clone());
         let opening = self.opening(ends);
         let described = ROSTER.get(i).map_or(Described::Whole, |p| p.describe(&opening, &mut info));
-        if heard.app.is_some() || info != before {
+        if before.is_none_or(|before| info != before) {
             heard.app = Some((*info).clone());
         }
         self.phase = Phase::Describing(i, info, follower);
