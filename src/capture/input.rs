@@ -7,7 +7,6 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 
 use super::error::CaptureError;
 
@@ -49,7 +48,7 @@ struct Raw {
     /// First bytes, looked at for the magic and given again.
     head: Vec<u8>,
     read: u64,
-    digest: Sha256,
+    digest: Box<blake3::Hasher>,
 }
 
 impl Input {
@@ -67,7 +66,7 @@ impl Input {
     }
 
     pub fn new(name: String, from: Box<dyn Read + Send>, stream: bool) -> Result<Self, CaptureError> {
-        let mut raw = Raw { from, head: Vec::new(), read: 0, digest: Sha256::new() };
+        let mut raw = Raw { from, head: Vec::new(), read: 0, digest: Box::default() };
         raw.look(4).map_err(|e| CaptureError::unreadable(&name, &e))?;
         let head = raw.head.clone();
         let source = match head.as_slice() {
@@ -109,7 +108,7 @@ impl Input {
         self.raw().read
     }
 
-    /// SHA-256 of all stored bytes and their number. What nobody wanted of a file (what follows a cut record, or a
+    /// BLAKE3 of all stored bytes and their number. What nobody wanted of a file (what follows a cut record, or a
     /// last gzip member) is read here; of a stream only what came, for its writer may never end.
     ///
     /// # Errors
@@ -124,7 +123,7 @@ impl Input {
         if !stream {
             io::copy(raw, &mut io::sink())?;
         }
-        Ok((raw.digest.clone().finalize().into(), raw.read))
+        Ok((*raw.digest.finalize().as_bytes(), raw.read))
     }
 
     /// What is in the window, without reading.
@@ -243,16 +242,16 @@ pub fn stored_bytes(path: &Path) -> Result<Option<u64>, CaptureError> {
     open_file(path).map(|(_, meta)| Some(meta.len()))
 }
 
-/// SHA-256 of a file as stored, to know it again by content before it is analysed
+/// BLAKE3 of a file as stored, to know it again by content before it is analysed
 /// (else see [`Files::contents`](super::Files::contents)).
 ///
 /// # Errors
 /// Missing, unreadable, or a directory.
 pub fn digest(path: &Path) -> Result<[u8; 32], CaptureError> {
     let (file, _) = open_file(path)?;
-    let mut raw = Raw { from: Box::new(file), head: Vec::new(), read: 0, digest: Sha256::new() };
+    let mut raw = Raw { from: Box::new(file), head: Vec::new(), read: 0, digest: Box::default() };
     io::copy(&mut raw, &mut io::sink()).map_err(|e| CaptureError::unreadable(&path.display().to_string(), &e))?;
-    Ok(raw.digest.finalize().into())
+    Ok(*raw.digest.finalize().as_bytes())
 }
 
 /// Opens without waiting for anything but a pipe's writer; a directory is refused here, for it opens but never reads.
@@ -324,7 +323,7 @@ mod tests {
     #[test]
     fn it_is_digested_as_stored() {
         let stored = gzip(b"hello");
-        let expected = (Sha256::digest(&stored).into(), stored.len() as u64);
+        let expected = (*blake3::hash(&stored).as_bytes(), stored.len() as u64);
         let mut stream = input(stored.clone());
         assert!(!stream.skip(u64::MAX).unwrap());
         assert_eq!(stream.digest().unwrap(), expected);
@@ -333,7 +332,7 @@ mod tests {
     #[test]
     fn a_file_is_digested_whole_even_where_nobody_read_on() {
         let stored = [gzip(&[7; 300_000]), b"what follows the last member".to_vec()].concat();
-        let expected = (Sha256::digest(&stored).into(), stored.len() as u64);
+        let expected = (*blake3::hash(&stored).as_bytes(), stored.len() as u64);
         let from = Box::new(io::Cursor::new(stored));
         let mut file = Input::new("test".to_owned(), from, false).unwrap();
         assert!(file.need(4).unwrap());

@@ -63,7 +63,7 @@ enum State {
     Done,
 }
 
-/// A capture that came to its end, known by its content: SHA-256 and length of it as stored.
+/// A capture that came to its end, known by its content: BLAKE3 and length of it as stored.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Content {
     pub path: PathBuf,
