@@ -18,5 +18,6 @@ mod suite {
     mod queries;
     mod recorded;
     mod scenarios;
+    mod twins;
     mod watch;
 }

@@ -18,6 +18,7 @@ mod plausible;
 mod reader;
 mod transport;
 mod tunnel;
+mod twin;
 mod udp_tunnel;
 mod wireless;
 
@@ -34,3 +35,4 @@ pub use discard::{DecodeCounters, Discard};
 pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
 pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};
+pub use twin::{Mark, Place, TwinCounters, Twins, Verdict};

@@ -1,18 +1,23 @@
 //! The dispatcher: frames from a source, located, sharded, and handed out in parcels; time made of packets.
 //!
+//! A packet that another observation point has shown already is left out ([`Twins`]); where several points show the
+//! same, parcels wait for [`Twins::may_replace`], so that a copy that shows more can take the place of one that shows
+//! less.
+//!
 //! Time is the running maximum of packet times. A packet more than [`LATE_NS`] older is analysed at that time and
 //! counted `late`. A tick goes to every worker each time a packet second passes; `stats` are due every
 //! [`STATS_S`] seconds. Parcels of all workers leave together, so no watermark lags.
 
+use std::collections::VecDeque;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::capture::{Batch, CaptureError, Filled, Frame, Source};
 use crate::counters;
-use crate::decode::{DecodeConfig, Locator, SHARDS};
-use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
+use crate::decode::{DecodeConfig, Locator, Mark, Place, SHARDS, Twins, Verdict};
+use crate::model::{Fact, Observation, Order, Timestamp};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
@@ -51,8 +56,20 @@ pub struct Lane {
     pub spent: Receiver<Parcel>,
 }
 
+/// What leaves together: a parcel for each worker, and what the dispatcher itself observed.
+struct Flight {
+    parcels: Vec<Parcel>,
+    own: Vec<Observation>,
+    watermark: Order,
+    mark: Mark,
+}
+
 pub struct Dispatcher {
     locator: Locator,
+    twins: Twins,
+    /// Parcels that wait, the oldest first; the newest is still being filled and stands in `lanes`.
+    flights: VecDeque<Flight>,
+    flights_gone: u64,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -70,6 +87,9 @@ impl Dispatcher {
     pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Mail>, now: Timestamp) -> Self {
         Dispatcher {
             locator: Locator::new(decode.clone()),
+            twins: Twins::new(),
+            flights: VecDeque::new(),
+            flights_gone: 0,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -142,7 +162,7 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
-            self.packet(frame.link, batch.get(frame), frame.wire_len);
+            self.packet(frame, batch.get(frame));
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
                 return false;
             }
@@ -150,8 +170,8 @@ impl Dispatcher {
         true
     }
 
-    fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32) {
-        let located = match self.locator.locate(link, bytes, wire_len, self.now) {
+    fn packet(&mut self, frame: &Frame, bytes: &[u8]) {
+        let located = match self.locator.locate(frame.link, bytes, frame.wire_len, self.now) {
             Ok(Some(located)) => located,
             // A fragment of a tunnel waits for the others.
             Ok(None) => return,
@@ -170,8 +190,27 @@ impl Dispatcher {
             host_hint: located.host_hint,
         };
         let lane = usize::from(shard) % self.lanes.len().max(1);
-        if let Some((_, parcel)) = self.lanes.get_mut(lane) {
-            parcel.push(head, &located, shard);
+        match self.twins.take(frame.source.0, frame.time, &located) {
+            Verdict::First(replaceable) => {
+                let Some((_, parcel)) = self.lanes.get_mut(lane) else { return };
+                if replaceable {
+                    let flight = self.flights_gone + self.flights.len() as u64;
+                    self.twins.placed(Place { flight, lane: lane as u16, entry: parcel.entries.len() as u32 });
+                }
+                parcel.push(head, &located, shard);
+            }
+            Verdict::Twin => {}
+            Verdict::Better(place) => {
+                let waiting = place.flight.checked_sub(self.flights_gone).map(|at| self.flights.get_mut(at as usize));
+                let parcel = match waiting {
+                    Some(Some(flight)) => flight.parcels.get_mut(usize::from(place.lane)),
+                    Some(None) => self.lanes.get_mut(usize::from(place.lane)).map(|(_, parcel)| parcel),
+                    None => None,
+                };
+                if let Some(parcel) = parcel {
+                    parcel.replace(place.entry, head, &located, shard);
+                }
+            }
         }
     }
 
@@ -213,24 +252,49 @@ impl Dispatcher {
         self.intake.report(&mut report);
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
+        self.twins.report(&mut report);
         let added = self.increments.since_last(&report);
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
         self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
     }
 
-    /// Sends every lane's parcel and the dispatcher's own observations; false when the other side is gone.
+    /// Closes every lane's parcel and sends those whose packets no better copy may replace any more; false when the
+    /// other side is gone.
     fn flush(&mut self) -> bool {
+        let nothing = self.own.is_empty() && self.lanes.iter().all(|(_, parcel)| parcel.entries.is_empty());
+        if !(nothing && self.flights.len() > 1) {
+            self.close();
+        }
+        while let Some(flight) = self.flights.front() {
+            if self.twins.may_replace(&flight.mark, self.now) {
+                break;
+            }
+            if !self.send() {
+                return false;
+            }
+        }
+        true
+    }
+
+    fn close(&mut self) {
         let watermark = Order::end_of(self.frame);
+        let mut parcels = Vec::with_capacity(self.lanes.len());
         for (lane, parcel) in &mut self.lanes {
             let next = lane.spent.try_recv().unwrap_or_default();
             let mut full = std::mem::replace(parcel, next);
             full.watermark = watermark;
-            if lane.parcels.send(full).is_err() {
-                return false;
-            }
+            parcels.push(full);
         }
-        let observations = std::mem::take(&mut self.own);
-        self.reports.send(Report { stream: 0, observations, watermark }.into()).is_ok()
+        let (own, mark) = (std::mem::take(&mut self.own), self.twins.mark(self.now));
+        self.flights.push_back(Flight { parcels, own, watermark, mark });
+    }
+
+    /// Sends the oldest flight.
+    fn send(&mut self) -> bool {
+        let Some(Flight { parcels, own, watermark, .. }) = self.flights.pop_front() else { return true };
+        self.flights_gone += 1;
+        let sent = self.lanes.iter().zip(parcels).all(|((lane, _), parcel)| lane.parcels.send(parcel).is_ok());
+        sent && self.reports.send(Report { stream: 0, observations: own, watermark }.into()).is_ok()
     }
 
     fn finish(&mut self) {
@@ -242,6 +306,7 @@ impl Dispatcher {
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
         self.flush();
+        while !self.flights.is_empty() && self.send() {}
     }
 }
 

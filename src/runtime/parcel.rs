@@ -55,6 +55,18 @@ impl Parcel {
         });
     }
 
+    /// Puts a better copy of a packet in its place; its number and time stay.
+    pub fn replace(&mut self, entry: u32, better: Head, located: &Located<'_>, other_shard: u16) {
+        let at = self.bytes.len() as u32;
+        if let Some(Entry::Packet { head, shard, start, len, cut, .. }) = self.entries.get_mut(entry as usize)
+            && *shard == other_shard
+        {
+            *head = Head { frame: head.frame, time: head.time, ..better };
+            (*start, *len, *cut) = (at, located.bytes.len() as u32, located.cut);
+            self.bytes.extend_from_slice(located.bytes);
+        }
+    }
+
     pub fn bytes(&self, start: u32, len: u32) -> &[u8] {
         self.bytes.get(start as usize..(start as usize).saturating_add(len as usize)).unwrap_or_default()
     }

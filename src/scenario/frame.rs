@@ -132,7 +132,7 @@ fn set_checksum(path: &Path, protocol: u8, body: &mut [u8], at: usize) {
     put(body, at, if sum == 0 { 0xffff } else { sum });
 }
 
-fn checksum(bytes: &[u8]) -> u16 {
+pub(super) fn checksum(bytes: &[u8]) -> u16 {
     let mut sum = 0u32;
     for pair in bytes.chunks(2) {
         let high = pair.first().copied().unwrap_or(0);
@@ -145,7 +145,7 @@ fn checksum(bytes: &[u8]) -> u16 {
     !(sum as u16)
 }
 
-fn put(bytes: &mut [u8], at: usize, value: u16) {
+pub(super) fn put(bytes: &mut [u8], at: usize, value: u16) {
     if let Some(slot) = bytes.get_mut(at..at + 2) {
         slot.copy_from_slice(&value.to_be_bytes());
     }

@@ -24,10 +24,12 @@ mod frame;
 pub mod payload;
 mod shared_services;
 mod tcp;
+mod twin;
 mod udp;
 mod writer;
 
 pub use tcp::TcpTalk;
+pub use twin::Twin;
 pub use udp::UdpTalk;
 pub use writer::Format;
 
@@ -82,6 +84,8 @@ struct Captured {
     time: Timestamp,
     interface: usize,
     bytes: Vec<u8>,
+    /// Bytes it had on the wire.
+    wire_len: usize,
 }
 
 impl Scenario {
@@ -160,7 +164,22 @@ impl Scenario {
 
     /// Any frame, as it is.
     pub fn frame(&mut self, time: Timestamp, bytes: Vec<u8>) -> &mut Self {
-        self.frames.push(Captured { time, interface: self.interface, bytes });
+        let wire_len = bytes.len();
+        self.cut_frame(time, bytes, wire_len)
+    }
+
+    /// The beginning of a frame that had `wire_len` bytes.
+    pub fn cut_frame(&mut self, time: Timestamp, bytes: Vec<u8>, wire_len: usize) -> &mut Self {
+        self.frames.push(Captured { time, interface: self.interface, bytes, wire_len });
+        self
+    }
+
+    /// The last frame once more, byte for byte: sent again, `milliseconds` after it.
+    pub fn again_ms(&mut self, milliseconds: i64) -> &mut Self {
+        if let Some(last) = self.frames.last() {
+            let again = Captured { time: last.time.plus_ms(milliseconds), bytes: last.bytes.clone(), ..*last };
+            self.frames.push(again);
+        }
         self
     }
 

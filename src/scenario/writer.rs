@@ -66,7 +66,7 @@ fn pcap(frames: &[&Captured], nanoseconds: bool, big_endian: bool) -> Vec<u8> {
         words.u32(frame.time.second() as u32);
         words.u32(if nanoseconds { fraction } else { fraction / 1_000 });
         words.u32(frame.bytes.len() as u32);
-        words.u32(frame.bytes.len() as u32);
+        words.u32(frame.wire_len as u32);
         words.out.extend(&frame.bytes);
     }
     words.out
@@ -97,7 +97,7 @@ fn pcapng(frames: &[&Captured], interfaces: &[String], big_endian: bool) -> Vec<
             body.u32((ns >> 32) as u32);
             body.u32(ns as u32);
             body.u32(frame.bytes.len() as u32);
-            body.u32(frame.bytes.len() as u32);
+            body.u32(frame.wire_len as u32);
             body.out.extend(&frame.bytes);
         });
     }

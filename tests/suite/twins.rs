@@ -1,0 +1,164 @@
+//! A mirror that shows everything twice changes nothing of what is known: each kind of twin over each scenario. And
+//! what only looks like a twin (retransmissions, retries, RTP) is kept.
+
+use std::collections::BTreeMap;
+
+use eastwatch::model::Side;
+use eastwatch::scenario::{Format, Scenario, Twin, payload};
+
+use super::harness::{Folder, eastwatch, learned_from};
+use super::scenarios;
+
+const KINDS: [Twin; 7] = [
+    Twin::Same,
+    Twin::Routed,
+    Twin::PriorityTagged,
+    Twin::Erspan { session: 77, host: [192, 0, 2, 9] },
+    Twin::ChecksumLeft,
+    Twin::Segmented(536),
+    Twin::Cut(96),
+];
+
+/// What a reading came to.
+#[derive(Debug, PartialEq)]
+struct Known {
+    vms: Vec<String>,
+    services: Vec<String>,
+    /// Flows by ends: how many, packets and bytes.
+    flows: BTreeMap<String, (u64, u64, u64)>,
+    removed: u64,
+}
+
+fn read(folder: &Folder, scenario: &Scenario) -> Known {
+    let (capture, eve, state) = (folder.file("in.pcapng"), folder.file("eve.json"), folder.file("state"));
+    std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
+    known(&[&capture], &eve, &state)
+}
+
+fn known(captures: &[&std::path::Path], eve: &std::path::Path, state: &std::path::Path) -> Known {
+    let _ = std::fs::remove_file(eve);
+    let mut args: Vec<String> =
+        ["read", "--fresh", "--flows", "--no-progress", "--home", "0.0.0.0/0,::/0"].map(str::to_owned).to_vec();
+    args.extend(["--state".to_owned(), state.display().to_string(), "--eve".to_owned(), eve.display().to_string()]);
+    args.extend(captures.iter().map(|capture| capture.display().to_string()));
+    let ran = eastwatch(args);
+    assert!(ran.status == 0 || ran.status == 1, "{}", ran.stderr);
+    let (mut flows, mut removed) = (BTreeMap::new(), 0);
+    for line in std::fs::read_to_string(eve).unwrap().lines() {
+        let event: serde_json::Value = serde_json::from_str(line).unwrap();
+        let n = |pointer: &str| event.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or(0);
+        match event["event_type"].as_str() {
+            Some("flow") => {
+                let ends = format!(
+                    "{} {}:{} {}:{} {}",
+                    event["proto"],
+                    event["src_ip"],
+                    event["src_port"],
+                    event["dest_ip"],
+                    event["dest_port"],
+                    event["app_proto"]
+                );
+                let sum: &mut (u64, u64, u64) = flows.entry(ends).or_default();
+                sum.0 += 1;
+                sum.1 += n("/flow/pkts_toserver") + n("/flow/pkts_toclient");
+                sum.2 += n("/flow/bytes_toserver") + n("/flow/bytes_toclient");
+            }
+            Some("stats") => removed = n("/stats/twin/removed").max(n("/stats/eastwatch/counters/twin.removed")),
+            _ => {}
+        }
+    }
+    let listed = |query: &str, keys: &[&str]| {
+        let rows = learned_from(state, &[query]);
+        let mut listed: Vec<String> = rows
+            .as_array()
+            .unwrap()
+            .iter()
+            .map(|row| keys.iter().map(|k| row[k].to_string()).collect::<Vec<_>>().join(" "))
+            .collect();
+        listed.sort();
+        listed
+    };
+    let vms = listed("vms", &["macs", "ips", "segment", "name"]);
+    let services = listed("services", &["ip", "proto", "port", "app_proto", "product", "clients"]);
+    Known { vms, services, flows, removed }
+}
+
+/// What the mirrors of two kinds of hosts carry, with what must not be taken for twins.
+fn office() -> Scenario {
+    let mut s = Scenario::new(11);
+    let web = s.vm("web-01", "52:54:00:00:00:01", "10.0.0.11");
+    let app = s.vm("app-01", "52:54:00:00:00:02", "10.0.0.12");
+    let dns = s.vm("dns-01", "52:54:00:00:00:03", "10.0.0.2");
+    let (web6, app6) = (web.by("fd00::11"), app.by("fd00::12"));
+    s.arp(&app, &web);
+    for (client, server) in [(&app, &web), (&app6, &web6)] {
+        for n in 0..10 {
+            s.wait_ms(200)
+                .tcp(client, server, 80)
+                .handshake()
+                .send(Side::Orig, payload::http_get("web-01", "/"))
+                .send(Side::Resp, payload::http_ok("nginx/1.24.0", &"x".repeat(n * 3_000)))
+                .close();
+        }
+        // A tail loss probe 3 ms later, byte for byte, as IPv6 and unnumbered IPv4 send it.
+        s.wait_s(1).tcp(client, server, 81).handshake().send(Side::Orig, "ping\n").send(Side::Resp, "pong\n");
+        s.again_ms(3);
+        s.wait_s(1);
+    }
+    // A resolver that asks again after 20 ms, and a phone that speaks.
+    let at = s.now();
+    s.udp_from(&app, 40_053, &dns, 53)
+        .send(Side::Orig, b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02db\x00\x00\x01\x00\x01");
+    s.again_ms(20);
+    s.at(at.plus_ms(100));
+    let mut talk = s.udp_from(&app, 40_000, &web, 40_002);
+    for n in 0..200u16 {
+        let rtp =
+            [&[0x80, 0][..], &n.to_be_bytes(), &(u32::from(n) * 160).to_be_bytes(), &[7; 4], &[0xff; 160]].concat();
+        talk.send(Side::Orig, rtp).wait_ms(20);
+    }
+    s
+}
+
+fn same(what: &str, once: &Known, twice: &Known) {
+    assert_eq!(once.vms, twice.vms, "{what}: VMs");
+    assert_eq!(once.services, twice.services, "{what}: services");
+    let differ: Vec<_> = once
+        .flows
+        .iter()
+        .filter(|(ends, sums)| twice.flows.get(*ends) != Some(sums))
+        .map(|(ends, sums)| (ends, sums, twice.flows.get(ends)))
+        .chain(twice.flows.iter().filter(|(ends, _)| !once.flows.contains_key(*ends)).map(|(e, s)| (e, s, None)))
+        .collect();
+    assert!(differ.is_empty(), "{what}: {} of {} flows: {differ:#?}", differ.len(), once.flows.len());
+    assert!(twice.removed > 0, "{what}: nothing was removed");
+}
+
+#[test]
+fn an_office_mirrored_twice_is_one_office() {
+    let folder = Folder::new("twins");
+    let once = read(&folder, &office());
+    assert!(once.removed == 0 && once.flows.len() > 20, "{once:?}");
+    for kind in KINDS {
+        let mut s = office();
+        s.twins(kind);
+        let twice = read(&folder, &s);
+        same(&format!("{kind:?}"), &once, &twice);
+    }
+}
+
+#[test]
+fn every_scenario_mirrored_twice_is_known_as_once() {
+    let folder = Folder::new("twin-cases");
+    for (name, write) in scenarios::ALL {
+        for (part, scenario) in write() {
+            let once = read(&folder, &scenario);
+            for (kind, (_, mut again)) in
+                KINDS.into_iter().zip(std::iter::repeat_with(|| write().into_iter().find(|(p, _)| *p == part).unwrap()))
+            {
+                again.twins(kind);
+                same(&format!("{name} {part} {kind:?}"), &once, &read(&folder, &again));
+            }
+        }
+    }
+}
