@@ -39,15 +39,15 @@ crate::counters! {
         examined => "twin.examined",
         removed => "twin.removed",
         /// Of those removed: the same point, before and after a router.
-        routed => "twin.removed.routed",
+        routed => "twin.routed",
         /// Of those removed: a mirror that doubles everything.
-        doubled => "twin.removed.doubled",
+        doubled => "twin.doubled",
         /// Of those removed: segments of a frame (or a frame of segments) that another point had shown.
-        segmented => "twin.removed.segmented",
+        segmented => "twin.segmented",
         /// Copies that showed more than the first one, which they replaced.
         better => "twin.better",
-        /// Kept: it had been acknowledged, or asked for, when it came.
-        again => "twin.kept.retransmitted",
+        /// Kept: what was seen before had not been acknowledged, nor asked for, and this had; or the other way round.
+        again => "twin.retransmitted",
         /// Packets forgotten before their window had passed, because the table was full.
         full => "twin.full",
         /// Connections forgotten before their window had passed.
@@ -152,10 +152,7 @@ impl Twins {
                 Verdict::Twin
             }
             _ => {
-                let sight = Sight { point, ttl: print.ttl, doubled: false };
-                let mut entry = Entry::new(print, located.segment, time, sight, located.src_mac, located.cut);
-                entry.bytes_before = self.bytes;
-                self.ring.push(entry);
+                self.ring.push(Entry::new(print, located, time, point, standing.again, self.bytes));
                 self.bytes += located.bytes.len() as u64;
                 Verdict::First(several)
             }
@@ -171,9 +168,8 @@ impl Twins {
         standing: Standing,
         located: &Located<'_>,
     ) -> (Relation, Option<Verdict>) {
-        let resent = standing.again && !print.numbered;
         let mut double = false;
-        let mut routed = false;
+        let (mut routed, mut again) = (false, false);
         let found = self.ring.find(print, &located.segment, time, |entry| {
             let mine = entry.sights.iter_mut().filter(|s| s.point == point);
             let mut shown = false;
@@ -184,17 +180,19 @@ impl Twins {
                 }
                 shown = true;
             }
+            // What its receiver had acknowledged, or asked for, was sent again: only another copy of that is its twin.
+            if !print.numbered && entry.again != standing.again {
+                again = true;
+                return false;
+            }
             // The same point and another TTL: a copy that a router passed on has other addresses on its link.
             routed = shown && located.src_mac.zip(entry.src_mac).is_some_and(|(a, b)| a != b);
             !shown || routed
         });
         let Some(entry) = found else {
+            self.counters.again += u64::from(again);
             return (if double { Relation::Double } else { Relation::None }, None);
         };
-        if resent {
-            self.counters.again += 1;
-            return (Relation::None, None);
-        }
         self.counters.routed += u64::from(routed);
         // At the bound it is taken for a copy: so many points rarely show what was sent twice.
         let _ = entry.sights.try_push(Sight { point, ttl: print.ttl, doubled: false });

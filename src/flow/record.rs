@@ -213,7 +213,14 @@ impl<S> Flow<S> {
             resp_bytes: self.bytes.resp,
             last_seen: self.last_seen,
             missed_bytes: u64::from(self.missed),
+            one_way: self.is_one_way(),
         }
+    }
+
+    /// In mid-connection (or answered before its SYN), and one direction was never seen.
+    pub(super) fn is_one_way(&self) -> bool {
+        let unheard = self.packets.orig == 0 || self.packets.resp == 0;
+        unheard && matches!(self.opening, Opening::Midstream | Opening::SynAck)
     }
 
     /// Turns the flow round: `orig` becomes `resp`. The id stays.

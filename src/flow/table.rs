@@ -288,10 +288,7 @@ impl<S: Default> FlowTable<S> {
             FlowEnd::Shutdown => self.counters.ended_shutdown += 1,
             FlowEnd::Evicted => {}
         }
-        let unheard = flow.packets.orig == 0 || flow.packets.resp == 0;
-        if unheard && matches!(flow.opening(), Opening::Midstream | Opening::SynAck) {
-            self.counters.one_way += 1;
-        }
+        self.counters.one_way += u64::from(flow.is_one_way());
         tell(flow, FlowFact::End(ending, flow.totals()));
         let hash = self.hasher.hash_one(flow.key);
         flow.state = State::Free;

@@ -125,7 +125,8 @@ impl Scene {
     /// Ends a flow after so many packets of 100 bytes each way.
     pub fn end(&mut self, flow: &FlowRef, orig_packets: u64, resp_packets: u64) {
         let (orig_bytes, resp_bytes, last_seen) = (orig_packets * 100, resp_packets * 100, self.time());
-        let totals = FlowTotals { orig_packets, resp_packets, orig_bytes, resp_bytes, last_seen, missed_bytes: 0 };
+        let totals =
+            FlowTotals { orig_packets, resp_packets, orig_bytes, resp_bytes, last_seen, ..FlowTotals::default() };
         self.tell(flow, FlowFact::End(FlowEnd::Finished, totals));
     }
 

@@ -22,7 +22,7 @@ use super::service::{Service, Services};
 use super::syn_proxy::SynProxies;
 use super::vm::Vm;
 use crate::counters;
-use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{Fact, FlowRef, Mac, Observation, Segment, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -94,7 +94,7 @@ impl Inventory {
                 self.groups.expire(at.time);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Source(_) => {}
+            Fact::Counters(_) | Fact::Source(_) | Fact::Quality(_) => {}
         }
     }
 
@@ -125,6 +125,11 @@ impl Inventory {
 
     pub fn vm(&self, id: VmId) -> Option<&Vm> {
         self.identity.vms.get(&self.resolve(id))
+    }
+
+    /// The VM that has this address now.
+    pub fn holder(&self, segment: Segment, ip: IpAddr) -> Option<VmId> {
+        self.identity.holder(segment, ip).map(|id| self.resolve(id))
     }
 
     /// Every VM that was seen, in order of id.

@@ -29,7 +29,7 @@ pub use observation::{
     Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, RefusedBy, SourceCounts,
 };
 pub use order::Order;
-pub use quality::CaptureQuality;
+pub use quality::{CaptureQuality, SourceQuality};
 pub use segment::{Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;

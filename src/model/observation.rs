@@ -9,6 +9,7 @@ use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Transport};
 use super::order::Order;
+use super::quality::SourceQuality;
 use super::segment::Segment;
 use super::time::Timestamp;
 
@@ -32,6 +33,8 @@ pub enum Fact {
     Counters(Box<Vec<(&'static str, u64)>>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
+    /// What the frames of each mirror source look like, sent at stats ticks.
+    Quality(Box<Vec<SourceQuality>>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -99,6 +102,8 @@ pub struct FlowTotals {
     pub last_seen: Timestamp,
     /// TCP bytes that were acknowledged but never seen: the mirror lost them.
     pub missed_bytes: u64,
+    /// In mid-connection, and one direction was never seen: a one-way mirror.
+    pub one_way: bool,
 }
 
 /// A flow announced by another: FTP data, TFTP, portmap, endpoint mapper, SIP media.

@@ -14,10 +14,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use crate::capture::{Batch, CaptureError, Filled, Frame, Source};
+use crate::capture::{Batch, CaptureError, Filled, Frame, Source, SourceId};
 use crate::counters;
 use crate::decode::{DecodeConfig, Locator, Mark, Place, SHARDS, Twins, Verdict};
-use crate::model::{Fact, Observation, Order, Timestamp};
+use crate::model::{Fact, Observation, Order, SourceQuality, Timestamp};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
@@ -50,6 +50,15 @@ counters! {
 /// Set by a signal handler or a test; the dispatcher then drains and ends.
 pub type Stop = Arc<AtomicBool>;
 
+/// A mirror source.
+struct SourceSeen {
+    quality: SourceQuality,
+    /// Time of its newest frame.
+    newest: Timestamp,
+    /// Frames when its quality was told.
+    told: u64,
+}
+
 /// One worker as the dispatcher sees it.
 pub struct Lane {
     pub parcels: SyncSender<Parcel>,
@@ -80,6 +89,7 @@ pub struct Dispatcher {
     stats_at: i64,
     /// The source's own counters, known at the end: what a live source drops on the way is told as losses.
     source_report: Vec<(&'static str, u64)>,
+    sources: Vec<SourceSeen>,
 }
 
 impl Dispatcher {
@@ -99,6 +109,7 @@ impl Dispatcher {
             now,
             stats_at: 0,
             source_report: Vec::new(),
+            sources: Vec::new(),
         }
     }
 
@@ -124,7 +135,7 @@ impl Dispatcher {
                     continue;
                 }
             };
-            if !self.batch(&batch) {
+            if !self.batch(&batch, source) {
                 break;
             }
             let idle = Idle(matches!(filled, Filled::Idle));
@@ -149,7 +160,7 @@ impl Dispatcher {
     }
 
     /// False when the other side is gone.
-    fn batch(&mut self, batch: &Batch) -> bool {
+    fn batch(&mut self, batch: &Batch, source: &dyn Source) -> bool {
         for frame in &batch.frames {
             if frame.link == CLOCK_LINK && frame.len == 0 {
                 self.step(frame.time);
@@ -162,12 +173,29 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
+            self.look(frame, source);
             self.packet(frame, batch.get(frame));
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
                 return false;
             }
         }
         true
+    }
+
+    /// Counts what the frame says of its source.
+    fn look(&mut self, frame: &Frame, source: &dyn Source) {
+        let at = usize::from(frame.source.0);
+        while self.sources.len() <= at {
+            let name = source.source_name(SourceId(self.sources.len() as u16)).to_owned();
+            let quality = SourceQuality { name, ..SourceQuality::default() };
+            self.sources.push(SourceSeen { quality, newest: Timestamp::ZERO, told: 0 });
+        }
+        if let Some(SourceSeen { quality, newest, .. }) = self.sources.get_mut(at) {
+            quality.frames += 1;
+            quality.truncated += u64::from(frame.len < frame.wire_len);
+            quality.reordered += u64::from(frame.time < *newest);
+            *newest = (*newest).max(frame.time);
+        }
     }
 
     fn packet(&mut self, frame: &Frame, bytes: &[u8]) {
@@ -190,7 +218,11 @@ impl Dispatcher {
             host_hint: located.host_hint,
         };
         let lane = usize::from(shard) % self.lanes.len().max(1);
-        match self.twins.take(frame.source.0, frame.time, &located) {
+        let verdict = self.twins.take(frame.source.0, frame.time, &located);
+        if let Some(seen) = self.sources.get_mut(usize::from(frame.source.0)) {
+            seen.quality.twins += u64::from(!matches!(verdict, Verdict::First(_)));
+        }
+        match verdict {
             Verdict::First(replaceable) => {
                 let Some((_, parcel)) = self.lanes.get_mut(lane) else { return };
                 if replaceable {
@@ -254,8 +286,15 @@ impl Dispatcher {
         self.locator.counters.report(&mut report);
         self.twins.report(&mut report);
         let added = self.increments.since_last(&report);
-        let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
-        self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
+        let mut sources = Vec::new();
+        for seen in self.sources.iter_mut().filter(|seen| seen.told != seen.quality.frames) {
+            seen.told = seen.quality.frames;
+            sources.push(seen.quality.clone());
+        }
+        for fact in [Fact::Counters(Box::new(added)), Fact::Quality(Box::new(sources))] {
+            let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
+            self.own.push(Observation { order, time: self.now, fact });
+        }
     }
 
     /// Closes every lane's parcel and sends those whose packets no better copy may replace any more; false when the

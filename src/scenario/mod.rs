@@ -174,10 +174,10 @@ impl Scenario {
         self
     }
 
-    /// The last frame once more, byte for byte: sent again, `milliseconds` after it.
-    pub fn again_ms(&mut self, milliseconds: i64) -> &mut Self {
-        if let Some(last) = self.frames.last() {
-            let again = Captured { time: last.time.plus_ms(milliseconds), bytes: last.bytes.clone(), ..*last };
+    /// A frame once more, byte for byte, `milliseconds` after the last: sent again. `back` 0 is the last frame.
+    pub fn again_ms(&mut self, back: usize, milliseconds: i64) -> &mut Self {
+        if let Some((last, sent)) = self.frames.last().zip(self.frames.iter().rev().nth(back)) {
+            let again = Captured { time: last.time.plus_ms(milliseconds), bytes: sent.bytes.clone(), ..*sent };
             self.frames.push(again);
         }
         self

@@ -37,6 +37,19 @@ impl Scenario {
         self.copied(how, "mirror1")
     }
 
+    /// As [`Self::twins`], but what differs comes first and the frame itself is its twin.
+    pub fn twins_before(&mut self, how: Twin) -> &mut Self {
+        let whole = self.frames.len();
+        self.copied(Twin::Same, "mirror1");
+        let copies = self.frames.split_off(whole);
+        for original in std::mem::take(&mut self.frames) {
+            let changed = how.copies(&original).into_iter();
+            self.frames.extend(changed.map(|(bytes, wire_len)| Captured { bytes, wire_len, ..original }));
+        }
+        self.frames.extend(copies);
+        self
+    }
+
     /// Adds a twin of every frame so far by the interface it came by: a mirror that shows everything twice.
     pub fn doubled(&mut self) -> &mut Self {
         let interface = self.interfaces.get(self.interface).cloned().unwrap_or_default();

@@ -2,11 +2,13 @@
 //! what only looks like a twin (retransmissions, retries, RTP) is kept.
 
 use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
 
-use eastwatch::model::Side;
+use eastwatch::capture::{Batch, Files, Filled, Source};
+use eastwatch::model::{LinkType, Side};
 use eastwatch::scenario::{Format, Scenario, Twin, payload};
 
-use super::harness::{Folder, eastwatch, learned_from};
+use super::harness::{Folder, corpus, eastwatch, learned_from};
 use super::scenarios;
 
 const KINDS: [Twin; 7] = [
@@ -32,10 +34,10 @@ struct Known {
 fn read(folder: &Folder, scenario: &Scenario) -> Known {
     let (capture, eve, state) = (folder.file("in.pcapng"), folder.file("eve.json"), folder.file("state"));
     std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
-    known(&[&capture], &eve, &state)
+    known(&[capture], &eve, &state)
 }
 
-fn known(captures: &[&std::path::Path], eve: &std::path::Path, state: &std::path::Path) -> Known {
+fn known(captures: &[PathBuf], eve: &Path, state: &Path) -> Known {
     let _ = std::fs::remove_file(eve);
     let mut args: Vec<String> =
         ["read", "--fresh", "--flows", "--no-progress", "--home", "0.0.0.0/0,::/0"].map(str::to_owned).to_vec();
@@ -101,15 +103,16 @@ fn office() -> Scenario {
                 .close();
         }
         // A tail loss probe 3 ms later, byte for byte, as IPv6 and unnumbered IPv4 send it.
-        s.wait_s(1).tcp(client, server, 81).handshake().send(Side::Orig, "ping\n").send(Side::Resp, "pong\n");
-        s.again_ms(3);
+        let mut talk = s.wait_s(1).tcp(client, server, 81);
+        talk.handshake().send(Side::Orig, "ping\n").send(Side::Resp, "pong\n");
+        s.again_ms(1, 3);
         s.wait_s(1);
     }
     // A resolver that asks again after 20 ms, and a phone that speaks.
     let at = s.now();
     s.udp_from(&app, 40_053, &dns, 53)
         .send(Side::Orig, b"\x12\x34\x01\x00\x00\x01\x00\x00\x00\x00\x00\x00\x02db\x00\x00\x01\x00\x01");
-    s.again_ms(20);
+    s.again_ms(0, 20);
     s.at(at.plus_ms(100));
     let mut talk = s.udp_from(&app, 40_000, &web, 40_002);
     for n in 0..200u16 {
@@ -148,17 +151,122 @@ fn an_office_mirrored_twice_is_one_office() {
 }
 
 #[test]
+fn the_copy_that_shows_more_is_the_one_that_counts() {
+    let folder = Folder::new("twins-better");
+    let once = read(&folder, &office());
+    for kind in [Twin::Routed, Twin::Cut(96)] {
+        let mut s = office();
+        s.twins_before(kind);
+        same(&format!("{kind:?} first"), &once, &read(&folder, &s));
+    }
+}
+
+#[test]
+fn segments_and_then_the_frame_they_became_are_counted_once() {
+    let folder = Folder::new("twins-merged");
+    let once = read(&folder, &office());
+    let mut s = office();
+    s.twins_before(Twin::Segmented(536));
+    let twice = read(&folder, &s);
+    assert_eq!((&once.vms, &once.services), (&twice.vms, &twice.services));
+    for (ends, (flows, _, bytes)) in &once.flows {
+        let (flows_then, _, bytes_then) = twice.flows[ends];
+        // 52 bytes of headers more for each 536.
+        assert_eq!(*flows, flows_then, "{ends}");
+        assert!((*bytes..=bytes + bytes / 10).contains(&bytes_then), "{ends}: {bytes} and {bytes_then}");
+    }
+}
+
+#[test]
+fn a_mirror_that_doubles_everything_is_found_out() {
+    let folder = Folder::new("twins-doubled");
+    let once = read(&folder, &office());
+    let mut s = office();
+    s.doubled();
+    let twice = read(&folder, &s);
+    assert_eq!((&once.vms, &once.services), (&twice.vms, &twice.services));
+    // What came before the mirror was found out stays.
+    let packets = |known: &Known| known.flows.values().map(|(_, packets, _)| packets).sum::<u64>();
+    assert!(twice.removed > packets(&once) / 2, "{} of {}", twice.removed, packets(&once));
+}
+
+#[test]
 fn every_scenario_mirrored_twice_is_known_as_once() {
     let folder = Folder::new("twin-cases");
-    for (name, write) in scenarios::ALL {
-        for (part, scenario) in write() {
-            let once = read(&folder, &scenario);
-            for (kind, (_, mut again)) in
-                KINDS.into_iter().zip(std::iter::repeat_with(|| write().into_iter().find(|(p, _)| *p == part).unwrap()))
-            {
-                again.twins(kind);
-                same(&format!("{name} {part} {kind:?}"), &once, &read(&folder, &again));
+    for ((name, write), kind) in scenarios::ALL.iter().zip(KINDS.into_iter().cycle()) {
+        let reading = |change: &dyn Fn(&mut Scenario)| {
+            let mut captures = Vec::new();
+            for (part, mut scenario) in write() {
+                change(&mut scenario);
+                captures.push(folder.file(part));
+                std::fs::write(folder.file(part), scenario.encode(Format::PCAPNG)).unwrap();
             }
+            known(&captures, &folder.file("eve.json"), &folder.file("state"))
+        };
+        let once = reading(&|_| {});
+        let twice = reading(&|scenario| {
+            scenario.twins(kind);
+        });
+        same(&format!("{name} {kind:?}"), &once, &twice);
+    }
+}
+
+/// Captures of others that are fed twice: small ones, so that it takes seconds.
+const CORPUS_CAPTURES: usize = 28;
+const CORPUS_BYTES_MAX: u64 = 200_000;
+
+#[test]
+fn captures_of_others_mirrored_twice_are_known_as_once() {
+    let Some(corpus) = corpus() else {
+        eprintln!("no corpus beside the checkout: captures of others were not fed twice");
+        return;
+    };
+    let folder = Folder::new("twin-corpus");
+    let mut captures = Vec::new();
+    find(&corpus.join("pcap"), &mut captures);
+    captures.sort();
+    let step = (captures.len() / CORPUS_CAPTURES).max(1);
+    let mut compared = 0;
+    for (capture, kind) in captures.iter().step_by(step).zip(KINDS.into_iter().cycle()) {
+        let Some(mut s) = ethernet(capture) else { continue };
+        let once = read(&folder, &s);
+        s.twins(kind);
+        let twice = read(&folder, &s);
+        let what = format!("{} {kind:?}", capture.display());
+        assert_eq!(once.vms, twice.vms, "{what}: VMs");
+        assert_eq!(once.services, twice.services, "{what}: services");
+        let sum =
+            |known: &Known| known.flows.values().fold((0, 0), |(flows, bytes), sums| (flows + sums.0, bytes + sums.2));
+        let ((flows, bytes), (flows_then, bytes_then)) = (sum(&once), sum(&twice));
+        assert_eq!(flows, flows_then, "{what}: flows");
+        assert!(bytes.abs_diff(bytes_then) * 1_000 <= bytes, "{what}: {bytes} and then {bytes_then} bytes");
+        compared += 1;
+    }
+    assert!(compared * 2 > CORPUS_CAPTURES, "only {compared} captures were compared");
+}
+
+/// The frames of a capture of Ethernet.
+fn ethernet(capture: &Path) -> Option<Scenario> {
+    let mut files = Files::open(&[capture.to_owned()], None).ok()?;
+    let (mut batch, mut s) = (Batch::new(), Scenario::new(5));
+    while let Ok(Filled::Frames | Filled::Idle) = files.fill(&mut batch) {
+        for frame in &batch.frames {
+            if frame.link != LinkType::ETHERNET {
+                return None;
+            }
+            s.cut_frame(frame.time, batch.get(frame).to_vec(), frame.wire_len as usize);
+        }
+    }
+    Some(s)
+}
+
+fn find(folder: &Path, found: &mut Vec<PathBuf>) {
+    for entry in std::fs::read_dir(folder).unwrap() {
+        let path = entry.unwrap().path();
+        match path.is_dir() {
+            true => find(&path, found),
+            false if std::fs::metadata(&path).is_ok_and(|m| m.len() < CORPUS_BYTES_MAX) => found.push(path),
+            false => {}
         }
     }
 }

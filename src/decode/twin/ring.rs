@@ -7,6 +7,7 @@ use arrayvec::ArrayVec;
 
 use super::print::Print;
 use super::{Place, WINDOW_NS};
+use crate::decode::packet::Located;
 use crate::model::{Mac, Segment};
 
 /// 50 ms of 1.3 million packets a second; 9 MiB where so many come, and no more is touched than is used.
@@ -35,6 +36,8 @@ pub(super) struct Entry {
     pub sights: ArrayVec<Sight, SIGHTS_MAX>,
     pub src_mac: Option<Mac>,
     pub cut: u32,
+    /// Its point had seen it acknowledged, or asked for, when it came.
+    pub again: bool,
     pub place: Option<Place>,
     /// Bytes handed on before it.
     pub bytes_before: u64,
@@ -51,9 +54,20 @@ pub(super) struct Ring {
 }
 
 impl Entry {
-    pub fn new(print: Print, segment: Segment, time: i64, sight: Sight, src_mac: Option<Mac>, cut: u32) -> Self {
-        let sights = ArrayVec::from_iter([sight]);
-        Entry { print, segment, time, sights, src_mac, cut, place: None, bytes_before: 0, number: 0, older: 0 }
+    pub fn new(print: Print, located: &Located<'_>, time: i64, point: u16, again: bool, bytes_before: u64) -> Self {
+        Entry {
+            print,
+            segment: located.segment,
+            time,
+            sights: ArrayVec::from_iter([Sight { point, ttl: print.ttl, doubled: false }]),
+            src_mac: located.src_mac,
+            cut: located.cut,
+            again,
+            place: None,
+            bytes_before,
+            number: 0,
+            older: 0,
+        }
     }
 }
 

@@ -1,0 +1,195 @@
+//! Sight: how well the mirror showed each VM lately, from its TCP flows: bytes that were acknowledged but never seen,
+//! and flows of which one direction was never seen.
+//!
+//! Two windows of [`WINDOW_S`] packet seconds, the present one and the one before. At most [`VMS_MAX`] VMs, of more
+//! only the whole is known; at most [`LONG_MAX`] long flows, of more the end alone tells.
+
+use std::collections::BTreeMap;
+
+use crate::model::{CaptureQuality, FlowRef, FlowTotals, Timestamp, Transport, VmId};
+
+/// A service that fails is judged after a minute; a mirror that was bad for a while is trusted again soon after.
+const WINDOW_S: i64 = 600;
+const VMS_MAX: usize = 65_536;
+const LONG_MAX: usize = 65_536;
+/// With less the shares of a VM say nothing, and those of the whole count.
+const FLOWS_MIN: u64 = 20;
+const BYTES_MIN: u64 = 100_000;
+
+/// Of TCP.
+#[derive(Clone, Copy, Debug, Default)]
+struct Counts {
+    flows: u64,
+    one_way: u64,
+    bytes: u64,
+    missed: u64,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Window {
+    /// The number of the window that `now` counts.
+    number: i64,
+    now: Counts,
+    before: Counts,
+}
+
+#[derive(Debug, Default)]
+pub struct Sight {
+    whole: Window,
+    vms: BTreeMap<VmId, Window>,
+    /// Bytes and missed bytes of flows under way that were counted already.
+    long: BTreeMap<u64, (u64, u64)>,
+}
+
+impl Sight {
+    /// Running totals of a flow, or its last ones; `vms` are its ends.
+    pub fn flow(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool, vms: [Option<VmId>; 2], now: Timestamp) {
+        if flow.transport != Transport::Tcp {
+            return;
+        }
+        let (bytes, missed) = (totals.orig_bytes.saturating_add(totals.resp_bytes), totals.missed_bytes);
+        let counted = match ended {
+            true => self.long.remove(&flow.id),
+            false if self.long.len() < LONG_MAX || self.long.contains_key(&flow.id) => {
+                Some(self.long.insert(flow.id, (bytes, missed)).unwrap_or_default())
+            }
+            false => return,
+        };
+        let (bytes_before, missed_before) = counted.unwrap_or_default();
+        let added = Counts {
+            flows: u64::from(ended),
+            one_way: u64::from(ended && totals.one_way),
+            bytes: bytes.saturating_sub(bytes_before),
+            missed: missed.saturating_sub(missed_before),
+        };
+        let number = now.second().div_euclid(WINDOW_S);
+        self.whole.add(added, number);
+        let [one, other] = vms;
+        for vm in one.into_iter().chain(other.filter(|vm| Some(*vm) != one)) {
+            if self.vms.len() >= VMS_MAX && !self.vms.contains_key(&vm) {
+                self.vms.retain(|_, window| window.number + 1 >= number);
+            }
+            if self.vms.len() < VMS_MAX || self.vms.contains_key(&vm) {
+                self.vms.entry(vm).or_default().add(added, number);
+            }
+        }
+    }
+
+    /// Loss and one-way share of a VM in the last ten to twenty minutes; of the whole where it had too little traffic.
+    pub fn of(&self, vm: VmId, now: Timestamp) -> CaptureQuality {
+        let number = now.second().div_euclid(WINDOW_S);
+        let whole = self.whole.counts(number);
+        let own = self.vms.get(&vm).map(|window| window.counts(number)).unwrap_or_default();
+        let loss = if own.bytes + own.missed >= BYTES_MIN { own } else { whole };
+        let sides = if own.flows >= FLOWS_MIN { own } else { whole };
+        CaptureQuality {
+            loss: share(loss.missed, loss.missed.saturating_add(loss.bytes)),
+            one_way: share(sides.one_way, sides.flows),
+            duplicates: 0.0,
+        }
+    }
+
+    /// VMs with traffic enough to tell, of which much is not seen, the worst first, at most `count`.
+    pub fn half_seen(
+        &self,
+        now: Timestamp,
+        loss_max: f64,
+        one_way_max: f64,
+        count: usize,
+    ) -> Vec<(VmId, CaptureQuality)> {
+        let mut worst: Vec<_> = self
+            .vms
+            .keys()
+            .map(|vm| (*vm, self.of(*vm, now)))
+            .filter(|(vm, quality)| quality.is_worse(loss_max, one_way_max) && self.tells(*vm, now))
+            .collect();
+        worst.sort_by(|(_, a), (_, b)| (b.loss + b.one_way).total_cmp(&(a.loss + a.one_way)));
+        worst.truncate(count);
+        worst
+    }
+
+    fn tells(&self, vm: VmId, now: Timestamp) -> bool {
+        let counts = self.vms.get(&vm).map(|window| window.counts(now.second().div_euclid(WINDOW_S)));
+        counts.is_some_and(|own| own.flows >= FLOWS_MIN || own.bytes + own.missed >= BYTES_MIN)
+    }
+}
+
+impl Window {
+    fn add(&mut self, added: Counts, number: i64) {
+        if number > self.number {
+            self.before = if number == self.number + 1 { self.now } else { Counts::default() };
+            (self.now, self.number) = (Counts::default(), number);
+        }
+        self.now = self.now.and(added);
+    }
+
+    fn counts(&self, number: i64) -> Counts {
+        match number - self.number {
+            ..=0 => self.now.and(self.before),
+            1 => self.now,
+            _ => Counts::default(),
+        }
+    }
+}
+
+impl Counts {
+    fn and(self, other: Counts) -> Counts {
+        Counts {
+            flows: self.flows.saturating_add(other.flows),
+            one_way: self.one_way.saturating_add(other.one_way),
+            bytes: self.bytes.saturating_add(other.bytes),
+            missed: self.missed.saturating_add(other.missed),
+        }
+    }
+}
+
+pub(super) fn share(part: u64, whole: u64) -> f64 {
+    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::{Endpoint, Segment};
+
+    const VMS: [Option<VmId>; 2] = [None, None];
+
+    fn flow(id: u64) -> FlowRef {
+        let end = |port| Endpoint { ip: [10, 0, 0, 1].into(), port, mac: None, host_hint: None };
+        let (orig, resp) = (end(40_000), end(80));
+        let transport = Transport::Tcp;
+        FlowRef { id, segment: Segment::UNTAGGED, transport, orig, resp, first_seen: Timestamp::ZERO, first_frame: id }
+    }
+
+    fn vm(n: u8) -> VmId {
+        VmId::derive(&[&[n]], 0)
+    }
+
+    #[test]
+    fn a_vm_whose_mirror_loses_is_told_from_one_whose_does_not() {
+        let mut sight = Sight::default();
+        let now = Timestamp::ZERO.plus_s(60);
+        for (id, missed_bytes) in [(1, 10_000), (2, 0)] {
+            let totals = FlowTotals { orig_bytes: 190_000, missed_bytes, ..FlowTotals::default() };
+            sight.flow(&flow(id), &totals, true, [Some(vm(id as u8)), None], now);
+        }
+        assert_eq!(sight.of(vm(1), now).loss, 0.05);
+        assert_eq!(sight.of(vm(2), now).loss, 0.0);
+        // The third had no traffic of its own.
+        assert_eq!(sight.of(vm(3), now).loss, 0.025641025641025640);
+        assert_eq!(sight.half_seen(now, 0.02, 0.2, 5).iter().map(|(vm, _)| *vm).collect::<Vec<_>>(), [vm(1)]);
+    }
+
+    #[test]
+    fn a_long_flow_counts_once_and_a_bad_hour_is_forgotten() {
+        let mut sight = Sight::default();
+        let totals = |n: u64| FlowTotals { orig_bytes: n * 99_000, missed_bytes: n * 1_000, ..FlowTotals::default() };
+        let at = |s| Timestamp::ZERO.plus_s(s);
+        sight.flow(&flow(1), &totals(1), false, VMS, at(60));
+        sight.flow(&flow(1), &totals(2), false, VMS, at(120));
+        sight.flow(&flow(1), &totals(3), true, VMS, at(130));
+        assert_eq!(sight.whole.counts(0).bytes, 3 * 99_000);
+        assert_eq!(sight.of(vm(1), at(700)).loss, 0.01);
+        assert_eq!(sight.of(vm(1), at(1_300)).loss, 0.0);
+    }
+}
