@@ -1,5 +1,6 @@
-//! `blind`: eastwatch itself sees or keeps less than it should, because the disk is full or a mirror source went away.
-//! Told once when it begins and once when it ends. One entry for each cause; there are as many as sources, and one.
+//! `blind`: eastwatch itself sees or keeps less than it should: the disk is full, or a mirror source went away, fell
+//! silent, loses packets, or shows one direction only. Told once when it begins and once when it ends; of what was
+//! blind nothing is concluded ([`Blind::until`]). One entry for each cause; there are four a source, and one.
 
 use std::collections::BTreeMap;
 
@@ -15,7 +16,12 @@ pub static BLIND: Detector = Detector {
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
 pub enum Cause {
     Disk,
+    /// The interface went away.
     Source(String),
+    /// Longer than it ever was while it was well.
+    Silent(String),
+    Lossy(String),
+    OneWay,
 }
 
 /// What people are told.
@@ -33,6 +39,8 @@ pub struct Notice {
 #[derive(Debug, Default)]
 pub struct Blind {
     since: BTreeMap<Cause, Timestamp>,
+    /// When the last of what hides packets ended.
+    over: Option<Timestamp>,
 }
 
 impl Blind {
@@ -45,7 +53,8 @@ impl Blind {
             Cause::Disk => {
                 (Severity::High, "; history, then evidence, then EVE events are held back, incidents are kept")
             }
-            Cause::Source(_) => (Severity::High, ""),
+            Cause::Source(_) | Cause::Silent(_) => (Severity::High, ""),
+            Cause::Lossy(_) | Cause::OneWay => (Severity::Medium, ""),
         };
         let notice = Notice {
             time: now,
@@ -62,6 +71,9 @@ impl Blind {
     /// All is well; told where it was not.
     pub fn sees(&mut self, cause: &Cause, now: Timestamp) -> Option<Notice> {
         let since = self.since.remove(cause)?;
+        if cause.hides() {
+            self.over = Some(now);
+        }
         Some(Notice {
             time: now,
             cause: cause.name(),
@@ -73,11 +85,26 @@ impl Blind {
     }
 }
 
+impl Blind {
+    /// Until when packets went by unseen: `now` while they still do.
+    pub fn until(&self, now: Timestamp) -> Option<Timestamp> {
+        if self.since.keys().any(Cause::hides) { Some(now) } else { self.over }
+    }
+}
+
 impl Cause {
+    /// Packets go by unseen.
+    fn hides(&self) -> bool {
+        *self != Cause::Disk
+    }
+
     fn name(&self) -> &'static str {
         match self {
             Cause::Disk => "disk",
             Cause::Source(_) => "source",
+            Cause::Silent(_) => "silence",
+            Cause::Lossy(_) => "loss",
+            Cause::OneWay => "one-way",
         }
     }
 
@@ -85,6 +112,9 @@ impl Cause {
         match self {
             Cause::Disk => "the disk of the state is full".to_owned(),
             Cause::Source(name) => format!("{name} is gone"),
+            Cause::Silent(name) => format!("{name} is silent"),
+            Cause::Lossy(name) => format!("{name} loses packets"),
+            Cause::OneWay => "most connections are seen from one side".to_owned(),
         }
     }
 }

@@ -14,7 +14,7 @@ use crate::incident::IncidentEvent;
 use crate::inventory::{Change, Inventory, What};
 use crate::model::{
     AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey,
-    SourceCounts, Timestamp, VmId,
+    SourceCounts, SourceQuality, Timestamp, VmId,
 };
 
 const FLOW_APPS_MAX: usize = 262_144;
@@ -142,8 +142,7 @@ impl Teller {
                 all.insert(name, value);
             }
         }
-        let sources = totals.sources().map(source_row).collect();
-        self.write(Event::stats(time, all.into_iter(), sources));
+        self.write(Event::stats(time, all.into_iter(), totals.source_rows(), totals.quality()));
     }
 
     fn write(&mut self, event: Event) {
@@ -167,13 +166,17 @@ impl Teller {
     }
 }
 
-pub(super) fn source_row(source: &SourceCounts) -> serde_json::Value {
+pub(super) fn source_row(source: &SourceCounts, seen: Option<&SourceQuality>) -> serde_json::Value {
+    let seen = seen.cloned().unwrap_or_default();
     serde_json::json!({
         "name": source.name,
         "packets": source.packets,
         "bytes": source.bytes,
         "kernel_drops": source.kernel_drops,
         "interface_drops": source.interface_drops,
+        "twins": seen.twins,
+        "truncated": seen.truncated,
+        "reordered": seen.reordered,
         "gone": source.gone,
     })
 }

@@ -1,11 +1,18 @@
 //! The inventory as detectors may ask it.
 
+use super::blind::Blind;
+use super::sight::Sight;
+use super::totals::Totals;
 use crate::detect::{Known, Seen};
 use crate::inventory::Inventory;
-use crate::model::{ServiceKey, VmId};
+use crate::model::{CaptureQuality, ServiceKey, Timestamp, VmId};
 
 pub struct Facts<'a> {
     pub inventory: &'a Inventory,
+    pub sight: &'a Sight,
+    pub blind: &'a Blind,
+    pub totals: &'a Totals,
+    pub now: Timestamp,
 }
 
 impl Known for Facts<'_> {
@@ -19,6 +26,14 @@ impl Known for Facts<'_> {
 
     fn listed(&self, vm: VmId) -> bool {
         self.inventory.vm(vm).is_some_and(|vm| vm.declared != Default::default())
+    }
+
+    fn quality(&self, vm: VmId) -> Option<CaptureQuality> {
+        Some(self.totals.quality_with(self.sight.of(vm, self.now)))
+    }
+
+    fn blind_until(&self) -> Option<Timestamp> {
+        self.blind.until(self.now)
     }
 
     /// The rows of a service on several addresses taken together: the best evidence, the first and last times.

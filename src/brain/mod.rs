@@ -8,7 +8,9 @@ mod events;
 mod held;
 mod known;
 mod rows;
+mod sight;
 mod totals;
+mod watched;
 
 pub use events::Teller;
 pub use held::Capture;
@@ -20,16 +22,22 @@ use crate::baseline::{Port, Sanction, SanctionSource};
 use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
-use crate::model::{CaptureQuality, Fact, FlowFact, Observation, ServiceKey, SourceCounts, Timestamp, VmId};
+use crate::model::{
+    CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, SourceCounts, Timestamp, VmId,
+};
 use crate::store::{Batch, Shed, Store, StoreError};
 
 use blind::{Blind, Cause, Notice};
 use held::Held;
+use sight::Sight;
+use watched::Watched;
 
 /// State is saved at least this often, in packet seconds; what an incident changed is saved at once.
 const SAVE_EVERY_S: i64 = 60;
 /// EVE `stats` interval in packet seconds.
 const STATS_EVERY_S: i64 = 10;
+/// VMs that are badly seen, in the status.
+const HALF_SEEN_SHOWN_MAX: usize = 20;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
@@ -55,6 +63,8 @@ pub struct Brain {
     teller: Teller,
     totals: Totals,
     blind: Blind,
+    sight: Sight,
+    watched: Watched,
     store: Option<Box<dyn Store>>,
     config: BrainConfig,
     now: Timestamp,
@@ -82,6 +92,8 @@ impl Brain {
             teller: Teller::silent(),
             totals: Totals::default(),
             blind: Blind::default(),
+            sight: Sight::default(),
+            watched: Watched::default(),
             now: held.now(),
             saved_at: held.now(),
             stats_at: 0,
@@ -146,8 +158,11 @@ impl Brain {
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Source(counts) => return self.totals.source(counts),
+            Fact::Quality(sources) => return self.totals.seen(sources),
+            Fact::Flow(flow, FlowFact::Progress(totals)) => self.look(flow, totals, false),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
                 self.totals.flow(flow, totals);
+                self.look(flow, totals, true);
                 if self.config.flows {
                     self.teller.flow(self.now, flow, *how, totals);
                 }
@@ -166,16 +181,23 @@ impl Brain {
         }
     }
 
+    /// How well the ends of a flow are seen.
+    fn look(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool) {
+        let vms = [&flow.orig, &flow.resp].map(|end| self.inventory.holder(flow.segment, end.ip));
+        self.sight.flow(flow, totals, ended, vms, self.now);
+    }
+
+    fn facts(&self) -> Facts<'_> {
+        let Brain { inventory, sight, blind, totals, now, .. } = self;
+        Facts { inventory, sight, blind, totals, now: *now }
+    }
+
     fn judge(&mut self, change: &Change) {
         let mut findings = Vec::new();
-        let facts = Facts { inventory: &self.inventory };
-        let world = World {
-            known: &facts,
-            baselines: &self.baselines,
-            sanctions: &self.sanctions,
-            quality: self.totals.quality(),
-        };
-        let verdict = self.detectors.judge(change, &world, &mut findings);
+        let Brain { inventory, sight, blind, totals, baselines, sanctions, detectors, .. } = self;
+        let facts = Facts { inventory, sight, blind, totals, now: self.now };
+        let world = World { known: &facts, baselines, sanctions, quality: totals.quality() };
+        let verdict = detectors.judge(change, &world, &mut findings);
         self.totals.change(&change.what);
         self.teller.change(change, &self.inventory, &self.baselines);
         let mut events = Vec::new();
@@ -238,7 +260,7 @@ impl Brain {
 
     /// Why something is, or is not, an incident.
     pub fn why(&self, vm: VmId, port: Option<Port>) -> Explanation {
-        let facts = Facts { inventory: &self.inventory };
+        let facts = self.facts();
         let quality = self.totals.quality();
         let world = World { known: &facts, baselines: &self.baselines, sanctions: &self.sanctions, quality };
         detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now)
@@ -292,7 +314,9 @@ impl Brain {
             "captures_held": self.held.captures().len(),
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
-            "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
+            "sources": self.totals.source_rows(),
+            "quality": crate::deliver::quality(self.quality()),
+            "half_seen": self.half_seen(),
             "outside_home": self.inventory.outside().iter().map(|o| serde_json::json!({
                 "ip": o.ip, "segment": o.segment, "flows": o.flows, "bytes": o.bytes,
             })).collect::<Vec<_>>(),
@@ -401,7 +425,28 @@ impl Brain {
                 false => self.blind.sees(&cause, self.now),
             };
             self.notice(notice);
+            let wrong = self.watched.see(source, self.now);
+            self.blind_by(Cause::Silent(source.name.clone()), wrong.silent.filter(|_| !source.gone));
+            self.blind_by(Cause::Lossy(source.name.clone()), wrong.lossy);
         }
+        let one_way = self.sight.mostly_one_way(self.now);
+        self.blind_by(Cause::OneWay, one_way.map(|share| format!("{:.0} % of the TCP connections", share * 100.0)));
+    }
+
+    /// `why` it is so, or that it is not.
+    fn blind_by(&mut self, cause: Cause, why: Option<String>) {
+        let notice = match why {
+            Some(why) => self.blind.onset(cause, &why, self.now),
+            None => self.blind.sees(&cause, self.now),
+        };
+        self.notice(notice);
+    }
+
+    /// VMs that the mirror shows badly.
+    fn half_seen(&self) -> Vec<serde_json::Value> {
+        let worst = self.sight.half_seen(self.now, HALF_SEEN_SHOWN_MAX);
+        let row = |(vm, quality): (VmId, CaptureQuality)| serde_json::json!({ "vm": self.inventory.label(vm), "loss": quality.loss, "one_way": quality.one_way });
+        worst.into_iter().map(row).collect()
     }
 
     pub fn quality(&self) -> CaptureQuality {

@@ -15,6 +15,9 @@ const LONG_MAX: usize = 65_536;
 /// With less the shares of a VM say nothing, and those of the whole count.
 const FLOWS_MIN: u64 = 20;
 const BYTES_MIN: u64 = 100_000;
+/// Beyond these a VM counts as half seen, as `service-gone` has them.
+const LOSS_MAX: f64 = 0.02;
+const ONE_WAY_MAX: f64 = 0.2;
 
 /// Of TCP.
 #[derive(Clone, Copy, Debug, Default)]
@@ -90,22 +93,23 @@ impl Sight {
     }
 
     /// VMs with traffic enough to tell, of which much is not seen, the worst first, at most `count`.
-    pub fn half_seen(
-        &self,
-        now: Timestamp,
-        loss_max: f64,
-        one_way_max: f64,
-        count: usize,
-    ) -> Vec<(VmId, CaptureQuality)> {
+    pub fn half_seen(&self, now: Timestamp, count: usize) -> Vec<(VmId, CaptureQuality)> {
         let mut worst: Vec<_> = self
             .vms
             .keys()
             .map(|vm| (*vm, self.of(*vm, now)))
-            .filter(|(vm, quality)| quality.is_worse(loss_max, one_way_max) && self.tells(*vm, now))
+            .filter(|(vm, quality)| quality.is_worse(LOSS_MAX, ONE_WAY_MAX) && self.tells(*vm, now))
             .collect();
         worst.sort_by(|(_, a), (_, b)| (b.loss + b.one_way).total_cmp(&(a.loss + a.one_way)));
         worst.truncate(count);
         worst
+    }
+
+    /// The share of one-way connections where it is beyond its bound.
+    pub fn mostly_one_way(&self, now: Timestamp) -> Option<f64> {
+        let counts = self.whole.counts(now.second().div_euclid(WINDOW_S));
+        let share = share(counts.one_way, counts.flows);
+        (counts.flows >= FLOWS_MIN && share > ONE_WAY_MAX).then_some(share)
     }
 
     fn tells(&self, vm: VmId, now: Timestamp) -> bool {
@@ -177,7 +181,7 @@ mod tests {
         assert_eq!(sight.of(vm(2), now).loss, 0.0);
         // The third had no traffic of its own.
         assert_eq!(sight.of(vm(3), now).loss, 0.025641025641025640);
-        assert_eq!(sight.half_seen(now, 0.02, 0.2, 5).iter().map(|(vm, _)| *vm).collect::<Vec<_>>(), [vm(1)]);
+        assert_eq!(sight.half_seen(now, 5).iter().map(|(vm, _)| *vm).collect::<Vec<_>>(), [vm(1)]);
     }
 
     #[test]

@@ -2,9 +2,13 @@
 
 use std::collections::BTreeMap;
 
+use super::events::source_row;
+use super::sight::share;
 use crate::incident::{IncidentEvent, Joined};
 use crate::inventory::What;
-use crate::model::{CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport};
+use crate::model::{
+    CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, SourceQuality, Transport,
+};
 
 /// Incidents shown in a summary; more are counted.
 const OPENED_SHOWN_MAX: usize = 1_000;
@@ -13,6 +17,8 @@ const OPENED_SHOWN_MAX: usize = 1_000;
 pub struct Totals {
     counters: BTreeMap<&'static str, u64>,
     sources: BTreeMap<String, SourceCounts>,
+    /// What their frames look like; sources of a file have only this.
+    seen: BTreeMap<String, SourceQuality>,
     pub vms_new: u64,
     pub services_new: u64,
     pub peers_new: u64,
@@ -58,8 +64,15 @@ impl Totals {
         self.sources.insert(counts.name.clone(), counts.clone());
     }
 
-    pub fn sources(&self) -> impl Iterator<Item = &SourceCounts> {
-        self.sources.values()
+    pub fn seen(&mut self, sources: &[SourceQuality]) {
+        for source in sources {
+            self.seen.insert(source.name.clone(), source.clone());
+        }
+    }
+
+    /// The live sources, as `stats` and the status show them.
+    pub fn source_rows(&self) -> Vec<serde_json::Value> {
+        self.sources.values().map(|counts| source_row(counts, self.seen.get(&counts.name))).collect()
     }
 
     pub fn change(&mut self, what: &What) {
@@ -110,19 +123,22 @@ impl Totals {
     /// Loss: the larger of the packets that the kernel or the interface dropped and the TCP bytes that were
     /// acknowledged but never seen. One-way: TCP flows of which only one direction was seen.
     pub fn quality(&self) -> CaptureQuality {
+        let missed = self.tcp.missed_bytes;
+        self.quality_with(CaptureQuality {
+            loss: share(missed, missed.saturating_add(self.tcp.bytes)),
+            one_way: share(self.counter("flow.one_way").min(self.tcp.flows), self.tcp.flows),
+            duplicates: 0.0,
+        })
+    }
+
+    /// What the flows of a VM tell, with what only the sources know.
+    pub fn quality_with(&self, flows: CaptureQuality) -> CaptureQuality {
         let (lost, seen) = self
             .sources
             .values()
             .fold((0u64, 0u64), |(lost, seen), s| (lost + s.kernel_drops + s.interface_drops, seen + s.packets));
-        let missed = self.tcp.missed_bytes;
-        CaptureQuality {
-            loss: share(lost, lost + seen).max(share(missed, missed.saturating_add(self.tcp.bytes))),
-            one_way: share(self.counter("flow.one_way").min(self.tcp.flows), self.tcp.flows),
-            duplicates: 0.0,
-        }
+        let (twins, frames) =
+            self.seen.values().fold((0, 0), |(twins, frames), s| (twins + s.twins, frames + s.frames));
+        CaptureQuality { loss: flows.loss.max(share(lost, lost + seen)), duplicates: share(twins, frames), ..flows }
     }
-}
-
-fn share(part: u64, whole: u64) -> f64 {
-    if whole == 0 { 0.0 } else { part as f64 / whole as f64 }
 }

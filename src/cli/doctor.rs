@@ -18,6 +18,11 @@ use super::{Failure, settings};
 
 /// More dropped than this share of packets is worth a word.
 const LOSS_SHARE: f64 = 0.001;
+/// Frames cut by more than stray ones.
+const CUT_PERCENT: f64 = 1.0;
+/// As `service-gone` and `blind` have them.
+const LOST_PERCENT: f64 = 2.0;
+const ONE_WAY_PERCENT: f64 = 20.0;
 
 pub fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
     const COLUMNS: &[Column] = &[
@@ -103,6 +108,9 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
     for source in status.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         rows.push(drops(source));
     }
+    if running {
+        quality(status, rows);
+    }
     let outside = status.get("outside_home").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let found = if outside.is_empty() {
         Ok("no busy address lies outside home".to_owned())
@@ -134,16 +142,57 @@ fn clock(newest: &str, running: bool) -> Value {
 fn drops(source: &Value) -> Value {
     let number = |key: &str| source.get(key).and_then(Value::as_u64).unwrap_or(0);
     let (packets, kernel, interface) = (number("packets"), number("kernel_drops"), number("interface_drops"));
-    let found = format!("{packets} packets, {kernel} dropped by the kernel, {interface} by the interface");
+    let percent = |key: &str| number(key) as f64 * 100.0 / packets.max(1) as f64;
+    let found = format!(
+        "{packets} packets, {kernel} dropped by the kernel, {interface} by the interface, {:.1} % seen twice, {:.1} % cut, \
+         {:.1} % out of order",
+        percent("twins"),
+        percent("truncated"),
+        percent("reordered"),
+    );
     let share = (kernel + interface) as f64 / (packets + kernel + interface).max(1) as f64;
     let check = format!("source {}", text(source, "name"));
     if source.get("gone").and_then(Value::as_bool) == Some(true) {
         let mend = "bring it back and start the probe again".to_owned();
         return row(&check, Err((format!("{found}; the interface went away"), mend)));
     }
-    match share > LOSS_SHARE {
-        true => row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned()))),
+    if share > LOSS_SHARE {
+        return row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned())));
+    }
+    match percent("truncated") > CUT_PERCENT {
+        true => row(&check, Err((found, "raise the mirror's snap length, and [capture] snaplen".to_owned()))),
         false => row(&check, Ok(found)),
+    }
+}
+
+/// What the mirror shows, as its TCP connections tell, and the VMs of which it shows little.
+fn quality(status: &Value, rows: &mut Vec<Value>) {
+    let Some(quality) = status.get("quality") else { return };
+    let percent = |row: &Value, key: &str| row.get(key).and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
+    let (loss, one_way) = (percent(quality, "loss"), percent(quality, "one_way"));
+    let found = format!(
+        "{loss:.2} % lost, {one_way:.1} % of connections from one side, {:.1} % seen twice",
+        percent(quality, "duplicates")
+    );
+    let mend = match (loss > LOST_PERCENT, one_way > ONE_WAY_PERCENT) {
+        (_, true) => Some("mirror both directions of every port"),
+        (true, false) => Some("the mirror drops packets: mirror fewer ports, or give it more bandwidth"),
+        (false, false) => None,
+    };
+    rows.push(row(
+        "mirror",
+        match mend {
+            Some(mend) => Err((found, mend.to_owned())),
+            None => Ok(found),
+        },
+    ));
+    let half = status.get("half_seen").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
+    if !half.is_empty() {
+        let shown = half.iter().take(5).map(|vm| {
+            format!("{} ({:.0} % lost, {:.0} % one-way)", text(vm, "vm"), percent(vm, "loss"), percent(vm, "one_way"))
+        });
+        let found = format!("half seen: {}", shown.collect::<Vec<_>>().join(", "));
+        rows.push(row("VMs", Err((found, "are all of their ports mirrored, in both directions?".to_owned()))));
     }
 }
 

@@ -32,6 +32,10 @@ pub fn told(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -
             format!("{} packets older than what was read before; analysed at that time", grouped(intake.late)),
         );
     }
+    let twins = totals.counter("twin.removed");
+    if twins > 0 {
+        line("twins", format!("{} packets seen once more, counted once", grouped(twins)));
+    }
     line("VMs", format!("{} ({} new)", grouped(vms as u64), grouped(totals.vms_new)));
     line("services", format!("{} ({} new)", grouped(services as u64), grouped(totals.services_new)));
     let outside = brain.inventory.outside();

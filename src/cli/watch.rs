@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{self, Server};
 use crate::brain::Teller;
-use crate::capture::Live;
+use crate::capture::{HoldBack, Live};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::model::Timestamp;
@@ -36,7 +36,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
-    let mut source = Recording::new(live, recorder);
+    let mut source = Recording::new(HoldBack::new(live, args.interface.len() > 1), recorder);
     let plan = Plan {
         workers,
         decode: loaded.config.decode.clone(),

@@ -297,14 +297,19 @@ impl Event {
     }
 
     /// Counters, `decode.discard.short` nested as `stats.decode.discard.short`.
-    pub fn stats<'a>(time: Timestamp, counters: impl Iterator<Item = (&'a str, u64)>, sources: Vec<Value>) -> Self {
+    pub fn stats<'a>(
+        time: Timestamp,
+        counters: impl Iterator<Item = (&'a str, u64)>,
+        sources: Vec<Value>,
+        seen: CaptureQuality,
+    ) -> Self {
         let mut event = Event::new(time, "stats", None);
         let mut stats = Map::new();
         for (name, value) in counters {
             nest(&mut stats, name, value);
         }
         event.set("stats", Value::Object(stats));
-        event.set("eastwatch", json!({ "schema": SCHEMA, "sources": sources }));
+        event.set("eastwatch", json!({ "schema": SCHEMA, "sources": sources, "capture_quality": quality(seen) }));
         event
     }
 
@@ -314,7 +319,7 @@ impl Event {
 }
 
 /// Loss and shares to four digits: what floating point adds beyond them is noise.
-fn quality(quality: CaptureQuality) -> Value {
+pub fn quality(quality: CaptureQuality) -> Value {
     let round = |share: f64| (share * 10_000.0).round() / 10_000.0;
     json!({ "loss": round(quality.loss), "one_way": round(quality.one_way), "duplicates": round(quality.duplicates) })
 }
@@ -380,6 +385,7 @@ mod tests {
             Timestamp::from_parts(1_767_225_600, 0),
             [("decode.discard.short", 2)].into_iter(),
             vec![],
+            CaptureQuality::default(),
         ));
         let line = String::from_utf8_lossy(eve.bytes()).into_owned();
         assert!(line.starts_with(r#"{"timestamp":"2026-01-01T00:00:00.000000+0000","event_type":"stats""#), "{line}");

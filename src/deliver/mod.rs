@@ -4,4 +4,4 @@ mod community_id;
 mod eve;
 
 pub use community_id::community_id;
-pub use eve::{Eve, Event, incident_row};
+pub use eve::{Eve, Event, incident_row, quality};

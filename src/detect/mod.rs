@@ -90,6 +90,14 @@ pub trait Known {
     fn listed(&self, vm: VmId) -> bool;
     /// A service over all its addresses and segments; `None` where it is not known.
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>>;
+    /// How well the mirror shows this VM; `None` where only the whole is known.
+    fn quality(&self, _vm: VmId) -> Option<CaptureQuality> {
+        None
+    }
+    /// When eastwatch was last blind: a mirror source was silent, gone, or beyond its bounds.
+    fn blind_until(&self) -> Option<Timestamp> {
+        None
+    }
 }
 
 /// A service as the inventory knows it, its rows of several addresses taken together.
@@ -114,6 +122,7 @@ pub struct World<'a> {
     pub known: &'a dyn Known,
     pub baselines: &'a Baselines,
     pub sanctions: &'a Sanctions,
+    /// Of the whole.
     pub quality: CaptureQuality,
 }
 
@@ -185,6 +194,11 @@ impl World<'_> {
             && !self.sanctioned(service, now)
     }
 
+    /// How well the mirror shows a VM.
+    fn quality_of(&self, vm: VmId) -> CaptureQuality {
+        self.known.quality(vm).unwrap_or(self.quality)
+    }
+
     /// A finding with what every one has; title, reason and evidence are the detector's.
     fn finding(&self, detector: DetectorId, severity: Severity, change: &Change, vm: VmId) -> Finding {
         Finding {
@@ -200,7 +214,7 @@ impl World<'_> {
             title: String::new(),
             reason: String::new(),
             evidence: Evidence::default(),
-            quality: self.quality,
+            quality: self.quality_of(vm),
         }
     }
 

@@ -10,7 +10,7 @@ use super::memory::Memory;
 use super::{Detect, Verdict, World, frames};
 use crate::baseline::Feature;
 use crate::inventory::{Change, What};
-use crate::model::{CaptureQuality, Detector, DetectorId, Evidence, Finding, ServiceKey, Severity, Timestamp, VmId};
+use crate::model::{Detector, DetectorId, Evidence, Finding, ServiceKey, Severity, Timestamp, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
 pub static DETECTOR: Detector = Detector {
@@ -84,8 +84,15 @@ impl ServiceGone {
     ) {
         let Some(learned) = world.baselines.service(key) else { return };
         let regular = learned.uses >= self.config.uses_min;
-        if !regular || !world.baselines.judges(key.vm, Feature::Services, change.time) || self.is_blind(&world.quality)
-        {
+        if !regular || !world.baselines.judges(key.vm, Feature::Services, change.time) {
+            return;
+        }
+        let quality = world.quality_of(key.vm);
+        let blind_until = world.known.blind_until();
+        let blind = blind_until.is_some_and(|until| until >= self.failing.get(key).map_or(change.time, |f| f.since));
+        if blind || quality.is_worse(self.config.loss_max, self.config.one_way_max) {
+            // What failed so far may have been answered out of our sight.
+            self.failing.remove(key);
             return;
         }
         if self.failing.get(key).is_none() {
@@ -125,10 +132,6 @@ impl ServiceGone {
             facts: vec![("failed attempts".to_owned(), failing.failures.to_string())],
         };
         out.push(finding);
-    }
-
-    fn is_blind(&self, quality: &CaptureQuality) -> bool {
-        quality.loss > self.config.loss_max || quality.one_way > self.config.one_way_max
     }
 }
 
@@ -172,6 +175,7 @@ mod tests {
     use super::super::world::{Lab, key, vm};
     use super::*;
     use crate::baseline::Mode;
+    use crate::model::CaptureQuality;
 
     fn refusals(lab: &mut Lab, n: u64) -> Vec<Finding> {
         let client = IpAddr::from([10, 0, 0, 9]);
@@ -210,6 +214,25 @@ mod tests {
         let mut lab = Lab::new(Mode::Auto);
         lab.ripen(vm(1));
         lab.quality.loss = 0.1;
+        assert!(refusals(&mut lab, 8).is_empty());
+    }
+
+    #[test]
+    fn what_failed_while_a_source_was_silent_does_not_count_afterwards() {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.ripen(vm(1));
+        assert!(refusals(&mut lab, 2).is_empty());
+        // Silent until now: the two may have been answered.
+        lab.known.blind_until = Some(lab.now);
+        assert!(refusals(&mut lab, 2).is_empty());
+        assert_eq!(refusals(&mut lab, 2).len(), 1);
+    }
+
+    #[test]
+    fn a_vm_that_is_half_seen_is_not_judged_by_the_quality_of_the_others() {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.ripen(vm(1));
+        lab.known.quality = Some(CaptureQuality { one_way: 0.9, ..CaptureQuality::default() });
         assert!(refusals(&mut lab, 8).is_empty());
     }
 }

@@ -40,6 +40,8 @@ pub struct Row {
 pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
     pub rows: BTreeMap<ServiceKey, Row>,
+    pub quality: Option<CaptureQuality>,
+    pub blind_until: Option<Timestamp>,
 }
 
 impl FakeInventory {
@@ -81,6 +83,14 @@ impl Known for FakeInventory {
 
     fn listed(&self, vm: VmId) -> bool {
         self.listed.contains(&vm)
+    }
+
+    fn quality(&self, _vm: VmId) -> Option<CaptureQuality> {
+        self.quality
+    }
+
+    fn blind_until(&self) -> Option<Timestamp> {
+        self.blind_until
     }
 
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>> {

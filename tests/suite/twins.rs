@@ -29,6 +29,8 @@ struct Known {
     /// Flows by ends: how many, packets and bytes.
     flows: BTreeMap<String, (u64, u64, u64)>,
     removed: u64,
+    /// Share of what the mirror lost, as the probe says it.
+    loss: f64,
 }
 
 fn read(folder: &Folder, scenario: &Scenario) -> Known {
@@ -45,7 +47,7 @@ fn known(captures: &[PathBuf], eve: &Path, state: &Path) -> Known {
     args.extend(captures.iter().map(|capture| capture.display().to_string()));
     let ran = eastwatch(args);
     assert!(ran.status == 0 || ran.status == 1, "{}", ran.stderr);
-    let (mut flows, mut removed) = (BTreeMap::new(), 0);
+    let (mut flows, mut removed, mut loss) = (BTreeMap::new(), 0, 0.0);
     for line in std::fs::read_to_string(eve).unwrap().lines() {
         let event: serde_json::Value = serde_json::from_str(line).unwrap();
         let n = |pointer: &str| event.pointer(pointer).and_then(serde_json::Value::as_u64).unwrap_or(0);
@@ -65,7 +67,10 @@ fn known(captures: &[PathBuf], eve: &Path, state: &Path) -> Known {
                 sum.1 += n("/flow/pkts_toserver") + n("/flow/pkts_toclient");
                 sum.2 += n("/flow/bytes_toserver") + n("/flow/bytes_toclient");
             }
-            Some("stats") => removed = n("/stats/twin/removed").max(n("/stats/eastwatch/counters/twin.removed")),
+            Some("stats") => {
+                removed = n("/stats/twin/removed");
+                loss = event["eastwatch"]["capture_quality"]["loss"].as_f64().unwrap();
+            }
             _ => {}
         }
     }
@@ -82,7 +87,7 @@ fn known(captures: &[PathBuf], eve: &Path, state: &Path) -> Known {
     };
     let vms = listed("vms", &["macs", "ips", "segment", "name"]);
     let services = listed("services", &["ip", "proto", "port", "app_proto", "product", "clients"]);
-    Known { vms, services, flows, removed }
+    Known { vms, services, flows, removed, loss }
 }
 
 /// What the mirrors of two kinds of hosts carry, with what must not be taken for twins.
@@ -174,6 +179,22 @@ fn segments_and_then_the_frame_they_became_are_counted_once() {
         // 52 bytes of headers more for each 536.
         assert_eq!(*flows, flows_then, "{ends}");
         assert!((*bytes..=bytes + bytes / 10).contains(&bytes_then), "{ends}: {bytes} and {bytes_then}");
+    }
+}
+
+#[test]
+fn a_mirror_that_loses_one_percent_says_so() {
+    let folder = Folder::new("loss");
+    for (per_mille, expected) in [(10, 0.01), (0, 0.0)] {
+        let mut s = Scenario::new(3);
+        let client = s.vm("app-01", "52:54:00:00:00:02", "10.0.0.12");
+        let server = s.vm("web-01", "52:54:00:00:00:01", "10.0.0.11");
+        for _ in 0..20 {
+            s.wait_s(10).tcp(&client, &server, 80).handshake().send(Side::Resp, vec![b'x'; 1_000_000]).close();
+        }
+        s.lose(per_mille);
+        let known = read(&folder, &s);
+        assert!((known.loss - expected).abs() <= 0.002, "{per_mille} ‰: {}", known.loss);
     }
 }
 

@@ -1,1 +1,202 @@
 //! Twins and what only looks like them, one sentence a test, each with its quiet twin.
+
+use super::*;
+use crate::decode::test_frames::{ethernet, ipv6, joined, tagged, udp, udp_frame, vm_frame, vxlan};
+use crate::decode::{DecodeConfig, Locator};
+use crate::model::LinkType;
+
+/// A located and judged stream of frames.
+struct Mirror {
+    locator: Locator,
+    twins: Twins,
+    at: Timestamp,
+}
+
+impl Mirror {
+    fn new() -> Self {
+        let locator = Locator::new(DecodeConfig::default());
+        Mirror { locator, twins: Twins::new(), at: Timestamp::from_parts(1_767_225_600, 0) }
+    }
+
+    /// Is it handed on? 100 µs after the frame before it.
+    fn keeps(&mut self, source: u16, frame: &[u8]) -> bool {
+        self.at = Timestamp::from_ns(self.at.ns() + 100_000);
+        let located = self.locator.locate(LinkType::ETHERNET, frame, frame.len() as u32, self.at).unwrap().unwrap();
+        !matches!(self.twins.take(source, self.at, &located), Verdict::Twin)
+    }
+
+    fn kept(&mut self, frames: &[(u16, &[u8])]) -> Vec<bool> {
+        frames.iter().map(|(source, frame)| self.keeps(*source, frame)).collect()
+    }
+}
+
+/// A TCP segment over IPv6, which numbers no packet.
+fn segment(up: bool, seq: u32, ack: u32, payload: &[u8]) -> Vec<u8> {
+    let ports = if up { [0x9c, 0x40, 0, 80] } else { [0, 80, 0x9c, 0x40] };
+    let head: [&[u8]; 4] = [&ports, &seq.to_be_bytes(), &ack.to_be_bytes(), &[0x50, 0x10, 1, 0, 0, 0, 0, 0]];
+    let mut packet = ipv6(6, &joined(&[&head.concat(), payload]));
+    if !up {
+        // `ipv6` knows one direction only.
+        let (src, dst) = (packet[8..24].to_vec(), packet[24..40].to_vec());
+        packet[8..24].copy_from_slice(&dst);
+        packet[24..40].copy_from_slice(&src);
+    }
+    ethernet(0x86dd, &packet)
+}
+
+#[test]
+fn the_second_point_that_shows_a_packet_shows_its_twin_once() {
+    let frame = vm_frame();
+    let frames: [(u16, &[u8]); 5] = [(1, &frame), (2, &frame), (2, &frame), (1, &frame), (3, &frame)];
+    // The third is what the second point has shown already, and so is the fourth to the first: sent again. The first
+    // point's own second packet is the second point's second; the third point's is a twin.
+    assert_eq!(Mirror::new().kept(&frames), [true, false, true, false, false]);
+}
+
+#[test]
+fn one_point_alone_shows_no_twins() {
+    let frame = vm_frame();
+    assert_eq!(Mirror::new().kept(&[(1, &frame), (1, &frame), (1, &frame)]), [true; 3]);
+}
+
+#[test]
+fn a_packet_of_the_window_before_is_no_twin() {
+    let mut mirror = Mirror::new();
+    let frame = vm_frame();
+    assert!(mirror.keeps(1, &frame));
+    mirror.at = mirror.at.plus_ms(50);
+    assert!(mirror.keeps(2, &frame));
+}
+
+#[test]
+fn a_sender_of_a_tunnel_is_a_point_of_its_own() {
+    let inner = vxlan(7, &vm_frame());
+    let one = udp_frame(50_000, 4_789, &inner);
+    let mut other = one.clone();
+    other[29] = 9;
+    let mut mirror = Mirror::new();
+    assert_eq!(mirror.kept(&[(1, &one), (1, &other), (1, &other)]), [true, false, true]);
+}
+
+#[test]
+fn equal_packets_of_a_thousand_tenants_stay_a_thousand() {
+    let mut mirror = Mirror::new();
+    for vni in 0..1_000 {
+        let frame = udp_frame(50_000, 4_789, &vxlan(vni, &vm_frame()));
+        assert!(mirror.keeps(vni as u16 % 3, &frame), "{vni}");
+    }
+    for vlan in 1..1_000 {
+        let frame = tagged(&[vlan], 0x0800, &vm_frame()[14..]);
+        assert!(mirror.keeps(vlan % 3, &frame), "{vlan}");
+    }
+}
+
+#[test]
+fn what_differs_in_one_byte_is_another_packet() {
+    let mut mirror = Mirror::new();
+    for n in 0..100u8 {
+        assert!(mirror.keeps(u16::from(n % 2), &udp_frame(5_004, 5_004, &[n; 40])));
+    }
+}
+
+#[test]
+fn a_checksum_ttl_or_tos_of_its_own_makes_no_other_packet() {
+    let frame = udp_frame(1, 2, b"payload");
+    let mut other = frame.clone();
+    // TOS, TTL, the header's checksum, UDP's.
+    for at in [15, 22, 24, 25, 40, 41] {
+        other[at] ^= 0x15;
+    }
+    assert_eq!(Mirror::new().kept(&[(1, &frame), (2, &other)]), [true, false]);
+    let mut numbered_anew = frame.clone();
+    numbered_anew[19] ^= 1;
+    assert_eq!(Mirror::new().kept(&[(1, &frame), (2, &numbered_anew)]), [true, true]);
+}
+
+#[test]
+fn a_retransmission_and_its_twin_are_one_packet_more() {
+    let data = segment(true, 100, 1, b"hello");
+    let ack = segment(false, 1, 105, b"");
+    let frames: [(u16, &[u8]); 6] = [(1, &data), (2, &data), (1, &ack), (2, &ack), (1, &data), (2, &data)];
+    assert_eq!(Mirror::new().kept(&frames), [true, false, true, false, true, false]);
+}
+
+#[test]
+fn what_one_point_saw_acknowledged_is_no_twin_of_what_came_before() {
+    let data = segment(true, 100, 1, b"hello");
+    let ack = segment(false, 1, 105, b"");
+    // The second point sees the retransmission only.
+    let mut mirror = Mirror::new();
+    assert_eq!(mirror.kept(&[(2, &ack), (1, &data), (2, &ack), (2, &data)])[3], true);
+    assert_eq!(mirror.twins.counters.again, 1);
+    let mut early = Mirror::new();
+    assert_eq!(early.kept(&[(2, &segment(false, 1, 100, b"")), (1, &data), (2, &data)])[2], false);
+}
+
+#[test]
+fn segments_of_a_frame_that_another_point_showed_whole_do_not_count() {
+    let whole = segment(true, 1_000, 1, &[7; 3_000]);
+    let piece = |n: u32| segment(true, 1_000 + n * 1_000, 1, &[7; 1_000]);
+    let mut mirror = Mirror::new();
+    // So that both points are known.
+    mirror.kept(&[(1, &segment(false, 1, 1_000, b"")), (2, &segment(false, 1, 1_000, b""))]);
+    assert_eq!(
+        mirror.kept(&[(1, &whole), (2, &piece(0)), (2, &piece(1)), (2, &piece(2))]),
+        [true, false, false, false]
+    );
+    // The same bytes once more by the second point: sent again.
+    assert!(mirror.keeps(2, &piece(1)));
+    // And bytes that the frame did not hold.
+    assert!(mirror.keeps(2, &piece(3)));
+}
+
+#[test]
+fn a_point_that_doubles_is_found_out_and_one_that_repeats_half_is_not() {
+    let mut mirror = Mirror::new();
+    let frame = |n: u16| ethernet(0x0800, &crate::decode::test_frames::fragment(17, n, 0, false, &udp(1, 2, b"x")));
+    let removed = |mirror: &mut Mirror, copies: &dyn Fn(u16) -> u16| {
+        (0..1_000).map(|n| (0..copies(n)).filter(|_| !mirror.keeps(1, &frame(n))).count()).sum::<usize>()
+    };
+    assert!(removed(&mut mirror, &|_| 2) > 800);
+    assert_eq!(removed(&mut Mirror::new(), &|n| 1 + n % 2), 0);
+}
+
+#[test]
+fn one_point_is_looked_at_in_samples_and_two_always() {
+    let mut mirror = Mirror::new();
+    let frame = vm_frame();
+    (0..SAMPLE_EVERY * 2).for_each(|_| drop(mirror.keeps(1, &frame)));
+    assert!(mirror.twins.counters.examined <= 2 * SAMPLE + 2, "{}", mirror.twins.counters.examined);
+    let before = mirror.twins.counters.examined;
+    (0..100).for_each(|n| drop(mirror.keeps(n % 2, &frame)));
+    assert_eq!(mirror.twins.counters.examined - before, 99);
+}
+
+#[test]
+fn a_flood_fills_the_table_and_is_counted() {
+    let mut mirror = Mirror::new();
+    mirror.kept(&[(1, &vm_frame()), (2, &vm_frame())]);
+    let time = mirror.at;
+    for n in 0..70_000u32 {
+        mirror.at = Timestamp::from_ns(time.ns() + i64::from(n / 100));
+        mirror.keeps(1, &udp_frame(n as u16, (n >> 16) as u16, &n.to_be_bytes()));
+    }
+    let mut report = Vec::new();
+    mirror.twins.report(&mut report);
+    assert!(report.iter().any(|(name, value)| *name == "twin.full" && *value > 4_000), "{report:?}");
+}
+
+proptest::proptest! {
+    /// Hostile bytes are looked at like any others.
+    #[test]
+    fn no_bytes_make_it_panic(frames in proptest::collection::vec(proptest::collection::vec(0u8.., 0..120), 0..40)) {
+        let mut mirror = Mirror::new();
+        for (n, bytes) in frames.iter().enumerate() {
+            let network = if n % 3 == 0 { [0x86, 0xdd] } else { [8, 0] };
+            let frame = joined(&[&[2; 12], &network, bytes]);
+            if let Ok(Some(located)) = mirror.locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, mirror.at) {
+                let _ = mirror.twins.take(n as u16 % 3, mirror.at, &located);
+            }
+        }
+    }
+}
