@@ -129,19 +129,19 @@ impl Twins {
             _ => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
-        let (relation, verdict) = self.relate(point, time, &print, standing, located);
+        let (double, twin) = self.relate(point, time, &print, standing, located);
         let mut doubles = false;
         if let Some(point) = self.points.get_mut(point) {
-            point.note(relation == Relation::Double);
+            point.note(double);
             doubles = point.doubles();
         }
         self.doubling = doubles && !several;
-        match (relation, verdict) {
-            (Relation::Twin, Some(verdict)) => {
+        match twin {
+            Some(verdict) => {
                 self.counters.removed += 1;
                 verdict
             }
-            (Relation::Double, _) if doubles => {
+            None if double && doubles => {
                 self.counters.removed += 1;
                 self.counters.doubled += 1;
                 Verdict::Twin
@@ -159,7 +159,7 @@ impl Twins {
         }
     }
 
-    /// What the packet is to those before it.
+    /// Has this point shown the same before, and is the packet the twin of another?
     fn relate(
         &mut self,
         point: u16,
@@ -167,7 +167,7 @@ impl Twins {
         print: &Print,
         standing: Standing,
         located: &Located<'_>,
-    ) -> (Relation, Option<Verdict>) {
+    ) -> (bool, Option<Verdict>) {
         let mut double = false;
         let (mut routed, mut again) = (false, false);
         let found = self.ring.find(print, &located.segment, time, |entry| {
@@ -191,24 +191,24 @@ impl Twins {
         });
         let Some(entry) = found else {
             self.counters.again += u64::from(again);
-            return (if double { Relation::Double } else { Relation::None }, None);
+            return (double, None);
         };
         self.counters.routed += u64::from(routed);
         // At the bound it is taken for a copy: so many points rarely show what was sent twice.
         let _ = entry.sights.try_push(Sight { point, ttl: print.ttl, doubled: false });
         let nearer = located.cut == entry.cut && print.ttl > entry.print.ttl;
         if located.cut >= entry.cut && !nearer {
-            return (Relation::Twin, Some(Verdict::Twin));
+            return (double, Some(Verdict::Twin));
         }
         let Some(place) = entry.place.filter(|_| self.bytes - entry.bytes_before <= BETTER_BYTES_MAX) else {
-            return (Relation::Twin, Some(Verdict::Twin));
+            return (double, Some(Verdict::Twin));
         };
         (entry.cut, entry.print.ttl, entry.src_mac) = (located.cut, print.ttl, located.src_mac);
         if print.opening_len > entry.print.opening_len {
             (entry.print.opening, entry.print.opening_len) = (print.opening, print.opening_len);
         }
         self.counters.better += 1;
-        (Relation::Twin, Some(Verdict::Better(place)))
+        (double, Some(Verdict::Better(place)))
     }
 
     /// Where the packet just taken was put.
@@ -241,12 +241,4 @@ impl Default for Twins {
     fn default() -> Self {
         Twins::new()
     }
-}
-
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Relation {
-    None,
-    Twin,
-    /// The same point has shown it before.
-    Double,
 }

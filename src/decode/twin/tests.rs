@@ -164,12 +164,11 @@ fn a_point_that_doubles_is_found_out_and_one_that_repeats_half_is_not() {
 #[test]
 fn one_point_is_looked_at_in_samples_and_two_always() {
     let mut mirror = Mirror::new();
-    let frame = vm_frame();
-    (0..SAMPLE_EVERY * 2).for_each(|_| drop(mirror.keeps(1, &frame)));
-    assert!(mirror.twins.counters.examined <= 2 * SAMPLE + 2, "{}", mirror.twins.counters.examined);
-    let before = mirror.twins.counters.examined;
-    (0..100).for_each(|n| drop(mirror.keeps(n % 2, &frame)));
-    assert_eq!(mirror.twins.counters.examined - before, 99);
+    let mut keeps = |source, n: u64| mirror.keeps(source, &udp_frame(1, 2, &n.to_be_bytes()));
+    assert!((0..SAMPLE_EVERY * 2).all(|n| keeps(1, n)));
+    assert!((0..100).all(|n| keeps(2, 1_000_000 + n)));
+    let sampled = mirror.twins.counters.examined - 100;
+    assert!(sampled <= 2 * SAMPLE + 2, "{sampled}");
 }
 
 #[test]
