@@ -35,8 +35,6 @@ const SAMPLE_EVERY: u64 = 8_192;
 crate::counters! {
     /// Copies, and what was taken for none.
     pub struct TwinCounters {
-        /// Packets in which copies were looked for.
-        examined => "twin.examined",
         removed => "twin.removed",
         /// Of those removed: the same point, before and after a router.
         routed => "twin.routed",
@@ -93,6 +91,8 @@ pub struct Twins {
     bytes: u64,
     /// The only point doubles.
     doubling: bool,
+    /// Packets in which copies were looked for. Not told: it follows how the input is cut into files.
+    examined: u64,
     pub counters: TwinCounters,
 }
 
@@ -105,6 +105,7 @@ impl Twins {
             frames: 0,
             bytes: 0,
             doubling: false,
+            examined: 0,
             counters: TwinCounters::default(),
         }
     }
@@ -122,7 +123,7 @@ impl Twins {
 
     fn examine(&mut self, point: u16, time: i64, located: &Located<'_>) -> Verdict {
         let Some((print, segment)) = print(located) else { return Verdict::First(false) };
-        self.counters.examined += 1;
+        self.examined += 1;
         let several = self.points.several();
         let standing = match &segment {
             Some(segment) if several => self.views.take(segment, point, time),

@@ -250,6 +250,9 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
     let mut compared = 0;
     for (capture, kind) in captures.iter().step_by(step).zip(KINDS.into_iter().cycle()) {
         let Some(mut s) = ethernet(capture) else { continue };
+        // Cut fragments cannot be joined, so that they are no copies of what the whole ones make.
+        let fragments = matches!(kind, Twin::Cut(_)) && capture.to_string_lossy().contains("fragment");
+        let kind = if fragments { Twin::Same } else { kind };
         let once = read(&folder, &s);
         s.twins(kind);
         let twice = read(&folder, &s);
