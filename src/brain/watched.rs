@@ -16,6 +16,8 @@ const SILENT_S_MAX: f64 = 900.0;
 const LOSS_MAX: f64 = 0.02;
 const PACKETS_MIN: u64 = 1_000;
 const MINUTE_S: f64 = 60.0;
+/// Time counts as silence only as fast as it passes: a state of last week, or the first packet of all, moves it at once.
+const STEP_S_MAX: f64 = 5.0;
 
 #[derive(Debug, Default)]
 pub struct Watched(BTreeMap<String, Source>);
@@ -23,8 +25,10 @@ pub struct Watched(BTreeMap<String, Source>);
 #[derive(Debug, Default)]
 struct Source {
     packets: u64,
-    /// When its packets last grew; `None` before the first.
-    heard: Option<Timestamp>,
+    /// When it was last asked.
+    asked: Timestamp,
+    /// Since its packets last grew.
+    silent_s: f64,
     /// Longest time between two packets, as far as it is seen once a second; fades by a tenth an hour.
     gap_s: f64,
     faded: Timestamp,
@@ -49,8 +53,9 @@ impl Watched {
 
 impl Source {
     fn silence(&mut self, packets: u64, now: Timestamp) -> Option<String> {
-        let heard = *self.heard.get_or_insert(now);
-        let silent_s = now.since_s(heard);
+        self.silent_s += now.since_s(self.asked).clamp(0.0, STEP_S_MAX);
+        self.asked = now;
+        let silent_s = self.silent_s;
         let limit_s = (self.gap_s * SILENT_TIMES).clamp(SILENT_S_MIN, SILENT_S_MAX);
         if packets > self.packets {
             if now.since_s(self.faded) >= 3_600.0 {
@@ -58,7 +63,7 @@ impl Source {
                 self.faded = now;
             }
             self.gap_s = self.gap_s.max(silent_s.min(limit_s));
-            (self.packets, self.heard) = (packets, Some(now));
+            (self.packets, self.silent_s) = (packets, 0.0);
             return None;
         }
         (silent_s > limit_s).then(|| {
@@ -96,19 +101,27 @@ mod tests {
         for s in 0..100 {
             assert_eq!(watched.see(&counts(s as u64 + 1, 0), at(s)), Wrong::default());
         }
-        assert_eq!(watched.see(&counts(100, 0), at(129)).silent, None);
+        assert!((100..130).all(|s| watched.see(&counts(100, 0), at(s)).silent.is_none()));
         assert!(watched.see(&counts(100, 0), at(130)).silent.is_some());
         assert_eq!(watched.see(&counts(101, 0), at(140)).silent, None);
     }
 
     #[test]
+    fn the_first_packet_and_a_state_of_last_week_are_no_silence() {
+        let mut watched = Watched::default();
+        for now in [Timestamp::ZERO, at(0), at(604_800), at(604_801)] {
+            assert_eq!(watched.see(&counts(0, 0), now), Wrong::default());
+        }
+    }
+
+    #[test]
     fn one_that_is_often_silent_is_given_more_time() {
         let mut watched = Watched::default();
-        for n in 0..20 {
-            assert_eq!(watched.see(&counts(n as u64 + 1, 0), at(n * 25)).silent, None);
+        for s in 0..=475 {
+            assert_eq!(watched.see(&counts(s as u64 / 25 + 1, 0), at(s)).silent, None);
         }
-        assert_eq!(watched.see(&counts(20, 0), at(475 + 75)).silent, None);
-        assert!(watched.see(&counts(20, 0), at(475 + 76)).silent.is_some());
+        assert!((476..=550).all(|s| watched.see(&counts(20, 0), at(s)).silent.is_none()));
+        assert!(watched.see(&counts(20, 0), at(551)).silent.is_some());
     }
 
     #[test]
