@@ -21,6 +21,8 @@ mod service;
 mod station;
 mod syn_proxy;
 mod table;
+mod transfer;
+mod unasked;
 mod vm;
 
 #[cfg(test)]
@@ -37,4 +39,5 @@ pub use outside::Outside;
 pub use peer::{Client, PeerEdge};
 pub use service::Service;
 pub use table::Inventory;
+pub use transfer::{Announcer, Transfer};
 pub use vm::{Declared, Name, NameSource, Nic, Vm};
