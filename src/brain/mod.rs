@@ -105,6 +105,19 @@ impl Brain {
         self.begun.map(|begun| self.now.since_s(begun))
     }
 
+    /// Of the rows there are, those first seen in this run: what was taken back or forgotten since is not among them.
+    pub fn new_vms(&self) -> usize {
+        self.inventory.vms().filter(|vm| self.is_new(vm.first_seen)).count()
+    }
+
+    pub fn new_services(&self) -> usize {
+        self.inventory.services().filter(|service| self.is_new(service.first_seen)).count()
+    }
+
+    fn is_new(&self, first_seen: Timestamp) -> bool {
+        self.begun.is_some_and(|begun| first_seen >= begun)
+    }
+
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -176,7 +189,6 @@ impl Brain {
             quality: self.totals.quality(),
         };
         let verdict = self.detectors.judge(change, &world, &mut findings);
-        self.totals.change(&change.what);
         self.teller.change(change, &self.inventory, &self.baselines);
         let mut events = Vec::new();
         for finding in &findings {

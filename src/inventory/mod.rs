@@ -33,7 +33,6 @@ mod tests;
 pub use change::{Basis, Change, What};
 pub use config::InventoryConfig;
 pub use home::Home;
-pub use identity::EXPECTED_CAME;
 pub use import::{ImportError, Imported, ImportedVm};
 pub use outside::Outside;
 pub use peer::{Client, PeerEdge};
