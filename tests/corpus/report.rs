@@ -48,6 +48,7 @@ impl Measured {
         let mut rows = vec![row(&[
             "protocol",
             "rows",
+            "recorded",
             "right",
             "wrong",
             "null",
@@ -64,7 +65,7 @@ impl Measured {
                 (false, false) => "not listed",
             };
             let mut cells = row(&[name]);
-            let counts = [app.rows, app.right, app.wrong, app.null, app.explained];
+            let counts = [app.rows, app.recorded, app.right, app.wrong, app.null, app.explained];
             cells.extend(counts.map(|c| c.to_string()));
             cells.push(figure(app.share(app.right)));
             cells.extend([app.captures.len(), app.implementations.len()].map(|c| c.to_string()));
