@@ -16,7 +16,7 @@ use crate::counters;
 use crate::model::{Endpoint, FlowRef, Segment, Timestamp, Transport};
 use crate::store::{Batch, Kind, Store, StoreError};
 
-const PER_ADDRESS_MAX: usize = 32;
+const PER_ADDRESS_MAX: usize = 16;
 const TRANSFERS_MAX: usize = 8_192;
 
 static TRANSFER: Kind = Kind { tag: 0x18, name: "announced transfer", version: 1 };

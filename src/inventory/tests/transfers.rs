@@ -107,9 +107,9 @@ fn a_busy_server_keeps_its_last_transfers_and_leaves_anothers_alone() {
         passive(&mut scene, &control, 51_000 + port);
     }
     let rows = listed(&scene);
-    assert_eq!((rows.len(), rows.last().unwrap().as_str()), (33, "10.0.0.9 tcp/51999 ftp-data by 10.0.0.9 tcp/21"));
+    assert_eq!((rows.len(), rows.last().unwrap().as_str()), (17, "10.0.0.9 tcp/51999 ftp-data by 10.0.0.9 tcp/21"));
     assert!(rows[0].starts_with("10.0.0.5 tcp/50001"));
-    assert_eq!(scene.count("inventory.transfer.forgotten"), 1_000 - 32);
+    assert_eq!(scene.count("inventory.transfer.forgotten"), 1_000 - 16);
 }
 
 #[test]
