@@ -63,11 +63,10 @@ impl Incidents {
         let group = grouping::of_finding(finding);
         // Whoever reaches an unknown VM belongs to its story: one newcomer is one incident, not one for each client.
         let reached = finding.peer.and_then(|(vm, _)| vm).filter(|_| finding.detector.signature_id == NEW_PEER);
-        let newcomer = self.newcomer(finding.vm);
-        if let Some(id) = newcomer {
-            self.absorbed.add(finding, id);
+        let absorbing = self.newcomer(finding.vm).or_else(|| reached.and_then(|vm| self.newcomer(vm)));
+        if let Some(id) = absorbing {
+            self.absorbed.add(group, id, finding.detector.name);
         }
-        let absorbing = newcomer.or_else(|| reached.and_then(|vm| self.newcomer(vm)));
         match absorbing.or_else(|| self.groups.get(&group).copied()) {
             Some(id) if self.accepts(id, finding.time) => self.join(id, finding, out),
             _ => self.open(group, finding, out),
@@ -123,11 +122,7 @@ impl Incidents {
     /// absorbed the finding.
     pub fn concern(&self, service: &ServiceKey) -> Option<&str> {
         let port = Some((service.transport, service.port));
-        let own = SERVICE_DETECTORS.iter().find_map(|signature_id| self.unresolved(&(*signature_id, service.vm, port)));
-        own.or_else(|| {
-            let (incident, detector) = self.absorbed.get(service)?;
-            self.get(incident).is_some_and(|i| i.state != IncidentState::Resolved).then_some(detector)
-        })
+        SERVICE_DETECTORS.iter().find_map(|signature_id| self.unresolved(&(*signature_id, service.vm, port)))
     }
 
     /// Is this edge of a client VM part of an unresolved incident?
@@ -135,9 +130,11 @@ impl Incidents {
         self.unresolved(&(NEW_PEER, client, Some((service.transport, service.port)))).is_some()
     }
 
+    /// The detector of a group's own unresolved incident, or of a finding of it that an unresolved one absorbed.
     fn unresolved(&self, group: &Group) -> Option<&str> {
-        let incident = self.groups.get(group).and_then(|id| self.all.get(id))?;
-        (incident.state != IncidentState::Resolved).then_some(incident.detector.as_str())
+        let open = |id| self.get(id).filter(|incident| incident.state != IncidentState::Resolved);
+        let own = self.groups.get(group).and_then(|id| open(*id)).map(|incident| incident.detector.as_str());
+        own.or_else(|| self.absorbed.get(group).and_then(|(id, detector)| open(id).map(|_| detector)))
     }
 
     /// `gone` is an alias of `kept` from now on. A merge raises nothing.

@@ -108,6 +108,8 @@ fn an_absorbed_service_is_of_concern_until_the_incident_is_resolved_and_another_
     let mut incidents = incidents();
     let id = take(&mut incidents, &finding(&VM_NEW, 1, 0, 0)).0.incident;
     take(&mut incidents, &finding(&SERVICE, 1, 22, 1));
+    take(&mut incidents, &finding(&PEER, 1, 53, 1));
+    assert_eq!([53, 54].map(|port| incidents.concerns_peer(vm(1), &key(2, port))), [true, false]);
     let (absorbed, other) = (key(1, 22), key(1, 23));
     assert_eq!((incidents.concern(&absorbed), incidents.concern(&other)), (Some("new-service"), None));
     let (mut batch, mut store) = (Batch::default(), MemoryStore::default());
