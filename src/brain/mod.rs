@@ -253,7 +253,20 @@ impl Brain {
         let facts = Facts { inventory: &self.inventory };
         let quality = self.totals.quality();
         let world = World { known: &facts, baselines: &self.baselines, sanctions: &self.sanctions, quality };
-        detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now)
+        let mut told = detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now);
+        let key = port.map(|(transport, port)| ServiceKey { vm: self.inventory.resolve(vm), transport, port });
+        if let Some(transfer) = self.inventory.transfers().find(|transfer| Some(transfer.service.key) == key) {
+            // No detector knows of it.
+            let by = transfer.announced_by;
+            for line in told.lines.iter_mut().filter(|line| line.label == "seen") {
+                line.value.clone_from(&transfer.service.evidence);
+            }
+            if told.lines.iter().all(|line| line.label != "incident") {
+                told.verdict =
+                    format!("no incident of its own: {by} announced the port, and it is judged as part of that");
+            }
+        }
+        told
     }
 
     /// Takes an inventory file: names and tags for the inventory, approvals for the sanctions. Says what it did.

@@ -164,7 +164,8 @@ impl Inventory {
         live.row = Some(row);
         live.answered = true;
         if let Some(app) = live.app.take() {
-            self.raise(flow, row, 4, at, out);
+            // Between two ends whose beginning was not seen the payload adds no proof that one was asked.
+            self.raise(flow, row, if proof.midstream { proof.level } else { 4 }, at, out);
             self.describe(flow, row, &app, at, out);
         }
         if proof.how == How::SynAck && told == 0 {
