@@ -103,6 +103,19 @@ fn what_began_before_the_capture_is_a_remark() {
 }
 
 #[test]
+fn a_whole_exchange_after_the_remark_is_judged_in_full_and_more_of_the_middle_is_not() {
+    let mut lab = ripe();
+    let basis = |level, midstream| Basis { level, closed_at: None, midstream };
+    let service = key(1, 9_000);
+    lab.opens_with(service, basis(1, true), 9);
+    assert_eq!(proves(&mut lab, service, "http").len(), 1);
+    assert!(lab.uses(service, 9).is_empty(), "the middle of another conversation");
+    let found = lab.see(What::ServiceRaised { service, basis: basis(4, false) });
+    assert_eq!(found.iter().map(|f| f.severity).collect::<Vec<_>>(), [Severity::High]);
+    assert!(lab.uses(service, 9).is_empty(), "it is told once");
+}
+
+#[test]
 fn the_own_ephemeral_range_waits_for_a_second_use() {
     let mut lab = ripe();
     // ripen() used source port 40000.

@@ -58,10 +58,11 @@ pub struct Basis {
     /// | 4 | the handshake seen from its start, and payload from the server | answered, and the payload proved a protocol |
     /// | 3 | SYN-ACK to a SYN; or SYN-ACK without its SYN (one-way mirror), then payload | answered two clients, or on a well-known port; or proved by payload sent to a group |
     /// | 2 | SYN-ACK without its SYN | answered one client, protocol unknown |
-    /// | 1 | mid-connection: the payload proved the side, or three remote endpoints used it | – |
+    /// | 1 | mid-connection: the payload proved the side, or three remote endpoints used it | two answers, apart in time, that nobody was seen to ask for, whose payload proved the side |
     pub level: u8,
     /// An earlier refusal (RST, ICMP port unreachable) from this address and port: the service started since then.
     pub closed_at: Option<Timestamp>,
-    /// True where the flow that proved it began before the capture: it may have been there all along.
+    /// True while only flows that began before the capture proved it: it may have been there all along. A handshake,
+    /// or a request with its answer, ends that.
     pub midstream: bool,
 }

@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::capture::{Batch, CaptureError, Filled, Source};
 use crate::counters;
-use crate::decode::{DecodeConfig, Locator, SHARDS};
+use crate::decode::{DecodeConfig, Located, Locator, SHARDS};
 use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
 use crate::telemetry::Increments;
 
@@ -160,18 +160,9 @@ impl Dispatcher {
                 return;
             }
         };
-        let shard = Locator::shard(&located) % SHARDS;
-        let head = Head {
-            frame: self.frame,
-            time: self.now,
-            segment: located.segment,
-            src_mac: located.src_mac,
-            dst_mac: located.dst_mac,
-            host_hint: located.host_hint,
-        };
-        let lane = usize::from(shard) % self.lanes.len().max(1);
-        if let Some((_, parcel)) = self.lanes.get_mut(lane) {
-            parcel.push(head, &located, shard);
+        hand_out(&mut self.lanes, self.frame, self.now, &located);
+        if let Some(around) = self.locator.around(link, bytes, wire_len, self.now) {
+            hand_out(&mut self.lanes, self.frame, self.now, &around);
         }
     }
 
@@ -242,6 +233,22 @@ impl Dispatcher {
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
         self.flush();
+    }
+}
+
+fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: &Located<'_>) {
+    let shard = Locator::shard(located) % SHARDS;
+    let head = Head {
+        frame,
+        time,
+        segment: located.segment,
+        src_mac: located.src_mac,
+        dst_mac: located.dst_mac,
+        host_hint: located.host_hint,
+    };
+    let lane = usize::from(shard) % lanes.len().max(1);
+    if let Some((_, parcel)) = lanes.get_mut(lane) {
+        parcel.push(head, located, shard);
     }
 }
 
