@@ -141,10 +141,12 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             Ok(json!({ "text": format!("forgot {whose} anew") }))
         }
         Request::InventoryList {} => Ok(inventory_rows(brain)),
-        Request::InventoryImport { name, text, by: _ } => {
-            let imported = Imported::parse(&name, &text).map_err(|e| e.to_string())?;
-            let said = brain.import(&name, &imported)?;
-            Ok(json!({ "text": said }))
+        Request::InventoryImport { files, format, by: _ } => {
+            let format = format.as_deref().map(str::parse).transpose()?;
+            let sources = Imported::sources(&files, format).map_err(|e| e.to_string())?;
+            let said = brain.import(&sources)?;
+            let notes: Vec<&String> = sources.values().flat_map(|imported| &imported.notes).collect();
+            Ok(json!({ "text": said, "notes": notes }))
         }
         Request::Status {} => Ok(brain.status()),
     }
@@ -313,20 +315,11 @@ fn diff_row(line: &DiffLine) -> Value {
     })
 }
 
+/// The seen first, by name, then the others.
 fn inventory_rows(brain: &Brain) -> Value {
-    let all = in_reading_order(brain, &Wanted(None)).into_iter();
-    let seen = all.filter(|vm| vm.declared != Default::default()).map(|vm| (vm, true));
-    let unseen = brain.inventory.unseen().map(|vm| (vm, false));
-    let rows = seen.chain(unseen).map(|(vm, seen)| {
-        json!({
-            "name": vm.name,
-            "vm": seen.then(|| vm.id.to_string()),
-            "macs": vm.declared.macs,
-            "ips": vm.declared.ips,
-            "tags": vm.tags,
-        })
-    });
-    rows.collect()
+    let mut listed: Vec<_> = brain.inventory.listed().collect();
+    listed.sort_by_key(|(vm, _)| (!vm.seen, place(brain, vm.id)));
+    listed.into_iter().map(|(vm, coverage)| brain.listed_row(vm, coverage)).collect()
 }
 
 /// `90d`, `12h`, `2w`, or a date, or a time.

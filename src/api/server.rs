@@ -25,7 +25,8 @@ use super::client::through_folder;
 use super::request::Request;
 
 const CLIENTS_MAX: usize = 8;
-const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// An inventory's file with every character escaped; only the probe's own user gets this far.
+const BODY_BYTES_MAX: usize = 2 * crate::inventory::FILE_BYTES_MAX;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A bound socket; removed when dropped.
@@ -98,7 +99,7 @@ async fn respond<M: From<Asked> + Send + 'static>(
     let (head, body) = request.into_parts();
     let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => return reply(StatusCode::PAYLOAD_TOO_LARGE, &error("the body is larger than 1 MiB or was cut")),
+        Err(_) => return reply(StatusCode::PAYLOAD_TOO_LARGE, &error("the body is larger than 32 MiB or was cut")),
     };
     let request = match Request::from_http(head.method.as_str(), head.uri.path(), head.uri.query(), &body) {
         Ok(request) => request,

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::config::InventoryConfig;
 use super::home::{self, Home};
+use super::listed::Lists;
 use super::records::Records;
 use super::station::{self, Routes, SEEN_MAX, Seen, Station};
 use super::vm::{NameSource, Vm};
@@ -83,7 +84,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Identity {
     pub home: Home,
-    vms_max: usize,
+    pub(super) vms_max: usize,
     pub(super) vms: Records<VmId, Vm>,
     pub(super) aliases: Records<VmId, VmId>,
     pub(super) stations: Records<(Mac, Segment), Station>,
@@ -91,6 +92,7 @@ pub(super) struct Identity {
     pub(super) bindings: BTreeMap<(IpAddr, Segment), Binding>,
     pub(super) declared_macs: BTreeMap<Mac, VmId>,
     pub(super) declared_ips: BTreeMap<IpAddr, VmId>,
+    pub(super) lists: Lists,
     pub(super) forgot_at: Timestamp,
     pub counters: IdentityCounters,
 }
@@ -133,6 +135,7 @@ impl Identity {
             bindings: BTreeMap::new(),
             declared_macs: BTreeMap::new(),
             declared_ips: BTreeMap::new(),
+            lists: Lists::default(),
             forgot_at: Timestamp::ZERO,
             counters: IdentityCounters::default(),
         }
@@ -204,6 +207,7 @@ impl Identity {
         self.vms.save(batch, all);
         self.stations.save(batch, all);
         self.aliases.save(batch, all);
+        self.lists.save(batch, all);
     }
 
     pub fn load(store: &dyn Store, config: &InventoryConfig) -> Result<Self, StoreError> {
@@ -211,6 +215,7 @@ impl Identity {
         identity.vms = Records::load(&VM, store)?;
         identity.stations = Records::load(&STATION, store)?;
         identity.aliases = Records::load(&ALIAS, store)?;
+        identity.lists = Lists::load(store)?;
         for (id, vm) in identity.vms.iter() {
             for nic in &vm.nics {
                 let binding = Binding::new(*id, nic.mac);
@@ -270,7 +275,8 @@ impl Identity {
                 }
             }
         }
-        if is_home { self.bind(key, ip, at, turns) } else { None }
+        let vm = if is_home { self.bind(key, ip, at, turns)? } else { return None };
+        Some(if tied { self.expected_at(ip, vm, turns) } else { vm })
     }
 
     /// The VM that is known by this address, minted where it is home and new.

@@ -87,6 +87,13 @@ impl Vm {
         self.ips().min_by_key(rank).or(self.declared.ips.first().copied())
     }
 
+    /// Does an inventory list it?
+    pub fn is_listed(&self) -> bool {
+        self.declared != Declared::default()
+            || self.uuid.is_some()
+            || self.names.iter().any(|name| name.source == NameSource::Inventory)
+    }
+
     /// Every address it has now.
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.nics.iter().flat_map(|nic| nic.ips.iter().copied())
@@ -114,9 +121,19 @@ impl Vm {
             }
         }
         self.names.push(Name { text: text.to_owned(), source });
-        // The latest of the most trusted source: max_by_key returns the last of equals.
-        self.name = self.names.iter().max_by_key(|n| n.source).map(|n| n.text.clone());
+        self.name_best();
         true
+    }
+
+    /// Takes back the names that inventories gave.
+    pub(super) fn drop_listed_names(&mut self) {
+        self.names.retain(|name| name.source != NameSource::Inventory);
+        self.name_best();
+    }
+
+    /// The latest of the most trusted source: max_by_key returns the last of equals.
+    fn name_best(&mut self) {
+        self.name = self.names.iter().max_by_key(|n| n.source).map(|n| n.text.clone());
     }
 
     /// Sets the addresses of one interface; an interface without MAC and address is dropped.

@@ -2,5 +2,6 @@
 
 mod discovery;
 mod identity;
+mod listed;
 mod memory;
 mod property;
