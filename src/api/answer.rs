@@ -1,5 +1,6 @@
 //! The answers: what a [`Request`] is answered on a brain. Reads borrow, writes change and are saved by the caller.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
@@ -28,7 +29,21 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
     match request {
         Request::Vms { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.vm_row(v)).collect())
+            let (names, keys) = (brain.inventory.namesakes(), brain.inventory.shared_ssh_keys());
+            let row = |vm: &Vm| {
+                let own_keys = brain.inventory.keys(vm.id);
+                let called = vm.names.iter().filter_map(|name| names.get(&name.text.to_lowercase()));
+                let keyed = own_keys.iter().filter_map(|key| keys.get(key));
+                let others = |vms: &mut dyn Iterator<Item = &VmId>| -> BTreeSet<VmId> {
+                    vms.copied().filter(|id| *id != vm.id).collect()
+                };
+                let mut row = brain.vm_row(vm);
+                row["same_name"] = json!(others(&mut called.flatten()));
+                row["same_ssh_key"] = json!(others(&mut keyed.flatten()));
+                row["keys"] = json!(own_keys);
+                row
+            };
+            Ok(in_reading_order(brain, &wanted).into_iter().map(row).collect())
         }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;

@@ -255,7 +255,10 @@ impl Brain {
         let vms = sources.values().flat_map(|imported| &imported.vms);
         let (vms, approvals) = (vms.clone().count(), vms.map(|vm| vm.sanctioned.len()).sum());
         self.inventory.has_room(sources)?;
-        self.sanctions.has_room(approvals)?;
+        let replaced =
+            |s: &&Sanction| matches!(&s.source, SanctionSource::Inventory(name) if sources.contains_key(name));
+        let replaced = self.sanctions.list().filter(replaced).count();
+        self.sanctions.has_room(usize::saturating_sub(approvals, replaced))?;
         let mut count = 0;
         for (name, imported) in sources {
             count += self.import_one(name, imported)?;
@@ -401,12 +404,10 @@ impl Brain {
     }
 
     /// From which level of a full disk on a kind of record is held back; `None`: never. Incidents, what people
-    /// approved, the clock and the captures held are small and cannot be learned again.
+    /// approved or listed, the clock and the captures held are small and cannot be learned again.
     pub fn shed_at(tag: u8) -> Option<Shed> {
         match tag {
-            0x00..=0x0f | 0x24 | 0x30..=0x3f => None,
-            // What people listed cannot be learned again either.
-            0x18 => None,
+            0x00..=0x0f | 0x18 | 0x24 | 0x30..=0x3f => None,
             // VMs, stations, aliases, services, and what is normal for them.
             0x10..=0x13 | 0x20..=0x22 => Some(Shed::Evidence),
             _ => Some(Shed::History),

@@ -179,6 +179,10 @@ pub fn vm_row(vm: &Vm, inventory: &Inventory, baselines: &Baselines, now: Timest
         "uuid": vm.uuid,
         "host": listing.host,
         "cluster": listing.cluster,
+        "names": vm.names.iter().map(|name| {
+            let heard = inventory.heard(vm.id, name);
+            json!({ "name": name.text, "source": name.source, "first_seen": heard.map(|h| h.first), "last_seen": heard.map(|h| h.last) })
+        }).collect::<Vec<_>>(),
     })
 }
 

@@ -16,7 +16,10 @@ use super::place::ask;
 pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
     const COLUMNS: &[Column] = &[
         column("VM", |r| text(r, "vm")),
-        column("NAME", |r| text(r, "vm_name")),
+        column("NAME", |r| {
+            let shared = r.get("same_name").and_then(Value::as_array).is_some_and(|others| !others.is_empty());
+            text(r, "vm_name") + if shared { " (others too)" } else { "" }
+        }),
         column("ADDRESSES", |r| nic_list(r, "ips")),
         column("MAC", |r| nic_list(r, "mac")),
         column("SEGMENT", |r| text(r, "segment")),

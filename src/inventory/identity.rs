@@ -10,6 +10,7 @@ use std::net::IpAddr;
 use super::config::InventoryConfig;
 use super::home::{self, Home};
 use super::listed::Lists;
+use super::names::{HEARD, Heard, NameKey};
 use super::records::Records;
 use super::station::{self, Routes, SEEN_MAX, Seen, Station};
 use super::vm::{NameSource, Vm};
@@ -41,6 +42,7 @@ counters! {
         merged => "inventory.vm.merged",
         merges_refused => "inventory.vm.merge_refused",
         split => "inventory.vm.split",
+        names_refused => "inventory.name.refused",
     }
 }
 
@@ -93,6 +95,7 @@ pub(super) struct Identity {
     pub(super) declared_macs: BTreeMap<Mac, VmId>,
     pub(super) declared_ips: BTreeMap<IpAddr, VmId>,
     pub(super) lists: Lists,
+    pub(super) heard_names: Records<NameKey, Heard>,
     pub(super) forgot_at: Timestamp,
     pub counters: IdentityCounters,
 }
@@ -136,6 +139,7 @@ impl Identity {
             declared_macs: BTreeMap::new(),
             declared_ips: BTreeMap::new(),
             lists: Lists::default(),
+            heard_names: Records::new(&HEARD),
             forgot_at: Timestamp::ZERO,
             counters: IdentityCounters::default(),
         }
@@ -183,10 +187,8 @@ impl Identity {
         let Some(id) = self.by_mac(claim.mac, sender, true, at, turns) else { return };
         self.heard(id, sender, at);
         self.prove(id);
-        if let ClaimKind::Leased { name: Some(name), .. } = &claim.kind
-            && self.vms.change(&id).is_some_and(|vm| vm.add_name(name, NameSource::Dhcp))
-        {
-            turns.push(Turn::Changed(id, format!("calls itself {name} (DHCP)")));
+        if let ClaimKind::Leased { name: Some(name), .. } = &claim.kind {
+            self.name(id, NameSource::Dhcp, name, at, turns);
         }
     }
 
@@ -208,6 +210,7 @@ impl Identity {
         self.stations.save(batch, all);
         self.aliases.save(batch, all);
         self.lists.save(batch, all);
+        self.heard_names.save(batch, all);
     }
 
     pub fn load(store: &dyn Store, config: &InventoryConfig) -> Result<Self, StoreError> {
@@ -216,6 +219,7 @@ impl Identity {
         identity.stations = Records::load(&STATION, store)?;
         identity.aliases = Records::load(&ALIAS, store)?;
         identity.lists = Lists::load(store)?;
+        identity.heard_names = Records::load(&HEARD, store)?;
         for (id, vm) in identity.vms.iter() {
             for nic in &vm.nics {
                 let binding = Binding::new(*id, nic.mac);

@@ -45,6 +45,7 @@ impl Identity {
         self.aliases.put(gone, kept);
         self.unite(kept, lost);
         self.relist(kept, gone);
+        self.rename(kept, gone);
         self.counters.merged += 1;
         turns.push(Turn::Merged { kept, gone });
         kept
@@ -61,6 +62,7 @@ impl Identity {
         let ids: Vec<VmId> = self.vms.iter().filter(|(_, vm)| forgettable(vm)).map(|(id, _)| *id).collect();
         for id in &ids {
             let Some(vm) = self.vms.remove(id) else { continue };
+            self.forget_names(*id);
             for (ip, segment) in vm.nics.iter().flat_map(|nic| nic.ips.iter().map(|ip| (*ip, nic.segment))) {
                 self.bindings.remove(&(ip, segment));
             }

@@ -16,11 +16,12 @@ use super::group::GroupQueries;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
 use super::listed::{Coverage, Listing};
+use super::names::Heard;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
 use super::service::{Service, Services};
 use super::syn_proxy::SynProxies;
-use super::vm::{NameSource, Vm};
+use super::vm::{Name, NameSource, Vm};
 use crate::counters;
 use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Store, StoreError};
@@ -88,6 +89,10 @@ impl Inventory {
             Fact::Flow(flow, fact) => self.flow(flow, fact, at, out),
             Fact::Claim(claim) => {
                 self.identity.claim(claim, at, &mut self.turns);
+                self.settle(None, at, out);
+            }
+            Fact::Name(segment, heard) => {
+                self.identity.name_heard(*segment, heard, at, &mut self.turns);
                 self.settle(None, at, out);
             }
             Fact::Tick => {
@@ -204,6 +209,16 @@ impl Inventory {
         let all = || self.identity.vms.iter().map(|(_, vm)| vm);
         let found: Vec<VmId> = all().filter(|vm| surely(vm)).map(|vm| vm.id).collect();
         if found.is_empty() { all().filter(|vm| perhaps(vm)).map(|vm| vm.id).collect() } else { found }
+    }
+
+    /// When a VM was first and last heard to go by one of its names; `None` for what an inventory says.
+    pub fn heard(&self, vm: VmId, name: &Name) -> Option<Heard> {
+        self.identity.heard_names.get(&(self.resolve(vm), name.source, name.text.clone())).copied()
+    }
+
+    /// The names, in lower case, that more than one VM goes by, and their VMs.
+    pub fn namesakes(&self) -> BTreeMap<String, Vec<VmId>> {
+        self.identity.namesakes()
     }
 
     /// What a person calls it: its name, else its address, else its MAC.

@@ -10,10 +10,10 @@ use super::rows::Rows;
 pub(super) struct Line<'a> {
     header: &'a StringRecord,
     cells: &'a StringRecord,
-    text: &'a str,
     /// Where it begins in the text.
     pub offset: usize,
-    delimiter: u8,
+    /// Where each of its cells begins.
+    offsets: Vec<usize>,
 }
 
 impl Line<'_> {
@@ -30,7 +30,7 @@ impl Line<'_> {
     }
 
     fn offset_of(&self, column: usize) -> usize {
-        offset_of(self.text, self.offset, self.delimiter, column)
+        self.offsets.get(column).copied().unwrap_or(self.offset)
     }
 }
 
@@ -49,14 +49,15 @@ pub(super) fn read(
         Err(e) => return rows.fault(0, format!("no header row: {e}")),
     };
     let start = begin_of(text, header.position());
-    for (i, column) in header.iter().enumerate() {
-        check(rows, offset_of(text, start, delimiter, i), column);
+    for (column, offset) in header.iter().zip(offsets(text, start, delimiter)) {
+        check(rows, offset, column);
     }
     for record in reader.records() {
         match record {
             Ok(cells) => {
                 let offset = begin_of(text, cells.position());
-                each(rows, Line { header: &header, cells: &cells, text, offset, delimiter });
+                let offsets = offsets(text, offset, delimiter);
+                each(rows, Line { header: &header, cells: &cells, offset, offsets });
             }
             Err(e) => {
                 let offset = begin_of(text, e.position());
@@ -99,26 +100,23 @@ fn begin_of(text: &str, position: Option<&Position>) -> usize {
     at.min(text.len())
 }
 
-/// Where a cell of the record that begins at `start` begins, its quotes and blanks skipped.
-fn offset_of(text: &str, start: usize, delimiter: u8, column: usize) -> usize {
+/// Where the cells of the record that begins at `start` begin, their quotes and blanks skipped.
+fn offsets(text: &str, start: usize, delimiter: u8) -> Vec<usize> {
     let rest = text.get(start..).unwrap_or_default();
-    let (mut at, mut quoted, mut left) = (0, false, column);
+    let (mut offsets, mut begins, mut quoted) = (Vec::new(), true, false);
     for (i, byte) in rest.bytes().enumerate() {
-        if left == 0 {
-            break;
+        if begins && !matches!(byte, b' ' | b'"') {
+            offsets.push(start + i);
+            begins = false;
         }
         match byte {
             b'"' => quoted = !quoted,
             b'\n' if !quoted => break,
-            _ if byte == delimiter && !quoted => {
-                left -= 1;
-                at = i + 1;
-            }
+            _ if byte == delimiter && !quoted => begins = true,
             _ => {}
         }
     }
-    let skipped = rest.get(at..).unwrap_or_default().bytes().take_while(|b| matches!(b, b' ' | b'"')).count();
-    start + at + skipped
+    offsets
 }
 
 #[cfg(test)]
@@ -139,7 +137,7 @@ mod tests {
         let mut position = Position::new();
         position.set_byte(0);
         let start = begin_of(text, Some(&position));
-        let begins = |column| &text[offset_of(text, start, b';', column)..][..1];
-        assert_eq!((begins(0), begins(1), begins(2)), ("a", "c", "d"));
+        let begins: Vec<&str> = offsets(text, start, b';').into_iter().map(|at| &text[at..][..1]).collect();
+        assert_eq!(begins, ["a", "c", "d"]);
     }
 }

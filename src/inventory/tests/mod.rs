@@ -4,4 +4,5 @@ mod discovery;
 mod identity;
 mod listed;
 mod memory;
+mod names;
 mod property;
