@@ -1,6 +1,7 @@
 //! The questions, and their paths under `/v1/`.
 //!
-//! A GET takes its parameters from the query string, every other method from a JSON body of at most 32 MiB.
+//! A GET takes its parameters from the query string, every other method from a JSON body of at most 1 MiB, an
+//! inventory's of 32 MiB.
 //! Unknown parameters are refused.
 
 use serde::{Deserialize, Serialize};

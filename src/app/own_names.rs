@@ -12,6 +12,7 @@ use super::{Ends, Follow, FollowOut};
 use crate::model::{HeardName, NameBy, Side};
 
 const RECORDS_MAX: u32 = 64;
+const QUESTIONS_MAX: u16 = 64;
 /// Compression pointers that one name may follow.
 const JUMPS_MAX: u8 = 16;
 const NAME_BYTES_MAX: usize = 253;
@@ -52,16 +53,17 @@ impl Follow for OwnNames {
 fn answered(message: &[u8], sender: IpAddr) -> Option<Vec<u8>> {
     let mut r = Reader::new(message);
     let (_id, flags, questions) = (r.u16()?, r.u16()?, r.u16()?);
-    if flags & 0x8000 == 0 || flags & 0xf != 0 {
+    if flags & 0x8000 == 0 || flags & 0xf != 0 || questions > QUESTIONS_MAX {
         return None;
     }
     let records = u32::from(r.u16()?) + u32::from(r.u16()?) + u32::from(r.u16()?);
-    for _ in 0..questions.min(64) {
-        name(message, &mut r)?;
+    for _ in 0..questions {
+        skip_name(&mut r)?;
         r.skip(4)?;
     }
     for _ in 0..records.min(RECORDS_MAX) {
-        let owner = name(message, &mut r)?;
+        let mut owner = r;
+        skip_name(&mut r)?;
         let (kind, _class, ttl, length) = (r.u16()?, r.u16()?, r.u32()?, r.u16()?);
         let data = r.take(usize::from(length))?;
         let address = match (kind, data.len()) {
@@ -71,10 +73,26 @@ fn answered(message: &[u8], sender: IpAddr) -> Option<Vec<u8>> {
         };
         // A time of zero takes the name back (RFC 6762 section 10.1).
         if address == Some(sender) && ttl > 0 {
-            return Some(owner.strip_suffix(b".local").map_or(owner.clone(), <[u8]>::to_vec));
+            let mut name = name(message, &mut owner)?;
+            if name.ends_with(b".local") {
+                name.truncate(name.len() - b".local".len());
+            }
+            return Some(name);
         }
     }
     None
+}
+
+/// Steps over a name; a compression pointer ends it.
+fn skip_name(r: &mut Reader<'_>) -> Option<()> {
+    loop {
+        match r.u8()? {
+            0 => return Some(()),
+            size @ 1..=63 => r.skip(usize::from(size))?,
+            0xc0..=0xff => return r.skip(1),
+            _ => return None,
+        }
+    }
 }
 
 /// A name from the reader on, its compression undone.

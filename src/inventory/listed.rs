@@ -154,7 +154,7 @@ impl Identity {
         now: Timestamp,
         turns: &mut Vec<Turn>,
     ) -> Result<Vec<VmId>, String> {
-        self.has_room([(source, rows.len())].into_iter())?;
+        self.has_room(std::iter::once((source, rows.len())))?;
         let old: Vec<RowKey> = self.lists.of_source(source).map(|(key, _)| key.clone()).collect();
         let mut uuids = Uuids::default();
         for (id, vm) in self.vms.iter() {
@@ -326,5 +326,6 @@ impl Identity {
             extend(&mut vm.declared.macs, row.macs.clone());
             extend(&mut vm.declared.ips, row.ips.clone());
         }
+        self.forget_names(id);
     }
 }
