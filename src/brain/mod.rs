@@ -273,7 +273,7 @@ impl Brain {
 
     fn import_one(&mut self, name: &str, imported: &Imported) -> Result<usize, String> {
         let mut changes = Vec::new();
-        let rows = self.inventory.import(name, imported, self.now, &mut changes)?;
+        let vms = self.inventory.import(name, imported, self.now, &mut changes)?;
         for change in changes {
             self.judge(&change);
         }
@@ -291,11 +291,14 @@ impl Brain {
             hits: 0,
             last_hit: None,
         };
-        let sanctions: Vec<Sanction> =
-            rows.iter().flat_map(|(vm, services)| services.iter().map(|service| approve(*vm, *service))).collect();
+        let ports = || {
+            let rows = vms.iter().zip(&imported.vms);
+            rows.flat_map(|(vm, row)| row.sanctioned.iter().map(|port| (*vm, *port)))
+        };
+        let sanctions: Vec<Sanction> = ports().map(|(vm, port)| approve(vm, port)).collect();
         let count = self.sanctions.import(&source, sanctions)?;
         let mut events = Vec::new();
-        for (vm, port) in rows.iter().flat_map(|(vm, ports)| ports.iter().map(move |port| (*vm, *port))) {
+        for (vm, port) in ports() {
             let text = format!("listed in {name}");
             self.incidents.sanctioned(vm, Some(port), None, "inventory", &text, self.now, &mut events);
         }

@@ -35,7 +35,7 @@ impl Scene {
     }
 
     /// Imports the text of a file, which is its source too.
-    pub fn import(&mut self, file: &str, text: &str) -> Vec<(VmId, Vec<(Transport, u16)>)> {
+    pub fn import(&mut self, file: &str, text: &str) -> Vec<VmId> {
         let imported = Imported::parse(&[(file, text)], None).unwrap();
         let now = self.time();
         self.inventory.import(file, &imported, now, &mut self.out).unwrap()

@@ -23,7 +23,7 @@ use super::service::{Service, Services};
 use super::syn_proxy::SynProxies;
 use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -109,8 +109,8 @@ impl Inventory {
         self.identity.has_room(sources.iter().map(|(source, imported)| (source.as_str(), imported.vms.len())))
     }
 
-    /// Takes in what a source lists now, in place of what it listed before. Returns each row's VM with the services
-    /// that the file sanctions, for the baseline; what it changed (merges) is appended to `out`.
+    /// Takes in what a source lists now, in place of what it listed before. Returns the VM of each row; what it changed
+    /// (merges) is appended to `out`.
     ///
     /// # Errors
     /// More VMs than are kept; nothing is changed then.
@@ -120,11 +120,10 @@ impl Inventory {
         imported: &Imported,
         now: Timestamp,
         out: &mut Vec<Change>,
-    ) -> Result<Vec<(VmId, Vec<(Transport, u16)>)>, String> {
+    ) -> Result<Vec<VmId>, String> {
         let ids = self.identity.list(source, &imported.vms, now, &mut self.turns)?;
         self.settle(None, At { time: now, frame: 0 }, out);
-        let services = imported.vms.iter().map(|row| row.sanctioned.clone());
-        Ok(ids.into_iter().zip(services).collect())
+        Ok(ids)
     }
 
     /// Every VM that an inventory lists, in order of id, and how much of it was seen.

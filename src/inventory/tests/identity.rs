@@ -205,8 +205,8 @@ fn a_lease_names_a_vm_and_an_inventory_renames_it() {
     scene.claim("10.0.0.5", 5, ClaimKind::Leased { server, name: Some("web-03".to_owned()) });
     let id = scene.vm("10.0.0.5");
     assert_eq!(scene.inventory.label(id), "web-03");
-    let sanctioned = scene.import("v.csv", "name,macs,tags,sanctioned\nfront,52:54:00:00:00:05,pci,tcp/80\n");
-    assert_eq!(sanctioned, [(id, vec![(Transport::Tcp, 80)])]);
+    let named = scene.import("v.csv", "name,macs,tags,sanctioned\nfront,52:54:00:00:00:05,pci,tcp/80\n");
+    assert_eq!(named, [id]);
     assert_eq!(
         (scene.inventory.label(id).as_str(), scene.inventory.find("FRONT"), scene.inventory.find("web-03")),
         ("front", vec![id], vec![id])
@@ -217,7 +217,7 @@ fn a_lease_names_a_vm_and_an_inventory_renames_it() {
 fn a_declared_vm_is_unseen_until_it_sends_and_is_then_no_new_vm() {
     let mut scene = Scene::new();
     let text = "uuid,name,macs,ips\nu-1,db1,52:54:00:00:00:05,\nu-2,db2,,10.0.0.6\nu-3,db3,,10.9.9.9\n";
-    let ids: Vec<_> = scene.import("v.csv", text).into_iter().map(|(id, _)| id).collect();
+    let ids = scene.import("v.csv", text);
     assert_eq!((scene.inventory.vms().count(), scene.inventory.unseen().count()), (0, 3));
     scene.told();
     scene.send(("10.0.0.5", 40_000, 5), ("10.0.0.9", 9, 0));

@@ -76,7 +76,7 @@ fn a_stale_address_in_a_row_merges_nobody_and_an_address_alone_names_its_holder(
     scene.import("v.csv", "name,macs,ips\na,52:54:00:00:00:05,10.0.0.6\n");
     assert_eq!((scene.inventory.label(a), scene.inventory.label(b)), ("a".to_owned(), "10.0.0.6".to_owned()));
     let ids = scene.import("w.csv", "name,ips\nb,10.0.0.6\n");
-    assert_eq!((ids[0].0, scene.inventory.label(b)), (b, "b".to_owned()));
+    assert_eq!((ids[0], scene.inventory.label(b)), (b, "b".to_owned()));
 }
 
 #[test]
