@@ -1,5 +1,6 @@
 //! The answers: what a [`Request`] is answered on a brain. Reads borrow, writes change and are saved by the caller.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
@@ -28,7 +29,21 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
     match request {
         Request::Vms { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.vm_row(v)).collect())
+            let (names, keys) = (brain.inventory.namesakes(), brain.inventory.shared_ssh_keys());
+            let row = |vm: &Vm| {
+                let own_keys = brain.inventory.keys(vm.id);
+                let called = vm.names.iter().filter_map(|name| names.get(&name.text.to_lowercase()));
+                let keyed = own_keys.iter().filter_map(|key| keys.get(key));
+                let others = |vms: &mut dyn Iterator<Item = &VmId>| -> BTreeSet<VmId> {
+                    vms.copied().filter(|id| *id != vm.id).collect()
+                };
+                let mut row = brain.vm_row(vm);
+                row["same_name"] = json!(others(&mut called.flatten()));
+                row["same_ssh_key"] = json!(others(&mut keyed.flatten()));
+                row["keys"] = json!(own_keys);
+                row
+            };
+            Ok(in_reading_order(brain, &wanted).into_iter().map(row).collect())
         }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;
@@ -144,10 +159,12 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             Ok(json!({ "text": format!("forgot {whose} anew") }))
         }
         Request::InventoryList {} => Ok(inventory_rows(brain)),
-        Request::InventoryImport { name, text, by: _ } => {
-            let imported = Imported::parse(&name, &text).map_err(|e| e.to_string())?;
-            let said = brain.import(&name, &imported)?;
-            Ok(json!({ "text": said }))
+        Request::InventoryImport { files, format, by: _ } => {
+            let format = format.as_deref().map(str::parse).transpose()?;
+            let sources = Imported::sources(&files, format).map_err(|e| e.to_string())?;
+            let said = brain.import(&sources)?;
+            let notes: Vec<&String> = sources.values().flat_map(|imported| &imported.notes).collect();
+            Ok(json!({ "text": said, "notes": notes }))
         }
         Request::Status {} => Ok(brain.status()),
     }
@@ -316,20 +333,11 @@ fn diff_row(line: &DiffLine) -> Value {
     })
 }
 
+/// The seen first, by name, then the others.
 fn inventory_rows(brain: &Brain) -> Value {
-    let all = in_reading_order(brain, &Wanted(None)).into_iter();
-    let seen = all.filter(|vm| vm.declared != Default::default()).map(|vm| (vm, true));
-    let unseen = brain.inventory.unseen().map(|vm| (vm, false));
-    let rows = seen.chain(unseen).map(|(vm, seen)| {
-        json!({
-            "name": vm.name,
-            "vm": seen.then(|| vm.id.to_string()),
-            "macs": vm.declared.macs,
-            "ips": vm.declared.ips,
-            "tags": vm.tags,
-        })
-    });
-    rows.collect()
+    let mut listed: Vec<_> = brain.inventory.listed().collect();
+    listed.sort_by_key(|(vm, _)| (!vm.seen, place(brain, vm.id)));
+    listed.into_iter().map(|(vm, coverage)| brain.listed_row(vm, coverage)).collect()
 }
 
 /// `90d`, `12h`, `2w`, or a date, or a time.

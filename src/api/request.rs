@@ -1,11 +1,13 @@
 //! The questions, and their paths under `/v1/`.
 //!
-//! A GET takes its parameters from the query string, every other method from a JSON body of at most 1 MiB.
+//! A GET takes its parameters from the query string, every other method from a JSON body of at most 1 MiB, an
+//! inventory's of 32 MiB.
 //! Unknown parameters are refused.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::inventory::InventoryFile;
 use crate::model::{IncidentState, Severity};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -107,10 +109,13 @@ pub enum Request {
         by: String,
     },
     InventoryList {},
+    /// All of them, or none where one is at fault.
     InventoryImport {
-        /// The file's content and name (for errors), not a path: the probe may not be able to read the path.
-        name: String,
-        text: String,
+        /// Contents and names (for errors), not paths: the probe may not be able to read a path.
+        files: Vec<InventoryFile>,
+        /// What they are; none: what they show.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<String>,
         by: String,
     },
     Status {},

@@ -32,6 +32,7 @@ mod mysql;
 mod netbios;
 mod ntp;
 mod opening;
+mod own_names;
 mod pgsql;
 mod pop3;
 mod quic;
@@ -130,6 +131,8 @@ pub struct FollowOut {
     pub expect: Vec<Expectation>,
     /// Addresses a DHCP server gave away: client MAC, address, host name.
     pub leased: Vec<(crate::model::Mac, std::net::IpAddr, Option<String>)>,
+    /// What a host calls itself.
+    pub names: Vec<crate::model::HeardName>,
     /// Details to add to the flow's application; told again to the fact side.
     pub details: Vec<(&'static str, String)>,
 }

@@ -99,7 +99,7 @@ impl Teller {
 
     fn vm(&mut self, change: &Change, text: &str, vm: VmId, inventory: &Inventory, baselines: &Baselines) {
         if let Some(vm) = inventory.vm(vm) {
-            let row = vm_row(vm, baselines, change.time);
+            let row = vm_row(vm, inventory, baselines, change.time);
             self.write(Event::discovery(change.time, "vm", text, row, None));
         }
     }

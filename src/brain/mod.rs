@@ -15,6 +15,8 @@ pub use held::Capture;
 pub use known::Facts;
 pub use totals::{Opened, Totals};
 
+use std::collections::BTreeMap;
+
 use crate::baseline::{BaselineConfig, Baselines, Sanctions};
 use crate::baseline::{Port, Sanction, SanctionSource};
 use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
@@ -269,13 +271,34 @@ impl Brain {
         told
     }
 
-    /// Takes an inventory file: names and tags for the inventory, approvals for the sanctions. Says what it did.
+    /// Takes inventories, each in place of what its source listed before: names and tags for the inventory, approvals
+    /// for the sanctions. Says what it did.
     ///
     /// # Errors
-    /// More approvals than there is room for.
-    pub fn import(&mut self, name: &str, imported: &Imported) -> Result<String, String> {
+    /// More VMs or approvals than there is room for; nothing of any source is taken then.
+    pub fn import(&mut self, sources: &BTreeMap<String, Imported>) -> Result<String, String> {
+        let vms = sources.values().flat_map(|imported| &imported.vms);
+        let (vms, approvals) = (vms.clone().count(), vms.map(|vm| vm.sanctioned.len()).sum());
+        self.inventory.has_room(sources)?;
+        let replaced =
+            |s: &&Sanction| matches!(&s.source, SanctionSource::Inventory(name) if sources.contains_key(name));
+        let replaced = self.sanctions.list().filter(replaced).count();
+        self.sanctions.has_room(usize::saturating_sub(approvals, replaced))?;
+        let mut count = 0;
+        for (name, imported) in sources {
+            count += self.import_one(name, imported)?;
+        }
+        let plural = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+        let from = match sources.len() {
+            1 => sources.keys().cloned().collect(),
+            n => format!("{n} sources"),
+        };
+        Ok(format!("{} and {} taken from {from}", plural(vms, "VM"), plural(count, "sanctioned service")))
+    }
+
+    fn import_one(&mut self, name: &str, imported: &Imported) -> Result<usize, String> {
         let mut changes = Vec::new();
-        let rows = self.inventory.import(imported, self.now, &mut changes);
+        let vms = self.inventory.import(name, imported, self.now, &mut changes)?;
         for change in changes {
             self.judge(&change);
         }
@@ -293,17 +316,19 @@ impl Brain {
             hits: 0,
             last_hit: None,
         };
-        let sanctions: Vec<Sanction> =
-            rows.iter().flat_map(|(vm, services)| services.iter().map(|service| approve(*vm, *service))).collect();
+        let ports = || {
+            let rows = vms.iter().zip(&imported.vms);
+            rows.flat_map(|(vm, row)| row.sanctioned.iter().map(|port| (*vm, *port)))
+        };
+        let sanctions: Vec<Sanction> = ports().map(|(vm, port)| approve(vm, port)).collect();
         let count = self.sanctions.import(&source, sanctions)?;
         let mut events = Vec::new();
-        for (vm, port) in rows.iter().flat_map(|(vm, ports)| ports.iter().map(move |port| (*vm, *port))) {
+        for (vm, port) in ports() {
             let text = format!("listed in {name}");
             self.incidents.sanctioned(vm, Some(port), None, "inventory", &text, self.now, &mut events);
         }
         self.happened(&events);
-        let plural = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
-        Ok(format!("{} and {} taken from {name}", plural(rows.len(), "VM"), plural(count, "sanctioned service")))
+        Ok(count)
     }
 
     /// The probe in a few numbers.
@@ -318,6 +343,7 @@ impl Brain {
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
+            "inventory": self.coverage(),
             "outside_home": self.inventory.outside().iter().map(|o| serde_json::json!({
                 "ip": o.ip, "segment": o.segment, "flows": o.flows, "bytes": o.bytes,
             })).collect::<Vec<_>>(),
@@ -406,10 +432,10 @@ impl Brain {
     }
 
     /// From which level of a full disk on a kind of record is held back; `None`: never. Incidents, what people
-    /// approved, the clock and the captures held are small and cannot be learned again.
+    /// approved or listed, the clock and the captures held are small and cannot be learned again.
     pub fn shed_at(tag: u8) -> Option<Shed> {
         match tag {
-            0x00..=0x0f | 0x24 | 0x30..=0x3f => None,
+            0x00..=0x0f | 0x18 | 0x24 | 0x30..=0x3f => None,
             // VMs, stations, aliases, services, and what is normal for them.
             0x10..=0x13 | 0x20..=0x22 => Some(Shed::Evidence),
             _ => Some(Shed::History),

@@ -4,12 +4,15 @@ use serde_json::{Map, Value, json};
 
 use super::Brain;
 use crate::baseline::{Baselines, Feature};
-use crate::inventory::{Client, Inventory, PeerEdge, Service, Transfer, Vm};
+use crate::inventory::{Client, Coverage, Inventory, PeerEdge, Service, Transfer, Vm};
 use crate::model::{Timestamp, VmId};
+
+/// So many unseen VMs are named where only their number is asked.
+const COVERAGE_NAMED_MAX: usize = 5;
 
 impl Brain {
     pub fn vm_row(&self, vm: &Vm) -> Value {
-        vm_row(vm, &self.baselines, self.now())
+        vm_row(vm, &self.inventory, &self.baselines, self.now())
     }
 
     pub fn service_row(&self, service: &Service) -> Value {
@@ -95,6 +98,42 @@ impl Brain {
         })
     }
 
+    /// The listed VMs: how many of them the mirror shows, and some that it does not.
+    pub fn coverage(&self) -> Value {
+        let mut counts = [0u64; 3];
+        let (mut half, mut unseen) = (Vec::new(), Vec::new());
+        for (vm, coverage) in self.inventory.listed() {
+            let (count, labels) = match coverage {
+                Coverage::Seen => (0, None),
+                Coverage::HalfSeen => (1, Some(&mut half)),
+                Coverage::Unseen => (2, Some(&mut unseen)),
+            };
+            counts[count] += 1;
+            if let Some(labels) = labels.filter(|labels| labels.len() < COVERAGE_NAMED_MAX) {
+                labels.push(vm.label());
+            }
+        }
+        let [seen, half_seen, not_seen] = counts;
+        json!({ "seen": seen, "half_seen": half_seen, "unseen": not_seen, "half_seen_vms": half, "unseen_vms": unseen })
+    }
+
+    /// A VM as inventories list it.
+    pub fn listed_row(&self, vm: &Vm, coverage: Coverage) -> Value {
+        let listing = self.inventory.listing(vm.id);
+        json!({
+            "name": vm.name,
+            "vm": self.inventory.seen_as(vm),
+            "macs": vm.declared.macs,
+            "ips": vm.declared.ips,
+            "tags": vm.tags,
+            "coverage": coverage,
+            "uuid": vm.uuid,
+            "host": listing.host,
+            "cluster": listing.cluster,
+            "sources": listing.sources,
+        })
+    }
+
     fn ripe(&self, vm: VmId, feature: Feature) -> bool {
         self.baselines.ripeness(vm, feature, self.now()).phase == crate::baseline::Phase::Ripe
     }
@@ -135,20 +174,28 @@ pub fn service_row(service: &Service, inventory: &Inventory) -> Value {
     })
 }
 
-pub fn vm_row(vm: &Vm, baselines: &Baselines, now: Timestamp) -> Value {
+pub fn vm_row(vm: &Vm, inventory: &Inventory, baselines: &Baselines, now: Timestamp) -> Value {
+    let listing = inventory.listing(vm.id);
     let ripeness = baselines.ripeness(vm.id, Feature::Services, now);
     json!({
         "vm": vm.id,
         "vm_name": vm.name,
         "nics": vm.nics.iter().map(|nic| json!({ "mac": nic.mac, "segment": nic.segment, "ips": nic.ips })).collect::<Vec<_>>(),
         "segment": vm.segment,
-        "hypervisor": vm.hypervisor(),
+        "hypervisor": vm.hypervisor().or(listing.hypervisor),
         "host_hint": vm.host_hint,
         "first_seen": vm.first_seen,
         "last_seen": vm.last_seen,
         "baseline": { "phase": ripeness.phase, "ripeness": rounded(ripeness.value) },
         "tags": vm.tags,
         "router": vm.router,
+        "uuid": vm.uuid,
+        "host": listing.host,
+        "cluster": listing.cluster,
+        "names": vm.names.iter().map(|name| {
+            let heard = inventory.heard(vm.id, name);
+            json!({ "name": name.text, "source": name.source, "first_seen": heard.map(|h| h.first), "last_seen": heard.map(|h| h.last) })
+        }).collect::<Vec<_>>(),
     })
 }
 

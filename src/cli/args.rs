@@ -111,7 +111,7 @@ pub struct RunArgs {
     /// Where VMs live: auto, or networks separated by commas [default: auto]
     #[arg(long, value_name = "auto|CIDR[,CIDR]")]
     pub home: Option<String>,
-    /// VM inventory to load (TOML or CSV)
+    /// VM inventory to load, in any format of `inventory import`
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
     /// Capture filter (BPF, as tcpdump's)
@@ -232,14 +232,27 @@ pub struct HandleArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum InventoryCommand {
-    /// Take names, tags and sanctioned services from a file (TOML or CSV)
-    Import { file: PathBuf },
+    /// Take VMs from files, in place of what their source listed before
+    Import(InventoryImportArgs),
     /// List imported VMs, seen or not
     List {
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct InventoryImportArgs {
+    /// Files, or folders of them: libvirt XML, Proxmox, RVTools, OpenStack, NetBox, or our own TOML and CSV
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// All of them are this one source [default: each file or folder is a source by its own name]
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// What they are [default: what they show]
+    #[arg(long, value_name = "FORMAT", value_parser = ["toml", "csv", "libvirt", "proxmox", "rvtools", "openstack", "netbox"])]
+    pub format: Option<String>,
 }
 
 #[derive(Debug, Args)]

@@ -99,6 +99,7 @@ fn state(global: &Global, config: &Config, rows: &mut Vec<Value>) {
 fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
     let number = |key: &str| status.get(key).and_then(Value::as_u64).unwrap_or(0);
     rows.push(row("inventory", Ok(format!("{} VMs, {} services", number("vms"), number("services")))));
+    rows.extend(coverage(status));
     rows.push(clock(&text(status, "time"), running));
     for source in status.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         rows.push(drops(source));
@@ -112,6 +113,35 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         Ok(format!("busy outside home: {}", list.join(", ")))
     };
     rows.push(row("home", found));
+}
+
+/// Which VMs of the inventory the mirror shows. Some are always off; none seen is another network's inventory.
+fn coverage(status: &Value) -> Option<Value> {
+    let listed = status.get("inventory")?;
+    let number = |key: &str| listed.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let (seen, half, unseen) = (number("seen"), number("half_seen"), number("unseen"));
+    let all = seen + half + unseen;
+    if all == 0 {
+        return None;
+    }
+    let named = |count: u64, key: &str| {
+        let names: Vec<&str> = listed.get(key)?.as_array()?.iter().filter_map(Value::as_str).collect();
+        let more = if count as usize > names.len() { ", …" } else { "" };
+        (count > 0).then(|| format!(" ({}{more})", names.join(", ")))
+    };
+    let found = format!(
+        "of {all} VMs {seen} are seen, {half} half seen{}, {unseen} unseen{}",
+        named(half, "half_seen_vms").unwrap_or_default(),
+        named(unseen, "unseen_vms").unwrap_or_default()
+    );
+    let packets = status.get("vms").and_then(Value::as_u64).unwrap_or(0) > 0;
+    Some(row(
+        "coverage",
+        match seen + half == 0 && packets {
+            true => Err((found, "is it the inventory of the mirrored network? see docs/reference.md".to_owned())),
+            false => Ok(found),
+        },
+    ))
 }
 
 /// A probe's newest packet time lies near now; a state whose time lies ahead holds every packet for late.

@@ -1,4 +1,4 @@
-//! `vms`, `services`, `peers`, `why`, `inventory`: what is known.
+//! `vms`, `services`, `peers`, `why`: what is known.
 
 use std::collections::BTreeMap;
 use std::io::ErrorKind;
@@ -9,15 +9,18 @@ use serde_json::Value;
 use crate::api::Request;
 use crate::config::Config;
 
-use super::args::{Format, Global, InventoryCommand, QueryArgs, ServicesArgs, WhyArgs};
+use super::Failure;
+use super::args::{Format, Global, QueryArgs, ServicesArgs, WhyArgs};
 use super::output::{Column, bytes, column, print, text, time, wrapped, write_out};
 use super::place::ask;
-use super::{Failure, user_name};
 
 pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
     const COLUMNS: &[Column] = &[
         column("VM", |r| text(r, "vm")),
-        column("NAME", |r| text(r, "vm_name")),
+        column("NAME", |r| {
+            let shared = r.get("same_name").and_then(Value::as_array).is_some_and(|others| !others.is_empty());
+            text(r, "vm_name") + if shared { " (others too)" } else { "" }
+        }),
         column("ADDRESSES", |r| nic_list(r, "ips")),
         column("MAC", |r| nic_list(r, "mac")),
         column("SEGMENT", |r| text(r, "segment")),
@@ -119,28 +122,6 @@ pub fn why(global: &Global, config: &Config, args: WhyArgs) -> Result<(), Failur
     Ok(write_out(&out)?)
 }
 
-pub fn inventory(global: &Global, config: &Config, command: InventoryCommand) -> Result<(), Failure> {
-    const COLUMNS: &[Column] = &[
-        column("NAME", |r| text(r, "name")),
-        column("SEEN AS", |r| text(r, "vm")),
-        column("MACS", |r| list(r, "macs")),
-        column("ADDRESSES", |r| list(r, "ips")),
-        column("TAGS", |r| list(r, "tags")),
-    ];
-    match command {
-        InventoryCommand::List { format } => {
-            let rows = ask(global, config, Request::InventoryList {})?;
-            Ok(print(&rows, COLUMNS, format, global.color, "no inventory was imported")?)
-        }
-        InventoryCommand::Import { file } => {
-            let text = read_text(&file)?;
-            let name = file.display().to_string();
-            let answer = ask(global, config, Request::InventoryImport { name, text, by: user_name() })?;
-            Ok(write_out(&format!("{}\n", super::output::text(&answer, "text")))?)
-        }
-    }
-}
-
 /// A file of an operator's, at most 64 MiB.
 pub fn read_text(file: &Path) -> Result<String, Failure> {
     let shown = file.display();
@@ -188,7 +169,8 @@ fn nic_list(row: &Value, key: &str) -> String {
     shorten(all.into_iter().filter(|t| t != "-").collect())
 }
 
-fn list(row: &Value, key: &str) -> String {
+/// A list of texts, its beginning.
+pub fn list(row: &Value, key: &str) -> String {
     let items: &[Value] = row.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice);
     shorten(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }

@@ -13,6 +13,7 @@ use super::peer::{Client, Use};
 use super::service::{RowKey, Service, merge_app};
 use super::table::Inventory;
 use super::transfer::Transfer;
+use super::vm::NameSource;
 use crate::model::{AppInfo, AppProto, FlowRef, ServiceClass, ServiceKey, Side, Transport, stable_hash};
 
 /// Why an end of a flow is taken for a server.
@@ -202,6 +203,10 @@ impl Inventory {
     /// What the payload proved of a row's application.
     pub(super) fn describe(&mut self, flow: &FlowRef, row: RowKey, app: &AppInfo, at: At, out: &mut Vec<Change>) {
         let row = self.current(row);
+        if let Some(name) = app.get("computer") {
+            self.identity.name(row.key.vm, NameSource::Ntlm, name, at, &mut self.turns);
+            self.settle(Some(flow), at, out);
+        }
         let Some(service) = self.services.rows.get(&row) else { return };
         let Some(now) = merge_app(service.app.as_ref(), app) else { return };
         let Some(service) = self.services.rows.change(&row) else { return };

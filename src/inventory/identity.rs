@@ -9,6 +9,8 @@ use std::net::IpAddr;
 
 use super::config::InventoryConfig;
 use super::home::{self, Home};
+use super::listed::Lists;
+use super::names::{HEARD, Heard, NameKey};
 use super::records::Records;
 use super::station::{self, Routes, SEEN_MAX, Seen, Station};
 use super::vm::{NameSource, Vm};
@@ -40,6 +42,7 @@ counters! {
         merged => "inventory.vm.merged",
         merges_refused => "inventory.vm.merge_refused",
         split => "inventory.vm.split",
+        names_refused => "inventory.name.refused",
     }
 }
 
@@ -83,7 +86,7 @@ pub(super) enum Turn {
 #[derive(Debug)]
 pub(super) struct Identity {
     pub home: Home,
-    vms_max: usize,
+    pub(super) vms_max: usize,
     pub(super) vms: Records<VmId, Vm>,
     pub(super) aliases: Records<VmId, VmId>,
     pub(super) stations: Records<(Mac, Segment), Station>,
@@ -91,6 +94,8 @@ pub(super) struct Identity {
     pub(super) bindings: BTreeMap<(IpAddr, Segment), Binding>,
     pub(super) declared_macs: BTreeMap<Mac, VmId>,
     pub(super) declared_ips: BTreeMap<IpAddr, VmId>,
+    pub(super) lists: Lists,
+    pub(super) heard_names: Records<NameKey, Heard>,
     pub(super) forgot_at: Timestamp,
     pub counters: IdentityCounters,
 }
@@ -133,6 +138,8 @@ impl Identity {
             bindings: BTreeMap::new(),
             declared_macs: BTreeMap::new(),
             declared_ips: BTreeMap::new(),
+            lists: Lists::default(),
+            heard_names: Records::new(&HEARD),
             forgot_at: Timestamp::ZERO,
             counters: IdentityCounters::default(),
         }
@@ -180,10 +187,8 @@ impl Identity {
         let Some(id) = self.by_mac(claim.mac, sender, true, at, turns) else { return };
         self.heard(id, sender, at);
         self.prove(id);
-        if let ClaimKind::Leased { name: Some(name), .. } = &claim.kind
-            && self.vms.change(&id).is_some_and(|vm| vm.add_name(name, NameSource::Dhcp))
-        {
-            turns.push(Turn::Changed(id, format!("calls itself {name} (DHCP)")));
+        if let ClaimKind::Leased { name: Some(name), .. } = &claim.kind {
+            self.name(id, NameSource::Dhcp, name, at, turns);
         }
     }
 
@@ -204,6 +209,8 @@ impl Identity {
         self.vms.save(batch, all);
         self.stations.save(batch, all);
         self.aliases.save(batch, all);
+        self.lists.save(batch, all);
+        self.heard_names.save(batch, all);
     }
 
     pub fn load(store: &dyn Store, config: &InventoryConfig) -> Result<Self, StoreError> {
@@ -211,6 +218,8 @@ impl Identity {
         identity.vms = Records::load(&VM, store)?;
         identity.stations = Records::load(&STATION, store)?;
         identity.aliases = Records::load(&ALIAS, store)?;
+        identity.lists = Lists::load(store)?;
+        identity.heard_names = Records::load(&HEARD, store)?;
         for (id, vm) in identity.vms.iter() {
             for nic in &vm.nics {
                 let binding = Binding::new(*id, nic.mac);
@@ -270,7 +279,8 @@ impl Identity {
                 }
             }
         }
-        if is_home { self.bind(key, ip, at, turns) } else { None }
+        let vm = if is_home { self.bind(key, ip, at, turns)? } else { return None };
+        Some(if tied { self.expected_at(ip, vm, turns) } else { vm })
     }
 
     /// The VM that is known by this address, minted where it is home and new.

@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Change, Inventory, InventoryConfig, Service, What};
+use super::{Change, Imported, Inventory, InventoryConfig, Service, What};
 use crate::model::{
     AppInfo, Claim, ClaimKind, Endpoint, Expectation, Fact, FlowEnd, FlowFact, FlowRef, FlowTotals, Mac, Observation,
     Opening, Order, RefusedBy, Side, Timestamp, Transport, VmId,
@@ -32,6 +32,13 @@ impl Scene {
 
     pub fn with(config: InventoryConfig) -> Self {
         Scene { inventory: Inventory::new(config), out: Vec::new(), now_s: 1_000, frame: 0, flows: 0 }
+    }
+
+    /// Imports the text of a file, which is its source too.
+    pub fn import(&mut self, file: &str, text: &str) -> Vec<VmId> {
+        let imported = Imported::parse(&[(file, text)], None).unwrap();
+        let now = self.time();
+        self.inventory.import(file, &imported, now, &mut self.out).unwrap()
     }
 
     pub fn flow(&mut self, transport: Transport, orig: End, resp: End) -> FlowRef {

@@ -3,6 +3,7 @@
 //! Each table inside has its own bound and policy (see its file). Live flows: at most [`LIVE_MAX`], twice what the
 //! packet side holds; beyond it a flow is judged by its own facts only, and counted.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
@@ -16,15 +17,17 @@ use super::fan_in::FanIn;
 use super::group::GroupQueries;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
+use super::listed::{Coverage, Listing};
+use super::names::Heard;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
 use super::service::{RowKey, Service, Services};
 use super::syn_proxy::SynProxies;
 use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
-use super::vm::Vm;
+use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -96,6 +99,10 @@ impl Inventory {
                 self.identity.claim(claim, at, &mut self.turns);
                 self.settle(None, at, out);
             }
+            Fact::Name(segment, heard) => {
+                self.identity.name_heard(*segment, heard, at, &mut self.turns);
+                self.settle(None, at, out);
+            }
             Fact::Tick => {
                 self.groups.expire(at.time);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
@@ -104,24 +111,43 @@ impl Inventory {
         }
     }
 
-    /// Takes in an inventory file. Returns each row's VM with the services that the file sanctions, for the
-    /// baseline; what it changed (merges, names) is appended to `out`.
+    /// # Errors
+    /// More VMs would be listed than are kept.
+    pub fn has_room(&self, sources: &BTreeMap<String, Imported>) -> Result<(), String> {
+        self.identity.has_room(sources.iter().map(|(source, imported)| (source.as_str(), imported.vms.len())))
+    }
+
+    /// Takes in what a source lists now, in place of what it listed before. Returns the VM of each row; what it changed
+    /// (merges) is appended to `out`.
+    ///
+    /// # Errors
+    /// More VMs than are kept; nothing is changed then.
     pub fn import(
         &mut self,
+        source: &str,
         imported: &Imported,
         now: Timestamp,
         out: &mut Vec<Change>,
-    ) -> Vec<(VmId, Vec<(Transport, u16)>)> {
-        let mut sanctioned = Vec::new();
-        for row in &imported.vms {
-            let id = self.identity.declare(row, now, &mut self.turns);
-            sanctioned.push((id, row.sanctioned.clone()));
-        }
+    ) -> Result<Vec<VmId>, String> {
+        let ids = self.identity.list(source, &imported.vms, now, &mut self.turns)?;
         self.settle(None, At { time: now, frame: 0 }, out);
-        for (id, _) in &mut sanctioned {
-            *id = self.resolve(*id); // a later row may have merged it
-        }
-        sanctioned
+        Ok(ids)
+    }
+
+    /// Every VM that an inventory lists, in order of id, and how much of it was seen.
+    pub fn listed(&self) -> impl Iterator<Item = (&Vm, Coverage)> {
+        let vms = self.identity.vms.iter().map(|(_, vm)| vm);
+        vms.filter(|vm| vm.is_listed()).map(|vm| (vm, self.identity.coverage(vm)))
+    }
+
+    /// The VM that a listed one was seen as: itself, or whoever has its address without being tied to it.
+    pub fn seen_as(&self, vm: &Vm) -> Option<VmId> {
+        if vm.seen { Some(vm.id) } else { self.identity.holder_of_listed(vm) }
+    }
+
+    /// What inventories say of a VM besides what [`Vm`] has.
+    pub fn listing(&self, vm: VmId) -> Listing<'_> {
+        self.identity.lists.listing(self.resolve(vm))
     }
 
     /// The VM that this id means since merges.
@@ -180,7 +206,8 @@ impl Inventory {
         self.peers.edges.iter().map(|(_, edge)| edge)
     }
 
-    /// VMs by id, prefix of an id, name (any case), address or MAC; in order of id.
+    /// VMs by id, prefix of an id, name (any case), address or MAC; in order of id. What an inventory calls a VM and
+    /// what one has comes before what one calls itself or is only listed with, so that nobody takes a name away.
     pub fn find(&self, text: &str) -> Vec<VmId> {
         let text = text.trim();
         if let Ok(id) = text.parse::<VmId>() {
@@ -189,13 +216,33 @@ impl Inventory {
         let (ip, mac) = (text.parse::<IpAddr>().ok(), text.parse::<Mac>().ok());
         // `vm-` alone would be everyone.
         let prefix = Some(text).filter(|t| t.starts_with("vm-") && t.len() > 3);
-        let named = |vm: &Vm| {
-            vm.names.iter().any(|name| name.text.eq_ignore_ascii_case(text))
-                || ip.is_some_and(|ip| vm.ips().chain(vm.declared.ips.iter().copied()).any(|own| own == ip))
-                || mac.is_some_and(|mac| vm.macs().chain(vm.declared.macs.iter().copied()).any(|own| own == mac))
+        let called = |vm: &Vm, listed| {
+            vm.names.iter().any(|n| (n.source == NameSource::Inventory) == listed && n.text.eq_ignore_ascii_case(text))
+        };
+        let surely = |vm: &Vm| {
+            called(vm, true)
+                || ip.is_some_and(|ip| vm.ips().any(|own| own == ip))
+                || mac.is_some_and(|mac| vm.macs().any(|own| own == mac))
                 || prefix.is_some_and(|prefix| vm.id.to_string().starts_with(prefix))
         };
-        self.identity.vms.iter().filter(|(_, vm)| named(vm)).map(|(id, _)| *id).collect()
+        let perhaps = |vm: &Vm| {
+            called(vm, false)
+                || ip.is_some_and(|ip| vm.declared.ips.contains(&ip))
+                || mac.is_some_and(|mac| vm.declared.macs.contains(&mac))
+        };
+        let all = || self.identity.vms.iter().map(|(_, vm)| vm);
+        let found: Vec<VmId> = all().filter(|vm| surely(vm)).map(|vm| vm.id).collect();
+        if found.is_empty() { all().filter(|vm| perhaps(vm)).map(|vm| vm.id).collect() } else { found }
+    }
+
+    /// When a VM was first and last heard to go by one of its names; `None` for what an inventory says.
+    pub fn heard(&self, vm: VmId, name: &Name) -> Option<Heard> {
+        self.identity.heard_names.get(&(self.resolve(vm), name.source, name.text.clone())).copied()
+    }
+
+    /// The names, in lower case, that more than one VM goes by, and their VMs.
+    pub fn namesakes(&self) -> BTreeMap<String, Vec<VmId>> {
+        self.identity.namesakes()
     }
 
     /// What a person calls it: its name, else its address, else its MAC.

@@ -26,7 +26,8 @@ pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use observation::{
-    Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, RefusedBy, SourceCounts,
+    Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy, Observation, Opening,
+    RefusedBy, SourceCounts,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;

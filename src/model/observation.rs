@@ -26,6 +26,8 @@ pub enum Fact {
     Flow(FlowRef, FlowFact),
     /// An address claimed by a MAC in ARP, ND or DHCP.
     Claim(Claim),
+    /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
+    Name(Segment, Box<HeardName>),
     /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
@@ -140,6 +142,22 @@ pub enum ClaimKind {
     Routes,
     /// A DHCP server gave this address to this client (RFC 2131 ACK).
     Leased { server: IpAddr, name: Option<String> },
+}
+
+/// A name that the host at this address says of itself, escaped, of at most 256 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardName {
+    pub ip: IpAddr,
+    pub by: NameBy,
+    pub name: String,
+}
+
+/// The protocol that a name was heard in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameBy {
+    Mdns,
+    Nbns,
+    Llmnr,
 }
 
 /// One mirror source's counters, cumulative since start.

@@ -309,8 +309,45 @@ fn an_inventory_names_vms_seen_and_unseen() {
     assert_eq!(office.json("incidents")[0]["state"], "resolved");
     let broken = office.file("broken.csv", "name,macs,tag\nx,52:54:00,\n");
     let (status, said) = office.bad(&format!("inventory import {broken}"));
-    assert!(status == 1 && said.contains("broken.csv:1: ") && said.contains("did you mean `tags`"), "{said}");
-    assert!(said.contains("broken.csv:2: "), "{said}");
+    assert!(status == 1 && said.contains("broken.csv:1:11: ") && said.contains("did you mean `tags`"), "{said}");
+    assert!(said.contains("broken.csv:2:3: "), "{said}");
+}
+
+#[test]
+fn an_import_of_many_files_is_all_or_nothing_and_replaces_its_source() {
+    let office = Office::new("import");
+    let guests = office.folder.file("guests");
+    std::fs::create_dir(&guests).unwrap();
+    let guest = |id: &str, text: &str| std::fs::write(guests.join(id), text).unwrap();
+    guest("100.conf", "name: web\nnet0: virtio=52:54:00:00:00:0b,bridge=vmbr0\ntags: edge\n");
+    guest("101.conf", "name: idle\nnet0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n");
+    let folder = shown(&guests);
+    let xml = office.file("one.xml", "<domain type='kvm'><name>x</name><uuid>u-9</uuid></domain>");
+    let cut = office.file("cut.xml", "<domain>\n<name>x");
+    let before = office.json("inventory list");
+    let (status, said) = office.bad(&format!("inventory import {folder} {xml} {cut}"));
+    assert!(status == 1 && said.contains("cut.xml:2:8: ") && said.contains("it was cut"), "{said}");
+    assert_eq!(office.json("inventory list"), before);
+
+    let said = office.good(&format!("inventory import {folder} {xml} -q"));
+    assert_eq!(said, "3 VMs and 0 sanctioned services taken from 2 sources\n");
+    let of = |name: &str| office.json("inventory list").as_array().unwrap().iter().find(|r| r["name"] == name).cloned();
+    // Two sources name it: the last in order of their names is shown.
+    let web = of("web-01").unwrap();
+    assert_eq!((web["coverage"].as_str(), web["sources"].as_array().unwrap().len()), (Some("seen"), 2));
+    assert_eq!(web["tags"].to_string(), "[\"edge\",\"web\",\"pci\"]");
+    assert_eq!(of("idle").unwrap()["coverage"], "unseen");
+    assert_eq!(of("idle").unwrap()["sources"][0], folder.as_str());
+    let rows: Value = serde_json::from_str(&office.good("doctor --format json -q")).unwrap();
+    let found = rows.as_array().unwrap().iter().find(|r| r["check"] == "coverage").unwrap()["found"].to_string();
+    assert!(found.contains("4 are seen") && found.contains("3 unseen") && found.contains("idle"), "{found}");
+
+    std::fs::remove_file(guests.join("101.conf")).unwrap();
+    office.good(&format!("inventory import {folder} -q"));
+    assert_eq!((of("idle"), of("x").is_some()), (None, true));
+    let (status, said) = office.bad(&format!("inventory import {xml} --format netbox"));
+    assert!(status == 1 && said.contains("one.xml:1:1: expected NetBox's answer"), "{said}");
+    assert_eq!(office.bad(&format!("inventory import {xml} --format word")).0, 2);
 }
 
 #[test]

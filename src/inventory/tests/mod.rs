@@ -2,6 +2,8 @@
 
 mod discovery;
 mod identity;
+mod listed;
 mod memory;
+mod names;
 mod property;
 mod transfers;

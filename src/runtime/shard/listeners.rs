@@ -267,6 +267,9 @@ impl Listeners {
         for expectation in heard.follow.expect {
             teller.tell(Fact::Flow(flow.reference(), FlowFact::Expect(Box::new(expectation))));
         }
+        for name in heard.follow.names {
+            teller.tell(Fact::Name(flow.segment(), Box::new(name)));
+        }
         // The lease is about the client: the mirror's sender is the server's host and hints at nothing.
         let about = Head {
             frame: teller.order.frame,
@@ -339,4 +342,5 @@ fn add(heard: &mut Heard, more: Heard) {
     }
     heard.follow.expect.extend(more.follow.expect);
     heard.follow.leased.extend(more.follow.leased);
+    heard.follow.names.extend(more.follow.names);
 }
