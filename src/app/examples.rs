@@ -71,6 +71,14 @@ pub(super) fn ask_ports(protocol: &dyn Protocol, transport: Transport, orig: &[u
     protocol.probe(&Example::new("", transport, orig, resp, None).port(port).opening())
 }
 
+/// Each of these is none of this protocol's.
+pub(super) fn refuses(protocol: &dyn Protocol, transport: Transport, near_misses: &[(&[u8], &[u8])]) {
+    for (orig, resp) in near_misses {
+        let probe = ask(protocol, transport, orig, resp);
+        assert_eq!(probe, Probe::NotForUs, "{} of {} / {}", protocol.name(), orig.escape_ascii(), resp.escape_ascii());
+    }
+}
+
 /// A client at 10.0.0.9 and a server at 10.0.0.5.
 pub(super) fn ends(transport: Transport, resp_port: u16) -> Ends {
     Ends { orig: (IpAddr::from([10, 0, 0, 9]), 40000), resp: (IpAddr::from([10, 0, 0, 5]), resp_port), transport }
@@ -105,6 +113,59 @@ fn all() -> Vec<Example> {
     all.extend(super::redis::tests::examples());
     all.extend(super::memcached::tests::examples());
     all.extend(super::syslog::tests::examples());
+    // infrastructure, industry, remote, voice
+    all.extend(super::modbus::tests::examples());
+    all.extend(super::dnp3::tests::examples());
+    all.extend(super::iec104::tests::examples());
+    all.extend(super::tpkt::tests::examples());
+    all.extend(super::enip::tests::examples());
+    all.extend(super::bacnet::tests::examples());
+    all.extend(super::rmcp::tests::examples());
+    all.extend(super::radius::tests::examples());
+    all.extend(super::tacacs::tests::examples());
+    all.extend(super::openvpn::tests::examples());
+    all.extend(super::wireguard::tests::examples());
+    all.extend(super::l2tp::tests::examples());
+    all.extend(super::stun::tests::examples());
+    all.extend(super::mgcp::tests::examples());
+    all.extend(super::coap::tests::examples());
+    all.extend(super::ssdp::tests::examples());
+    all.extend(super::wsd::tests::examples());
+    all.extend(super::flow_export::tests::examples());
+    all.extend(super::collectd::tests::examples());
+    all.extend(super::gtp::tests::examples());
+    all.extend(super::diameter::tests::examples());
+    all.extend(super::xdmcp::tests::examples());
+    all.extend(super::slp::tests::examples());
+    all.extend(super::rtcp::tests::examples());
+    all.extend(super::bgp::tests::examples());
+    all.extend(super::ldp::tests::examples());
+    all.extend(super::nntp::tests::examples());
+    all.extend(super::banner::tests::examples());
+    all.extend(super::whois::tests::examples());
+    all.extend(super::zabbix::tests::examples());
+    all.extend(super::nrpe::tests::examples());
+    all.extend(super::ajp::tests::examples());
+    all.extend(super::java::tests::examples());
+    all.extend(super::erlang::tests::examples());
+    all.extend(super::afp::tests::examples());
+    all.extend(super::ndmp::tests::examples());
+    all.extend(super::dicom::tests::examples());
+    all.extend(super::hl7::tests::examples());
+    all.extend(super::firebird::tests::examples());
+    all.extend(super::smpp::tests::examples());
+    all.extend(super::x11::tests::examples());
+    all.extend(super::spice::tests::examples());
+    all.extend(super::rsh::tests::examples());
+    all.extend(super::citrix::tests::examples());
+    all.extend(super::sap::tests::examples());
+    all.extend(super::notes::tests::examples());
+    all.extend(super::teamviewer::tests::examples());
+    all.extend(super::rdpudp::tests::examples());
+    all.extend(super::openflow::tests::examples());
+    all.extend(super::fastcgi::tests::examples());
+    all.extend(super::pptp::tests::examples());
+    all.extend(super::opcua::tests::examples());
     all
 }
 
