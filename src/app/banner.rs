@@ -12,16 +12,19 @@ pub(super) struct Banner {
     name: &'static str,
     prefix: &'static [u8],
     describe: fn(&[u8], &mut AppInfo),
+    /// Until this was said, more may be told.
+    end: &'static [u8],
 }
 
 impl Banner {
     /// RFC 5804 section 1.7: capabilities, the implementation's name among them, quoted.
     pub(super) const MANAGESIEVE: Banner =
-        Banner { name: "managesieve", prefix: b"\"IMPLEMENTATION\" \"", describe: managesieve };
+        Banner { name: "managesieve", prefix: b"\"IMPLEMENTATION\" \"", describe: managesieve, end: b"\nOK" };
     pub(super) const VMWARE: Banner =
-        Banner { name: "vmware", prefix: b"220 VMware Authentication Daemon Version ", describe: vmware };
-    pub(super) const MUNIN: Banner = Banner { name: "munin", prefix: b"# munin node at ", describe: munin };
-    pub(super) const CHECKMK: Banner = Banner { name: "checkmk", prefix: b"<<<check_mk>>>", describe: checkmk };
+        Banner { name: "vmware", prefix: b"220 VMware Authentication Daemon Version ", describe: vmware, end: b"\n" };
+    pub(super) const MUNIN: Banner = Banner { name: "munin", prefix: b"# munin node at ", describe: munin, end: b"\n" };
+    pub(super) const CHECKMK: Banner =
+        Banner { name: "checkmk", prefix: b"<<<check_mk>>>", describe: checkmk, end: b"\n<<<" };
 }
 
 impl Protocol for Banner {
@@ -55,8 +58,9 @@ impl Protocol for Banner {
     }
 
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
-        (self.describe)(opening.side(info.server.unwrap_or(Side::Resp)), info);
-        Described::Whole
+        let said = opening.side(info.server.unwrap_or(Side::Resp));
+        (self.describe)(said, info);
+        if said.windows(self.end.len()).any(|w| w == self.end) { Described::Whole } else { Described::Partly }
     }
 }
 

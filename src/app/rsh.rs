@@ -1,6 +1,6 @@
 //! The Berkeley r-commands: rsh (rcmd) and rlogin (RFC 1282). Names of users and commands are not kept.
 //!
-//! The client's strings alone prove nothing: the server's zero octet must answer. Neither is known in mid-connection.
+//! The client's strings alone prove nothing: the server must answer with an octet of zero. Neither is known in mid-connection.
 
 use super::reader::Reader;
 use super::{Opening, Probe, Protocol};
@@ -35,8 +35,9 @@ impl Protocol for RCommand {
             return Probe::NotForUs;
         }
         match ((self.asks)(opening.orig), opening.resp) {
-            (Some(false), _) | (_, [1..=255, ..]) => Probe::NotForUs,
-            (Some(true), [0, ..]) => Probe::Certain(Some(Side::Resp)),
+            // 1 and a line is a refusal.
+            (Some(false), _) | (_, [2..=255, ..] | [1, 0..=0x1f | 0x7f..=0xff, ..]) => Probe::NotForUs,
+            (Some(true), [0, ..] | [1, _, ..]) => Probe::Certain(Some(Side::Resp)),
             _ => Probe::Unsure,
         }
     }
@@ -111,6 +112,7 @@ pub(super) mod tests {
     pub(crate) fn examples() -> Vec<Example> {
         vec![
             Example::tcp("rsh", COMMAND, b"\0 10:00 up 3 days\n", Some(Side::Resp)),
+            Example::tcp("rsh", COMMAND, b"\x01Permission denied\n", Some(Side::Resp)),
             Example::tcp("rlogin", LOGIN, b"\0Last login\r\n", Some(Side::Resp)),
         ]
     }
@@ -131,7 +133,7 @@ pub(super) mod tests {
                 (b"123456\0bob\0root\0x\0", b""),
                 (b"1022\0b\x01b\0", b""),
                 (b"1022\0\0root\0x\0", b""),
-                (COMMAND, b"\x01Permission denied\n"),
+                (COMMAND, b"\x01\x02"),
                 (LOGIN, b""),
             ],
         );
