@@ -105,6 +105,31 @@ fn all() -> Vec<Example> {
     all.extend(super::redis::tests::examples());
     all.extend(super::memcached::tests::examples());
     all.extend(super::syslog::tests::examples());
+    all.extend(super::http2::tests::examples());
+    all.extend(super::kafka::tests::examples());
+    all.extend(super::amqp::tests::examples());
+    all.extend(super::mqtt::tests::examples());
+    all.extend(super::nats::tests::examples());
+    all.extend(super::zookeeper::tests::examples());
+    all.extend(super::cassandra::tests::examples());
+    all.extend(super::clickhouse::tests::examples());
+    all.extend(super::oracle::tests::examples());
+    all.extend(super::drda::tests::examples());
+    all.extend(super::iscsi::tests::examples());
+    all.extend(super::nbd::tests::examples());
+    all.extend(super::ceph::tests::examples());
+    all.extend(super::rsync::tests::examples());
+    all.extend(super::smb_direct::tests::examples());
+    all.extend(super::rtmp::tests::examples());
+    all.extend(super::rtsp::tests::examples());
+    all.extend(super::jabber::tests::examples());
+    all.extend(super::irc::tests::examples());
+    all.extend(super::mining::tests::examples());
+    all.extend(super::git::tests::examples());
+    all.extend(super::svn::tests::examples());
+    all.extend(super::lpd::tests::examples());
+    all.extend(super::bitcoin::tests::examples());
+    all.extend(super::bittorrent::tests::examples());
     all
 }
 

@@ -4,12 +4,19 @@
 //! itself, or all have declined, or the bound is reached; then they are freed. What must be read afterwards
 //! (FTP's PASV, SIP's SDP…) is a [`Follow`].
 
+mod amqp;
 mod ber;
+mod bitcoin;
+mod bittorrent;
+mod cassandra;
+mod ceph;
+mod clickhouse;
 mod dcerpc;
 mod dhcp;
 mod dhcpv6;
 mod digest;
 mod dns;
+mod drda;
 mod evidence;
 #[cfg(test)]
 mod exam;
@@ -17,21 +24,33 @@ mod exam;
 mod examples;
 mod ftp;
 mod ftp_data;
+mod git;
 mod greeting;
 mod http;
+mod http2;
 mod ike;
 mod imap;
+mod irc;
+mod iscsi;
 mod ja3;
 mod ja4;
+mod jabber;
+mod kafka;
 mod krb5;
 mod ldap;
 mod line;
+mod lpd;
 mod memcached;
+mod mining;
 mod mongodb;
+mod mqtt;
 mod mysql;
+mod nats;
+mod nbd;
 mod netbios;
 mod ntp;
 mod opening;
+mod oracle;
 mod pgsql;
 mod pop3;
 mod quic;
@@ -43,14 +62,19 @@ mod redis;
 mod rfb;
 mod roster_index;
 mod rpc;
+mod rsync;
+mod rtmp;
+mod rtsp;
 mod sdp;
 mod sip;
 mod smb;
+mod smb_direct;
 mod smtp;
 mod snmp;
 mod socks;
 mod ssh;
 mod ssh_kex;
+mod svn;
 mod syslog;
 mod tds;
 mod telnet;
@@ -58,6 +82,7 @@ mod tftp;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
+mod zookeeper;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
@@ -173,4 +198,31 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &redis::Redis,
     &memcached::Memcached,
     &syslog::Syslog,
+    &http2::Http2,
+    &mqtt::Mqtt,
+    &amqp::Amqp,
+    &nats::Nats,
+    &kafka::Kafka,
+    &zookeeper::Zookeeper,
+    &cassandra::Cassandra,
+    &clickhouse::Clickhouse,
+    &oracle::Oracle,
+    &drda::Drda,
+    &iscsi::Iscsi,
+    &nbd::Nbd,
+    &ceph::Ceph,
+    &rpc::Rpc::GLUSTER,
+    &rsync::Rsync,
+    &smb_direct::SmbDirect,
+    &rtmp::Rtmp,
+    &rtsp::Rtsp,
+    &jabber::Jabber,
+    &irc::Irc,
+    &mining::Mining,
+    &git::Git,
+    &svn::Svn,
+    &lpd::Lpd,
+    &bitcoin::Bitcoin,
+    &bittorrent::Bittorrent,
+    &bittorrent::BittorrentDht,
 ];
