@@ -28,6 +28,7 @@ mod git;
 mod greeting;
 mod http;
 mod http2;
+mod http_application;
 mod ike;
 mod imap;
 mod irc;
