@@ -1,6 +1,6 @@
-//! Network block device: the server's greeting, and the client's first option.
+//! Network block device: the server's greeting, and the client's options.
 //!
-//! The name of the export is told where the client gives it in the first option.
+//! The name of the export is told where the client gives it in one of its first options.
 
 use super::evidence::{Evidence, Role, weigh};
 use super::reader::Reader;
@@ -16,6 +16,8 @@ const OLD_STYLE: &[u8] = b"NBDMAGIC\0\0\x42\x02\x81\x86\x12\x53";
 const OPTION_EXPORT_NAME: u32 = 1;
 const OPTION_INFO: u32 = 6;
 const OPTION_GO: u32 = 7;
+/// Before it come TLS, structured replies, metadata contexts.
+const OPTIONS_MAX: usize = 8;
 
 impl Protocol for Nbd {
     fn name(&self) -> &'static str {
@@ -45,26 +47,31 @@ impl Protocol for Nbd {
 
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
         let Some(client) = info.server.map(|side| opening.side(side.other())) else { return Described::Whole };
-        let Some((option, data)) = first_option(client) else { return Described::Partly };
-        let mut r = Reader::new(data);
-        match option {
-            OPTION_EXPORT_NAME => info.detail("export", data),
-            OPTION_INFO | OPTION_GO => {
-                let name = r.u32().and_then(|length| r.take(usize::try_from(length).ok()?));
-                info.detail("export", name.unwrap_or_default());
-            }
-            _ => {}
-        }
+        let Some(export) = export(client) else { return Described::Partly };
+        info.detail("export", export);
         Described::Whole
     }
 }
 
-/// Client flags, then `IHAVEOPT`, the option, the length of its data.
-fn first_option(bytes: &[u8]) -> Option<(u32, &[u8])> {
+/// The export's name, out of the first options: behind two flags each has `IHAVEOPT`, its number, the length of its data.
+fn export(bytes: &[u8]) -> Option<&[u8]> {
     let mut r = Reader::new(bytes);
-    r.skip(12)?;
-    let (option, length) = (r.u32()?, r.u32()?);
-    Some((option, r.take(usize::try_from(length).ok()?)?))
+    r.skip(4)?;
+    for _ in 0..OPTIONS_MAX {
+        r.skip(8)?;
+        let (option, length) = (r.u32()?, r.u32()?);
+        let data = r.take(usize::try_from(length).ok()?)?;
+        match option {
+            OPTION_EXPORT_NAME => return Some(data),
+            OPTION_INFO | OPTION_GO => {
+                let mut data = Reader::new(data);
+                let length = data.u32()?;
+                return data.take(usize::try_from(length).ok()?);
+            }
+            _ => {}
+        }
+    }
+    None
 }
 
 #[cfg(test)]
@@ -86,6 +93,8 @@ pub(super) mod tests {
     #[test]
     fn the_export_is_told() {
         assert_eq!(examples()[0].described(&Nbd).get("export"), Some("disk1"));
+        let later = [&CLIENT[..4], b"IHAVEOPT\0\0\0\x08\0\0\0\0", &CLIENT[4..]].concat();
+        assert_eq!(Example::tcp("", &later, SERVER, Some(Side::Resp)).described(&Nbd).get("export"), Some("disk1"));
     }
 
     #[test]
