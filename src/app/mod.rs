@@ -6,11 +6,17 @@
 
 mod afp;
 mod ajp;
+mod amqp;
 mod bacnet;
 mod banner;
 mod ber;
 mod bgp;
+mod bitcoin;
+mod bittorrent;
+mod cassandra;
+mod ceph;
 mod citrix;
+mod clickhouse;
 mod coap;
 mod collectd;
 mod dcerpc;
@@ -21,6 +27,7 @@ mod dicom;
 mod digest;
 mod dnp3;
 mod dns;
+mod drda;
 mod enip;
 mod erlang;
 mod evidence;
@@ -33,26 +40,38 @@ mod firebird;
 mod flow_export;
 mod ftp;
 mod ftp_data;
+mod git;
 mod greeting;
 mod gtp;
 mod hl7;
 mod http;
+mod http2;
+mod http_application;
 mod iec104;
 mod ike;
 mod imap;
+mod irc;
+mod iscsi;
 mod ja3;
 mod ja4;
+mod jabber;
 mod java;
+mod kafka;
 mod krb5;
 mod l2tp;
 mod ldap;
 mod ldp;
 mod line;
+mod lpd;
 mod memcached;
 mod mgcp;
+mod mining;
 mod modbus;
 mod mongodb;
+mod mqtt;
 mod mysql;
+mod nats;
+mod nbd;
 mod ndmp;
 mod netbios;
 mod nntp;
@@ -63,6 +82,7 @@ mod opcua;
 mod openflow;
 mod opening;
 mod openvpn;
+mod oracle;
 mod pgsql;
 mod pop3;
 mod pptp;
@@ -76,14 +96,19 @@ mod recognise;
 mod redis;
 mod rfb;
 mod rmcp;
+mod roster_index;
 mod rpc;
 mod rsh;
+mod rsync;
 mod rtcp;
+mod rtmp;
+mod rtsp;
 mod sap;
 mod sdp;
 mod sip;
 mod slp;
 mod smb;
+mod smb_direct;
 mod smpp;
 mod smtp;
 mod snmp;
@@ -93,6 +118,7 @@ mod ssdp;
 mod ssh;
 mod ssh_kex;
 mod stun;
+mod svn;
 mod syslog;
 mod tacacs;
 mod tds;
@@ -109,6 +135,7 @@ mod wsd;
 mod x11;
 mod xdmcp;
 mod zabbix;
+mod zookeeper;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
@@ -139,6 +166,11 @@ pub trait Protocol: Sync {
     /// Suricata 7's name, else nDPI's in lower case.
     fn name(&self) -> &'static str;
     fn runs_over(&self, transport: Transport) -> bool;
+    /// May a datagram of it begin with this byte? One that does not is never shown to it. (Of streams the index of
+    /// the roster learns it by asking `probe` about single bytes: say `NotForUs` as early as that where it is so.)
+    fn datagram_begins(&self, _first: u8) -> bool {
+        true
+    }
     fn probe(&self, opening: &Opening<'_>) -> Probe;
     /// Fills in product, version, details. Called after `Certain`, again as the opening grows, until `Whole`.
     fn describe(&self, _opening: &Opening<'_>, _info: &mut AppInfo) -> Described {
@@ -219,6 +251,33 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &redis::Redis,
     &memcached::Memcached,
     &syslog::Syslog,
+    &http2::Http2,
+    &mqtt::Mqtt,
+    &amqp::Amqp,
+    &nats::Nats,
+    &kafka::Kafka,
+    &zookeeper::Zookeeper,
+    &cassandra::Cassandra,
+    &clickhouse::Clickhouse,
+    &oracle::Oracle,
+    &drda::Drda,
+    &iscsi::Iscsi,
+    &nbd::Nbd,
+    &ceph::Ceph,
+    &rpc::Rpc::GLUSTER,
+    &rsync::Rsync,
+    &smb_direct::SmbDirect,
+    &rtmp::Rtmp,
+    &rtsp::Rtsp,
+    &jabber::Jabber,
+    &irc::Irc,
+    &mining::Mining,
+    &git::Git,
+    &svn::Svn,
+    &lpd::Lpd,
+    &bitcoin::Bitcoin,
+    &bittorrent::Bittorrent,
+    &bittorrent::BittorrentDht,
     // infrastructure, industry, remote, voice
     &modbus::Modbus,
     &dnp3::Dnp3,
