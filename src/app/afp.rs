@@ -58,8 +58,12 @@ struct Header {
 /// DSI's sixteen octets. `Some(None)`: not DSI; `None`: too short to tell.
 fn header(bytes: &[u8]) -> Option<Option<Header>> {
     let mut r = Reader::new(bytes);
-    let (flags, command) = (r.u8()?, r.u8()?);
-    if flags > 1 || !matches!(command, 1..=6 | 8) {
+    let flags = r.u8()?;
+    if flags > 1 {
+        return Some(None);
+    }
+    let command = r.u8()?;
+    if !matches!(command, 1..=6 | 8) {
         return Some(None);
     }
     let number = r.u16()?;

@@ -18,6 +18,10 @@ impl Protocol for Bacnet {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0x81
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| role(bytes).map_or(No, Proof))
     }

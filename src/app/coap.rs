@@ -18,6 +18,10 @@ impl Protocol for Coap {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first >> 6 == 1 && first & 0x0f <= 8
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let [(first, one), (_, two)] = opening.sides();
         match (message(one), message(two)) {

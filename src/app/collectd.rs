@@ -23,6 +23,10 @@ impl Protocol for Collectd {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, 0 | 2)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| judge(bytes).unwrap_or(No))
     }

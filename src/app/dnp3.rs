@@ -19,6 +19,10 @@ impl Protocol for Dnp3 {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0x05
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| match bytes {
             [0x05, 0x64, 5..=255, control, _, _, _, _, _, _, ..] => {

@@ -20,6 +20,10 @@ impl Protocol for Enip {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, 0x04 | 0x63..=0x66 | 0x6f | 0x70)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let [(first, asked), (_, answered)] = opening.sides();
         for (side, bytes) in [(first, asked), (first.other(), answered)] {
@@ -63,6 +67,9 @@ struct Header {
 /// 24 octets, little-endian. `Some(None)`: not EtherNet/IP; `None`: too short to tell.
 fn header(bytes: &[u8]) -> Option<Option<Header>> {
     let mut r = Reader::new(bytes);
+    if !r.rest().first().is_none_or(|low| matches!(low, 0x04 | 0x63..=0x66 | 0x6f | 0x70)) {
+        return Some(None);
+    }
     let command = r.u16_le()?;
     if !matches!(command, 0x04 | LIST_IDENTITY | 0x64 | REGISTER_SESSION | 0x66 | 0x6f | 0x70) {
         return Some(None);

@@ -99,6 +99,9 @@ impl Protocol for Distribution {
 
 /// The name of a node, of versions 5 ('n') and 6 ('N') of the handshake. `Some(None)`: none; `None`: too short.
 fn name(bytes: &[u8]) -> Option<Option<&[u8]>> {
+    if bytes.first().is_some_and(|high| *high > 1) {
+        return Some(None);
+    }
     let mut r = Reader::new(bytes);
     let length = r.u16()?;
     if !(3..=NAME_BYTES_MAX + 15).contains(&length) {

@@ -110,6 +110,7 @@ mod tests {
             resp,
             orig_port: 40000,
             resp_port: 40001,
+            before: Default::default(),
             midstream: false,
             first: Side::Orig,
         };

@@ -22,6 +22,7 @@ impl Talk {
             resp: &self.resp,
             orig_port: 40_000,
             resp_port: 50_000,
+            before: Default::default(),
             midstream: self.midstream,
             first: if self.orig.is_empty() && !self.resp.is_empty() { Side::Resp } else { self.first },
         }

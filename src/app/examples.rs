@@ -16,12 +16,23 @@ pub(super) struct Example {
     pub resp: Vec<u8>,
     pub first: Side,
     pub resp_port: u16,
+    /// How the originator's datagram before began.
+    pub before: [[u8; 12]; 2],
 }
 
 impl Example {
     pub fn new(app: &'static str, transport: Transport, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
         let first = if orig.is_empty() { Side::Resp } else { Side::Orig };
-        Example { app, server, transport, orig: orig.to_vec(), resp: resp.to_vec(), first, resp_port: 40001 }
+        Example {
+            app,
+            server,
+            transport,
+            orig: orig.to_vec(),
+            resp: resp.to_vec(),
+            first,
+            resp_port: 40001,
+            before: Default::default(),
+        }
     }
 
     pub fn tcp(app: &'static str, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
@@ -37,6 +48,11 @@ impl Example {
         self
     }
 
+    pub fn after(mut self, orig: &[u8; 12]) -> Self {
+        self.before = [*orig, [0; 12]];
+        self
+    }
+
     pub fn server_first(mut self) -> Self {
         self.first = Side::Resp;
         self
@@ -49,6 +65,7 @@ impl Example {
             resp: &self.resp,
             orig_port: 40000,
             resp_port: self.resp_port,
+            before: self.before,
             midstream: false,
             first: self.first,
         }
@@ -163,6 +180,7 @@ fn all() -> Vec<Example> {
     all.extend(super::xdmcp::tests::examples());
     all.extend(super::slp::tests::examples());
     all.extend(super::rtcp::tests::examples());
+    all.extend(super::rtp::tests::examples());
     all.extend(super::bgp::tests::examples());
     all.extend(super::ldp::tests::examples());
     all.extend(super::nntp::tests::examples());

@@ -42,6 +42,9 @@ impl Protocol for Firebird {
 }
 
 fn judge(bytes: &[u8]) -> Option<Evidence> {
+    if bytes.first() != Some(&0) {
+        return Some(No);
+    }
     let mut r = Reader::new(bytes);
     Some(match r.u32()? {
         CONNECT => {

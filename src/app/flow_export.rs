@@ -31,6 +31,10 @@ impl Protocol for FlowExport {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| (self.fits)(bytes).map_or(No, |()| Proof(Role::Client)))
     }

@@ -22,6 +22,10 @@ impl Protocol for GtpC {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first >> 5, 1 | 2)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| judge(bytes).map_or(No, Hint))
     }

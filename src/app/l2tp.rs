@@ -17,6 +17,10 @@ impl Protocol for L2tp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0xc8
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| judge(bytes).unwrap_or(No))
     }

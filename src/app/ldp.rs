@@ -17,6 +17,10 @@ impl Protocol for Ldp {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let datagram = opening.transport == Transport::Udp;
         weigh(opening, |bytes| judge(bytes, datagram).unwrap_or(if datagram { No } else { Short }))
@@ -25,6 +29,9 @@ impl Protocol for Ldp {
 
 /// Section 3.1: version 1, length, router, label space; then a message (section 3.5) within that length.
 fn judge(bytes: &[u8], datagram: bool) -> Option<Evidence> {
+    if bytes.first() != Some(&0) {
+        return Some(No);
+    }
     let mut r = Reader::new(bytes);
     if r.u16()? != 1 {
         return Some(No);

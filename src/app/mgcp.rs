@@ -21,6 +21,10 @@ impl Protocol for Mgcp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first.is_ascii_alphanumeric()
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| {
             if !bytes.first().is_some_and(u8::is_ascii_alphanumeric) {

@@ -102,6 +102,7 @@ mod rsh;
 mod rsync;
 mod rtcp;
 mod rtmp;
+mod rtp;
 mod rtsp;
 mod sap;
 mod sdp;
@@ -307,6 +308,7 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &xdmcp::Xdmcp,
     &slp::Slp,
     &rtcp::Rtcp,
+    &rtp::Rtp,
     &bgp::Bgp,
     &ldp::Ldp,
     &nntp::Nntp,

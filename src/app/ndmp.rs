@@ -30,6 +30,9 @@ impl Protocol for Ndmp {
 
 /// A record mark as in ONC RPC, then sequence, time, kind, message, the sequence answered, an error.
 fn judge(bytes: &[u8]) -> Option<Evidence> {
+    if bytes.first() != Some(&0x80) {
+        return Some(No);
+    }
     let mut r = Reader::new(bytes);
     let mark = r.u32()?;
     if !(0x8000_0018..0x8001_0000).contains(&mark) {

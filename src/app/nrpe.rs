@@ -43,6 +43,9 @@ impl Protocol for Nrpe {
 }
 
 fn judge(bytes: &[u8]) -> Option<Evidence> {
+    if bytes.first() != Some(&0) {
+        return Some(No);
+    }
     let mut r = Reader::new(bytes);
     let version = r.u16()?;
     if !(2..=4).contains(&version) {

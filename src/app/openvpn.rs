@@ -21,6 +21,10 @@ impl Protocol for Openvpn {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first & 7 == 0 && first <= 0x58
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let [(first, asked), (_, answered)] = opening.sides();
         match (control(opening.transport, asked), control(opening.transport, answered)) {
@@ -74,6 +78,9 @@ fn control(transport: Transport, bytes: &[u8]) -> Option<Option<Control<'_>>> {
     let mut r = Reader::new(bytes);
     let mut length = 0;
     if transport == Transport::Tcp {
+        if bytes.first().is_some_and(|high| *high > 6) {
+            return Some(None);
+        }
         length = usize::from(r.u16()?);
         if !(14..=1600).contains(&length) {
             return Some(None);

@@ -36,6 +36,9 @@ impl Protocol for Pptp {
 
 /// Length, message 1 (control), cookie, kind: start, stop, echo and calls.
 fn judge(bytes: &[u8]) -> Option<Evidence> {
+    if bytes.first() != Some(&0) {
+        return Some(No);
+    }
     let mut r = Reader::new(bytes);
     let length = r.u16()?;
     if !(16..=220).contains(&length) || r.u16()? != 1 || r.u32()? != COOKIE {

@@ -22,6 +22,10 @@ impl Protocol for Radius {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        (1..=45).contains(&first)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| judge(bytes).unwrap_or(No))
     }

@@ -19,6 +19,10 @@ impl Protocol for Rmcp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 6
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| match bytes {
             [6, 0, _, 6, asf @ ..] => asf_role(asf).map_or(No, Proof),

@@ -43,6 +43,9 @@ impl Protocol for Sap {
 
 /// A length of four octets, then what each layer begins with. `Some(None)`: none of them.
 fn judge(bytes: &[u8]) -> Option<Option<(&'static str, Role)>> {
+    if bytes.first() != Some(&0) {
+        return Some(None);
+    }
     let mut r = Reader::new(bytes);
     let length = r.u32()?;
     if !(8..MESSAGE_BYTES_MAX).contains(&length) {

@@ -19,6 +19,10 @@ impl Protocol for Slp {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, 1 | 2)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let datagram = opening.transport == Transport::Udp;
         weigh(opening, |bytes| {

@@ -37,6 +37,9 @@ impl Protocol for Smpp {
 }
 
 fn judge(bytes: &[u8]) -> Option<Evidence> {
+    if bytes.first() != Some(&0) {
+        return Some(No);
+    }
     let mut r = Reader::new(bytes);
     let length = r.u32()?;
     if !(HEADER_BYTES..MESSAGE_BYTES_MAX).contains(&length) {

@@ -21,6 +21,10 @@ impl Protocol for Ssdp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, b'M' | b'N' | b'H')
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| {
             if bytes.starts_with(b"M-SEARCH * HTTP/1.") {

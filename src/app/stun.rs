@@ -23,6 +23,10 @@ impl Protocol for Stun {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first & 0xc0 == 0
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let short = if opening.transport == Transport::Udp { No } else { Short };
         weigh(opening, |bytes| match message(opening.transport, bytes) {

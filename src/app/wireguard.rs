@@ -22,6 +22,10 @@ impl Protocol for Wireguard {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        (1..=4).contains(&first)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| match (bytes, bytes.len()) {
             ([1, 0, 0, 0, ..], INITIATION_BYTES) => handshake(bytes, Role::Client),

@@ -28,6 +28,10 @@ impl Protocol for Wsd {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, b'<' | 0xef)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| {
             let xml = bytes.strip_prefix(b"\xef\xbb\xbf").unwrap_or(bytes);

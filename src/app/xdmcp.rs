@@ -21,6 +21,10 @@ impl Protocol for Xdmcp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| judge(bytes).unwrap_or(No))
     }
