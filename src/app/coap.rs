@@ -65,7 +65,7 @@ fn message(bytes: &[u8]) -> Option<Message<'_>> {
     let first = r.u8()?;
     let (version, kind, token) = (first >> 6, first >> 4 & 3, first & 0x0f);
     let code = r.u8()?;
-    if version != 1 || token > 8 || !matches!(code >> 5, 0 | 2 | 4 | 5) || code & 0x1f > 31 {
+    if version != 1 || token > 8 || !matches!(code >> 5, 0 | 2 | 4 | 5) {
         return None;
     }
     let id = r.u16()?;

@@ -51,6 +51,7 @@ impl Set {
 pub(super) struct Index {
     tcp: Set,
     udp: Set,
+    sctp: Set,
     /// By first byte; of streams one for either side, and again for those picked up in mid-connection.
     streams: [[Set; 256]; 4],
     datagrams: [Set; 256],
@@ -71,6 +72,7 @@ impl Index {
         Index {
             tcp: Set::of(tcp),
             udp: Set::of(udp),
+            sctp: Set::of(|p| p.runs_over(Transport::Sctp)),
             streams: [
                 stream(Side::Orig, false),
                 stream(Side::Resp, false),
@@ -86,6 +88,7 @@ impl Index {
         match transport {
             Transport::Tcp => self.tcp,
             Transport::Udp => self.udp,
+            Transport::Sctp => self.sctp,
             _ => Set::default(),
         }
     }
@@ -133,6 +136,7 @@ mod tests {
     fn a_first_byte_leaves_few_to_ask() {
         assert!(names(index().stream(Side::Orig, false, b"SSH-2.0-Go\r\n")).contains(&"ssh"));
         assert!(!names(index().stream(Side::Orig, false, b"SSH-2.0-Go\r\n")).contains(&"tls"));
+        assert_eq!(names(index().over(Transport::Sctp)), ["diameter"]);
         assert_eq!(names(index().over(Transport::Icmp)), [""; 0]);
         // The mean over all first bytes is what a connection of unknown content costs.
         let asked: usize = (0..=255u8).map(|byte| names(index().stream(Side::Orig, false, &[byte])).len()).sum();

@@ -53,7 +53,7 @@ fn v2(bytes: &[u8], datagram: Option<usize>) -> Option<Evidence> {
         return Some(No);
     }
     let length = usize::try_from(r.u24()?).ok()?;
-    if length < 16 || length > 0xffff || datagram.is_some_and(|d| d != length) {
+    if !(16..=0xffff).contains(&length) || datagram.is_some_and(|d| d != length) {
         return Some(No);
     }
     if r.u16()? & 0x1fff != 0 {

@@ -53,8 +53,12 @@ impl Protocol for X11 {
             Some((release, r.take(usize::from(length))?))
         };
         let Some((release, vendor)) = read() else { return Described::Partly };
-        // X.Org writes 1.21.1.4 as 12101004 (and 21.1.4 as 12101004 too).
-        let version = format!("{}.{}.{}", release / 10_000_000, release / 100_000 % 100, release / 1000 % 100);
+        // X.Org 1.20.13 is 12013000; since 21.1, 21.1.7 is 12101007.
+        let parts = [release / 10_000_000, release / 100_000 % 100, release / 1000 % 100, release % 1000];
+        let version = match parts {
+            [_, major @ 21..=u32::MAX, minor, patch] => format!("{major}.{minor}.{patch}"),
+            [major, minor, patch, _] => format!("{major}.{minor}.{patch}"),
+        };
         info.product(vendor, (release >= 10_000_000).then_some(version.as_bytes()));
         Described::Whole
     }
@@ -143,7 +147,7 @@ pub(super) mod tests {
     #[test]
     fn vendor_and_release_are_told() {
         let info = examples()[0].described(&X11);
-        assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("The X.Org Foundation"), Some("1.21.1")));
+        assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("The X.Org Foundation"), Some("21.1.4")));
         assert_eq!(examples()[1].described(&X11).get("setup"), Some("refused"));
     }
 }
