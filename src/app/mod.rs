@@ -83,6 +83,7 @@ mod tftp;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
+mod tor;
 mod zookeeper;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
