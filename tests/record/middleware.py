@@ -36,11 +36,12 @@ def mosquitto(s):
 def rabbitmq(s):
     (s.folder / "rabbitmq.conf").write_text("loopback_users = none\n")
     s.serve("/usr/lib/rabbitmq/bin/rabbitmq-server", tcp=[5672], ready_s=40, env={
+        "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": "+S 1:1",  # as many schedulers as cores make it slow to start
         "RABBITMQ_NODENAME": "ewt@localhost", "RABBITMQ_CONFIG_FILE": str(s.folder / "rabbitmq.conf"),
         "RABBITMQ_MNESIA_BASE": str(s.folder), "RABBITMQ_LOG_BASE": str(s.folder), "RABBITMQ_PLUGINS_DIR": ""})
     for _ in range(3):
-        s.ask("amqp-declare-queue", f"--url=amqp://guest:guest@{s.server}", "-q", "q")
-        s.ask("amqp-publish", f"--url=amqp://guest:guest@{s.server}", "-r", "q", "-b", "hello")
+        s.ask("amqp-declare-queue", f"--url=amqp://guest:guest@{s.server}", "-q", "q", seconds=20)
+        s.ask("amqp-publish", f"--url=amqp://guest:guest@{s.server}", "-r", "q", "-b", "hello", seconds=20)
     s.expect("tcp", 5672, "amqp", "RabbitMQ", package("rabbitmq-server"))
 
 
