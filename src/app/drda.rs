@@ -40,7 +40,10 @@ impl Protocol for Drda {
             let version = digits.map(|(major, minor)| format!("{}.{minor}", major.trim_start_matches('0')));
             info.product("Db2", version.as_ref().map(String::as_bytes));
         } else {
-            info.product(class, None);
+            // Derby: "CSS10140/10.14.2.0 - (1828579)".
+            let release = parameter(said, SRVRLSLV).unwrap_or_default();
+            let version = release.split('/').nth(1).and_then(|v| v.split(' ').next());
+            info.product(class, version.map(str::as_bytes));
         }
         Described::Whole
     }
@@ -82,8 +85,10 @@ fn letter(byte: u8) -> char {
         0x91..=0x99 => byte - 0x91 + b'j',
         0xa2..=0xa9 => byte - 0xa2 + b's',
         0xf0..=0xf9 => byte - 0xf0 + b'0',
-        // The slash of EBCDIC, which is a letter of ASCII that no name here has.
+        // Point and slash of EBCDIC are letters of ASCII that no name here has in their case.
+        0x4b => b'.',
         0x61 => b'/',
+        0x40 => b' ',
         0x20..0x7f => byte,
         _ => b' ',
     })

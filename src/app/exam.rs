@@ -127,6 +127,15 @@ fn every_example_is_recognised_as_exactly_its_protocol() {
 }
 
 #[test]
+fn every_example_of_datagrams_is_shown_to_its_protocol() {
+    for (name, talk) in examples().into_iter().filter(|(_, talk)| talk.transport == Transport::Udp) {
+        let heard =
+            AppState::new(Transport::Udp, false).data(Side::Orig, &talk.orig, &ends(), &mut AppCounters::default());
+        assert_eq!(heard.app.map(|a| a.proto.to_string()), Some(name.to_owned()));
+    }
+}
+
+#[test]
 fn no_beginning_of_an_example_is_taken_for_another_protocol() {
     for (name, talk) in examples() {
         for end in 0..talk.orig.len().max(talk.resp.len()) {

@@ -249,6 +249,20 @@ fn an_example_in_pieces_ends_the_same_as_in_one() {
 }
 
 #[test]
+fn an_example_of_datagrams_is_shown_to_its_protocol() {
+    for example in all().iter().filter(|e| e.transport == Transport::Udp) {
+        let ends = Ends { resp: (IpAddr::from([10, 0, 0, 5]), example.resp_port), ..ends(Transport::Udp, 0) };
+        let mut state = AppState::new(Transport::Udp, false);
+        let mut heard = |side, bytes: &[u8]| state.data(side, bytes, &ends, &mut AppCounters::default()).app;
+        if example.before != <[[u8; 12]; 2]>::default() {
+            heard(Side::Orig, &example.before[0]);
+        }
+        let app = example.opening().sides().into_iter().filter_map(|(side, bytes)| heard(side, bytes)).last();
+        assert_eq!(app.map(|a| a.proto.to_string()), Some(example.app.to_owned()));
+    }
+}
+
+#[test]
 fn an_example_cut_anywhere_is_no_other_protocol() {
     for example in all() {
         for cut in 0..example.orig.len().max(example.resp.len()) {

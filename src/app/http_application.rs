@@ -1,6 +1,6 @@
 //! What is served over HTTP: databases, orchestrators, proxies and the like, by the fields that only they send.
 //!
-//! One row of [`BY_FIELD`] each; the first that fits counts. Read are heads that are inside the opening, and of a body
+//! One row of [`BY_FIELD`] each; the first row that fits counts. Read are heads that are inside the opening, and of a body
 //! its first [`BODY_BYTES_MAX`]. Only a server's answer is believed: anyone may ask for anything.
 
 use super::evidence::after;
@@ -81,17 +81,21 @@ impl<'a> Exchange<'a> {
         if method == b"CONNECT" && status.starts_with(b"2") {
             return named("http-proxy");
         }
-        let server = field(self.answered, "server").unwrap_or_default();
-        if target.starts_with(b"/wsman") && find(server, "Microsoft-HTTPAPI/") == Some(0) {
+        let told = |name, prefix| field(self.answered, name).is_some_and(|value| find(value, prefix) == Some(0));
+        if target.starts_with(b"/wsman") && told("server", "Microsoft-HTTPAPI/") {
             return named("winrm");
         }
-        let answered = || Lines::new(self.answered).take_while(|l| !l.is_empty()).filter_map(parts);
-        let found = BY_FIELD.iter().find_map(|row| {
+        let fits = |(name, value): (&[u8], &'a [u8])| {
             let begins =
-                |value: &[u8]| value.get(..row.1.len()).is_some_and(|v| v.eq_ignore_ascii_case(row.1.as_bytes()));
-            answered().find(|(name, value)| is_one_of(name, &[row.0]) && begins(value)).map(|(_, value)| (row, value))
-        });
-        if let Some(((_, _, name, product, version), value)) = found {
+                |prefix: &str| value.get(..prefix.len()).is_some_and(|v| v.eq_ignore_ascii_case(prefix.as_bytes()));
+            let row = BY_FIELD.iter().position(|row| is_one_of(name, &[row.0]) && begins(row.1))?;
+            Some((row, value))
+        };
+        let fields = Lines::new(self.answered).take_while(|l| !l.is_empty()).filter_map(parts);
+        let first = fields.filter_map(fits).min_by_key(|(row, _)| *row);
+        if let Some(((_, _, name, product, version), value)) =
+            first.and_then(|(row, value)| Some((BY_FIELD.get(row)?, value)))
+        {
             let body = self.body.get(..BODY_BYTES_MAX).unwrap_or(self.body);
             let version = match version {
                 Untold => None,

@@ -129,6 +129,7 @@ mod tftp;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
+mod tor;
 mod tpkt;
 mod whois;
 mod wireguard;

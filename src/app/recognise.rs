@@ -111,12 +111,14 @@ impl AppState {
             return heard;
         }
         self.first.get_or_insert(side);
-        if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
-            return heard;
-        }
-        if !self.narrow(side, bytes) {
-            self.undecided(counters);
-            return heard;
+        if matches!(self.phase, Phase::Probing(_)) {
+            if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
+                return heard;
+            }
+            if !self.narrow(side, bytes) {
+                self.undecided(counters);
+                return heard;
+            }
         }
         let first_answer = self.transport != Transport::Udp && self.held_of(side) == 0;
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
