@@ -5,6 +5,7 @@
 //! when the protocol says so or when neither direction takes more. The owner may end both early
 //! ([`AppState::give_up`]) when its memory budget is spent.
 
+use super::opening::BEFORE_BYTES;
 use super::roster_index::{Set, index};
 use super::{Described, Ends, Follow, FollowOut, OPENING_BYTES_MAX, Opening, Probe, ROSTER};
 use crate::counters;
@@ -42,6 +43,7 @@ pub struct AppState {
     transport: Transport,
     orig: Vec<u8>,
     resp: Vec<u8>,
+    before: [[u8; BEFORE_BYTES]; 2],
     first: Option<Side>,
     midstream: bool,
     /// Directions that take no more bytes: a gap follows what is held.
@@ -67,6 +69,7 @@ impl AppState {
             transport,
             orig: Vec::new(),
             resp: Vec::new(),
+            before: Default::default(),
             first: None,
             midstream,
             closed: [false; 2],
@@ -108,12 +111,14 @@ impl AppState {
             return heard;
         }
         self.first.get_or_insert(side);
-        if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
-            return heard;
-        }
-        if !self.narrow(side, bytes) {
-            self.undecided(counters);
-            return heard;
+        if matches!(self.phase, Phase::Probing(_)) {
+            if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
+                return heard;
+            }
+            if !self.narrow(side, bytes) {
+                self.undecided(counters);
+                return heard;
+            }
         }
         let first_answer = self.transport != Transport::Udp && self.held_of(side) == 0;
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
@@ -177,6 +182,9 @@ impl AppState {
             Side::Resp => &mut self.resp,
         };
         if self.transport == Transport::Udp {
+            if let (Some(before), Some(head)) = (self.before.get_mut(side as usize), buffer.first_chunk()) {
+                *before = *head;
+            }
             buffer.clear();
             self.datagrams = self.datagrams.saturating_add(1);
         }
@@ -197,6 +205,7 @@ impl AppState {
             resp: &self.resp,
             orig_port: ends.orig.1,
             resp_port: ends.resp.1,
+            before: self.before,
             midstream: self.midstream,
             first: self.first.unwrap_or(Side::Orig),
         }
