@@ -1,6 +1,6 @@
 //! The recognition of one flow: probing, then describing, then following, then nothing.
 //!
-//! Probing ends undecided (`app_proto` null) when every protocol declined, when neither direction takes more bytes,
+//! Probing ends undecided (`app_proto` null) when every protocol declined (of a stream), when neither direction takes more bytes,
 //! when [`UNKEPT_BYTES_MAX`] bytes came that could not be kept, or after [`DATAGRAMS_MAX`] datagrams. Describing ends
 //! when the protocol says so or when neither direction takes more. The owner may end both early
 //! ([`AppState::give_up`]) when its memory budget is spent.
@@ -62,6 +62,14 @@ enum Phase {
     Done,
 }
 
+/// Who is asked about new bytes while probing.
+enum Asked {
+    These(Set),
+    Nobody,
+    /// And nobody will be asked again.
+    NobodyAnyMore,
+}
+
 impl AppState {
     pub fn new(transport: Transport, midstream: bool) -> Self {
         let all = index().over(transport);
@@ -111,20 +119,19 @@ impl AppState {
             return heard;
         }
         self.first.get_or_insert(side);
-        if matches!(self.phase, Phase::Probing(_)) {
-            if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
-                return heard;
-            }
-            if !self.narrow(side, bytes) {
+        let asked = match self.asked(side, bytes) {
+            Asked::Nobody => return heard,
+            Asked::NobodyAnyMore => {
                 self.undecided(counters);
                 return heard;
             }
-        }
+            Asked::These(asked) => asked,
+        };
         let first_answer = self.transport != Transport::Udp && self.held_of(side) == 0;
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
-        if let Phase::Probing(alive) = self.phase {
+        if matches!(self.phase, Phase::Probing(_)) {
             if kept {
-                self.probe(alive, ends, counters, &mut heard);
+                self.probe(asked, ends, counters, &mut heard);
             } else if self.unkept > UNKEPT_BYTES_MAX {
                 self.undecided(counters);
             }
@@ -140,15 +147,26 @@ impl AppState {
         heard
     }
 
-    /// By its first byte a stream or a datagram is usually nobody's, or that of a few. False where it is nobody's.
-    fn narrow(&mut self, side: Side, bytes: &[u8]) -> bool {
-        let Phase::Probing(alive) = &mut self.phase else { return true };
+    /// Who may be asked about these bytes while probing: by its first byte a stream or a datagram is usually
+    /// nobody's, or that of a few.
+    fn asked(&mut self, side: Side, bytes: &[u8]) -> Asked {
+        let Phase::Probing(alive) = &mut self.phase else { return Asked::These(Set::default()) };
         if self.transport == Transport::Udp {
-            *alive = alive.and(index().datagram(bytes));
-        } else if self.orig.is_empty() && self.resp.is_empty() && self.closed == [false; 2] {
+            if bytes.len() <= KEEP_ALIVE_BYTES_MAX {
+                return Asked::Nobody;
+            }
+            // Each datagram is another message: nonsense sent first must not hide what follows it.
+            let asked = alive.and(index().datagram(bytes));
+            if !asked.is_empty() {
+                return Asked::These(asked);
+            }
+            self.datagrams = self.datagrams.saturating_add(1);
+            return if self.datagrams >= DATAGRAMS_MAX { Asked::NobodyAnyMore } else { Asked::Nobody };
+        }
+        if self.orig.is_empty() && self.resp.is_empty() && self.closed == [false; 2] {
             *alive = alive.and(index().stream(side, self.midstream, bytes));
         }
-        !alive.is_empty()
+        if alive.is_empty() { Asked::NobodyAnyMore } else { Asked::These(*alive) }
     }
 
     /// Bytes of this direction are missing from here on.
@@ -226,9 +244,10 @@ impl AppState {
             }
         }
         let Some((i, protocol, server)) = certain else {
-            if alive.is_empty() || self.full() || self.datagrams >= DATAGRAMS_MAX {
+            let udp = self.transport == Transport::Udp;
+            if (alive.is_empty() && !udp) || self.full() || self.datagrams >= DATAGRAMS_MAX {
                 self.undecided(counters);
-            } else {
+            } else if !udp {
                 self.phase = Phase::Probing(alive);
             }
             return;
@@ -415,13 +434,19 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_alive_speaks_against_nobody_and_a_datagram_does() {
+    fn keep_alives_and_a_little_nonsense_hide_no_message() {
         let invite = crate::app::sip::tests::INVITE;
         let mut pieces = vec![(Side::Orig, b"\r\n\r\n".as_slice()); 300];
         pieces.push((Side::Orig, invite));
         assert_eq!(heard(Transport::Udp, &pieces).0, ["sip"]);
-        let (names, _, state, counters) =
-            heard(Transport::Udp, &[(Side::Orig, b"\x01\x01nothing"), (Side::Orig, invite)]);
+        let nonsense = (Side::Orig, b"\xf7\xf7nothing".as_slice());
+        assert_eq!(heard(Transport::Udp, &[nonsense, (Side::Orig, invite)]).0, ["sip"]);
+    }
+
+    #[test]
+    fn a_flow_of_nonsense_is_not_listened_to_for_ever() {
+        let nonsense = (Side::Orig, b"\xf7\xf7nothing".as_slice());
+        let (names, _, state, counters) = heard(Transport::Udp, &[nonsense; DATAGRAMS_MAX as usize]);
         assert!(names.is_empty() && !state.listening());
         assert_eq!((counters.undecided, state.held()), (1, 0));
     }
