@@ -115,6 +115,11 @@ impl Reader {
             }
     }
 
+    /// Is there more in the window than the record it stands at?
+    pub fn holds_more(&self) -> bool {
+        self.input.bytes().len() > self.head.map_or(0, |head| head.record_len as usize)
+    }
+
     /// What ended the file early, once.
     pub fn take_fault(&mut self) -> Option<CaptureError> {
         self.fault.take()

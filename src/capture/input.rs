@@ -67,7 +67,15 @@ impl Input {
     }
 
     pub fn new(name: String, from: Box<dyn Read + Send>, stream: bool) -> Result<Self, CaptureError> {
-        let mut raw = Raw { from, head: Vec::new(), read: 0, digest: stream.then(Sha256::new) };
+        Self::begin(name, Raw { from, head: Vec::new(), read: 0, digest: stream.then(Sha256::new) }, stream)
+    }
+
+    /// A stream that need not end, so that nobody will ask for its digest.
+    pub fn endless(name: String, from: Box<dyn Read + Send>) -> Result<Self, CaptureError> {
+        Self::begin(name, Raw { from, head: Vec::new(), read: 0, digest: None }, true)
+    }
+
+    fn begin(name: String, mut raw: Raw, stream: bool) -> Result<Self, CaptureError> {
         raw.look(4).map_err(|e| CaptureError::unreadable(&name, &e))?;
         let head = raw.head.clone();
         let source = match head.as_slice() {

@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::Memory;
 use super::{Detect, Seen, Verdict, World, new_service_reason, remote_access};
 use crate::baseline::{Feature, Mode};
-use crate::inventory::{Change, What};
+use crate::inventory::{Change, Sight, What};
 use crate::model::{AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
@@ -155,9 +155,15 @@ impl NewService {
         world: &World<'_>,
     ) -> bool {
         let app = seen.app.map(|a| a.proto.as_str());
+        let ephemeral = world.baselines.profile(key.vm).is_some_and(|p| p.is_ephemeral(key.port));
         if seen.basis.level < 3 {
-            // Began before the capture: only the payload's word, and then only as a remark.
-            return seen.basis.midstream && app.is_some();
+            return match seen.basis.sight {
+                Sight::Whole => false,
+                // Began before the capture: only the payload's word, and then only as a remark.
+                Sight::Midstream => app.is_some(),
+                // Another device's word, a remark too.
+                Sight::Record => !ephemeral || candidate.uses >= 2,
+            };
         }
         if remote_access::is_remote_access(key.transport, key.port, app) {
             return true;
@@ -168,7 +174,6 @@ impl NewService {
             || seen.basis.level >= 4
             || app.is_some()
             || seen.bytes > HANDSHAKE_BYTES.saturating_mul(seen.flows.max(1));
-        let ephemeral = world.baselines.profile(key.vm).is_some_and(|p| p.is_ephemeral(key.port));
         if !ephemeral {
             return spoken;
         }

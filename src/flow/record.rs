@@ -122,6 +122,8 @@ pub struct Flow<S> {
     pub(super) last_by: Side,
     /// Packets came since the totals were told.
     pub(super) changed: bool,
+    /// At least one packet was a sample: what is missing proves nothing.
+    pub(super) sampled: bool,
     /// What the owner of the table remembers of it.
     pub memory: S,
 }
@@ -153,6 +155,7 @@ impl<S> Flow<S> {
             sent_data: Both::default(),
             last_by: Side::Orig,
             changed: false,
+            sampled: false,
             memory,
         }
     }
@@ -212,7 +215,7 @@ impl<S> Flow<S> {
             orig_bytes: self.bytes.orig,
             resp_bytes: self.bytes.resp,
             last_seen: self.last_seen,
-            missed_bytes: u64::from(self.missed),
+            missed_bytes: if self.sampled { 0 } else { u64::from(self.missed) },
         }
     }
 
@@ -233,7 +236,11 @@ impl<S> Flow<S> {
     /// Adds one packet to the totals.
     pub(super) fn count(&mut self, side: Side, head: &Head, ip_len: u32) {
         *self.packets.of_mut(side) += 1;
-        *self.bytes.of_mut(side) += u64::from(ip_len);
+        if head.sampled {
+            self.sampled = true;
+        } else {
+            *self.bytes.of_mut(side) += u64::from(ip_len);
+        }
         self.last_seen = head.time;
         self.last_by = side;
         self.changed = true;

@@ -57,11 +57,32 @@ pub struct Basis {
     /// |---|---|---|
     /// | 4 | the handshake seen from its start, and payload from the server | answered, and the payload proved a protocol |
     /// | 3 | SYN-ACK to a SYN; or SYN-ACK without its SYN (one-way mirror), then payload | answered two clients, or on a well-known port; or proved by payload sent to a group |
-    /// | 2 | SYN-ACK without its SYN | answered one client, protocol unknown |
+    /// | 2 | SYN-ACK without its SYN, or the flags of a flow record | answered one client, protocol unknown, or so says a flow record |
     /// | 1 | mid-connection: the payload proved the side, or three remote endpoints used it | – |
     pub level: u8,
     /// An earlier refusal (RST, ICMP port unreachable) from this address and port: the service started since then.
     pub closed_at: Option<Timestamp>,
-    /// True where the flow that proved it began before the capture: it may have been there all along.
-    pub midstream: bool,
+    pub sight: Sight,
+}
+
+impl Basis {
+    /// Packets proved more than was known.
+    pub(super) fn prove(&mut self, level: u8) {
+        self.level = level;
+        if self.sight == Sight::Record {
+            self.sight = Sight::Whole;
+        }
+    }
+}
+
+/// How much was seen of the flow that proved a service. Stored by place: a new one goes last.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Sight {
+    /// Its packets, from the first.
+    #[default]
+    Whole,
+    /// It began before the capture: the service may have been there all along.
+    Midstream,
+    /// Nothing: another device's flow record tells of it.
+    Record,
 }

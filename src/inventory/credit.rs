@@ -3,15 +3,16 @@
 //! Nothing is kept here; the bounds are those of services and peers.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use super::change::{Basis, Change, What};
+use super::change::{Basis, Change, Sight, What};
 use super::clients::Clients;
 use super::discovery::{Standing, tell};
 use super::identity::{At, Party};
 use super::peer::{Client, Use};
 use super::service::{RowKey, Service, merge_app};
 use super::table::Inventory;
-use crate::model::{AppInfo, AppProto, FlowRef, ServiceClass, ServiceKey, Side, Transport, stable_hash};
+use crate::model::{AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, stable_hash};
 
 /// Why an end of a flow is taken for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +21,7 @@ pub(super) struct Proof {
     /// Evidence level; see [`Basis`].
     pub level: u8,
     pub class: ServiceClass,
-    pub midstream: bool,
+    pub sight: Sight,
     pub how: How,
 }
 
@@ -34,11 +35,13 @@ pub(super) enum How {
     GroupSend(AppProto),
     MidApp(AppProto),
     MidRemotes,
+    /// A flow record of this exporter.
+    Record(RecordFormat, IpAddr),
 }
 
 impl Proof {
     pub fn new(side: Side, level: u8, how: How) -> Self {
-        Proof { side, level, class: ServiceClass::Unicast, midstream: false, how }
+        Proof { side, level, class: ServiceClass::Unicast, sight: Sight::Whole, how }
     }
 }
 
@@ -52,6 +55,7 @@ impl fmt::Display for How {
             How::GroupReply => f.write_str("reply to a group query"),
             How::GroupSend(app) => write!(f, "{app} sent to a group"),
             How::MidApp(app) => write!(f, "{app} in mid-connection"),
+            How::Record(format, exporter) => write!(f, "{format} record of {exporter}"),
             How::MidRemotes => write!(f, "{} remote endpoints in mid-connection", super::fan_in::REMOTES),
         }
     }
@@ -155,7 +159,7 @@ impl Inventory {
         }
         let told = self.services.level(&row.key);
         let Some(service) = self.services.rows.change(&row) else { return };
-        service.basis.level = level;
+        service.basis.prove(level);
         let basis = service.basis;
         if level > told {
             tell(out, at, flow, What::ServiceRaised { service: row.key, basis });
@@ -194,7 +198,7 @@ impl Inventory {
         let basis = Basis {
             level: proof.level,
             closed_at: self.closed.closed_at(segment, ip, key.transport, key.port),
-            midstream: proof.midstream,
+            sight: proof.sight,
         };
         let evidence = match at.frame {
             0 => proof.how.to_string(),
@@ -219,7 +223,7 @@ impl Inventory {
     }
 
     /// Counts one flow of a client; returns the row's evidence level after it.
-    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: std::net::IpAddr, at: At) -> u8 {
+    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: IpAddr, at: At) -> u8 {
         let Some(service) = self.services.rows.touch(&row) else { return 0 };
         service.flows += 1;
         service.last_seen = at.time;
@@ -227,16 +231,20 @@ impl Inventory {
         let mut level = proof.level;
         if row.key.transport == Transport::Udp
             && level == 2
+            && proof.sight != Sight::Record
             && (service.clients >= 2 || WELL_KNOWN_UDP.contains(&row.key.port))
         {
             level = 3;
         }
         let better = proof.class == ServiceClass::Unicast
             && matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast);
-        if (level > service.basis.level || better)
+        let better_seen = service.basis.sight == Sight::Record && proof.sight != Sight::Record;
+        if (level > service.basis.level || better_seen || better)
             && let Some(service) = self.services.rows.change(&row)
         {
-            service.basis.level = service.basis.level.max(level);
+            if level > service.basis.level || better_seen {
+                service.basis.prove(level.max(service.basis.level));
+            }
             if better {
                 service.class = ServiceClass::Unicast;
             }
@@ -308,7 +316,7 @@ impl Inventory {
     }
 }
 
-fn add_client(service: &mut Service, client: Party, ip: std::net::IpAddr) {
+fn add_client(service: &mut Service, client: Party, ip: IpAddr) {
     match client {
         Party::Vm(vm) => service.distinct.add(stable_hash(&[b"vm", &vm.raw().to_be_bytes()])),
         Party::Outside => service.distinct.add(stable_hash(&[b"ip", ip.to_string().as_bytes()])),

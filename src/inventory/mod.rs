@@ -28,7 +28,7 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Basis, Change, What};
+pub use change::{Basis, Change, Sight, What};
 pub use config::InventoryConfig;
 pub use home::Home;
 pub use identity::EXPECTED_CAME;

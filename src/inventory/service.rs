@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
-use super::change::Basis;
+use super::change::{Basis, Sight};
 use super::clients::Clients;
 use super::config::InventoryConfig;
 use super::records::Records;
@@ -81,10 +81,13 @@ impl Service {
         self.last_seen = self.last_seen.max(other.last_seen);
         self.basis.level = self.basis.level.max(other.basis.level);
         self.app = self.app.take().or(other.app);
+        let (mut first, mut second) = (self.basis.sight, other.basis.sight);
         if other.first_seen < self.first_seen {
+            (first, second) = (second, first);
             (self.first_seen, self.evidence) = (other.first_seen, other.evidence);
-            (self.basis.closed_at, self.basis.midstream) = (other.basis.closed_at, other.basis.midstream);
+            self.basis.closed_at = other.basis.closed_at;
         }
+        self.basis.sight = if first == Sight::Record { second } else { first };
     }
 }
 

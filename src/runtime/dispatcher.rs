@@ -10,9 +10,10 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Locator, SHARDS};
-use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
+use crate::model::{Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, Timestamp};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
@@ -53,6 +54,7 @@ pub struct Lane {
 
 pub struct Dispatcher {
     locator: Locator,
+    collector: Collector,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -70,6 +72,7 @@ impl Dispatcher {
     pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Mail>, now: Timestamp) -> Self {
         Dispatcher {
             locator: Locator::new(decode.clone()),
+            collector: Collector::default(),
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -142,7 +145,10 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
-            self.packet(frame.link, batch.get(frame), frame.wire_len);
+            match frame.link {
+                LinkType::UPPER_PDU => self.received(batch.get(frame), frame.wire_len),
+                link => self.packet(link, batch.get(frame), frame.wire_len, false),
+            }
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
                 return false;
             }
@@ -150,7 +156,25 @@ impl Dispatcher {
         true
     }
 
-    fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32) {
+    /// What a listener received: a mirrored packet, flow records, or samples of packets.
+    fn received(&mut self, bytes: &[u8], wire_len: u32) {
+        match Carrier::read(bytes) {
+            Some((Carrier::Cflow, exporter, datagram)) => {
+                let mut tell = recorded(&mut self.own, self.frame, true, self.now);
+                self.collector.datagram(exporter, datagram, self.frame, self.now, &mut tell);
+            }
+            Some((Carrier::Sflow, _, datagram)) => {
+                let mut samples = Samples::new(datagram);
+                while let Some(sample) = samples.next() {
+                    self.packet(sample.link, sample.bytes, sample.wire_len, true);
+                }
+                self.collector.sampled(samples.counters);
+            }
+            _ => self.packet(LinkType::UPPER_PDU, bytes, wire_len, false),
+        }
+    }
+
+    fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
         let located = match self.locator.locate(link, bytes, wire_len, self.now) {
             Ok(Some(located)) => located,
             // A fragment of a tunnel waits for the others.
@@ -168,6 +192,7 @@ impl Dispatcher {
             src_mac: located.src_mac,
             dst_mac: located.dst_mac,
             host_hint: located.host_hint,
+            sampled,
         };
         let lane = usize::from(shard) % self.lanes.len().max(1);
         if let Some((_, parcel)) = self.lanes.get_mut(lane) {
@@ -198,6 +223,7 @@ impl Dispatcher {
             self.stats_at = self.now.second().saturating_add(STATS_S);
         }
         let frame = self.frame.max(1);
+        self.collector.tick(self.now, &mut recorded(&mut self.own, frame, false, self.now));
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
         }
@@ -213,6 +239,7 @@ impl Dispatcher {
         self.intake.report(&mut report);
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
+        self.collector.report(&mut report);
         let added = self.increments.since_last(&report);
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
         self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
@@ -238,10 +265,19 @@ impl Dispatcher {
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Finish { frame: self.frame, now: self.now });
         }
+        self.collector.finish(&mut recorded(&mut self.own, self.frame, false, self.now));
         self.counters(self.frame);
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
         self.flush();
+    }
+}
+
+/// Gives what the collector tells its place in the global order: after what the shards make of the same frame.
+fn recorded(own: &mut Vec<Observation>, frame: u64, packet: bool, time: Timestamp) -> impl FnMut(FlowRef, Record) {
+    move |flow, record| {
+        let order = Order { frame, packet, shard: u16::MAX - 2, ordinal: own.len() as u32 };
+        own.push(Observation { order, time, fact: Fact::Flow(flow, FlowFact::Record(Box::new(record))) });
     }
 }
 

@@ -1,7 +1,7 @@
 //! Who serves: every evidence level and every exception of detection.md 3.3 and 3.4, with its quiet twin.
 
 use super::super::scene::{End, Scene};
-use super::super::{Client, InventoryConfig, What};
+use super::super::{Client, InventoryConfig, Sight, What};
 use crate::model::{AppProto, Expectation, FlowFact, Opening, RefusedBy, ServiceClass, Side, Timestamp, Transport};
 
 const CLIENT: End = ("10.0.0.5", 40_000, 5);
@@ -102,7 +102,7 @@ fn in_mid_connection_only_the_payload_or_three_remotes_prove_a_server() {
         scene.end(&flow, 4, 4);
     }
     let row = scene.row("10.0.0.9 tcp/80");
-    assert_eq!((row.basis.level, row.basis.midstream), (1, true));
+    assert_eq!((row.basis.level, row.basis.sight), (1, Sight::Midstream));
     // The payload proves it at once, also where the server sent first.
     let flow = scene.midstream(("10.0.0.7", 22, 7), CLIENT);
     scene.app(&flow, "ssh", Some(Side::Orig));
@@ -400,7 +400,7 @@ fn an_answer_to_nothing_that_was_seen_is_mid_connection_until_a_request_is_answe
     scene.tell(&flow, FlowFact::ServerData);
     scene.app(&flow, "dns", Some(Side::Resp));
     let basis = scene.row("10.0.0.9 udp/53").basis;
-    assert_eq!((basis.level, basis.midstream), (1, true));
+    assert_eq!((basis.level, basis.sight), (1, Sight::Midstream));
     scene.answered(flow, ("10.0.0.9", 53, 9));
     assert_eq!(scene.row("10.0.0.9 udp/53").basis.level, 4);
 }
