@@ -39,16 +39,17 @@ impl Datagrams {
     /// # Errors
     /// The port is taken, or below 1024 and forbidden; the address is not this machine's.
     pub fn open(listen: &Listen, carrier: Carrier, buffer_bytes: usize) -> Result<Self, CaptureError> {
-        let socket = match listen.address() {
-            Some(address) => bind(address, false),
-            // One socket for both families; where IPv6 is switched off, IPv4 alone.
-            None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), listen.port), true).or_else(|error| {
-                match error.kind() {
-                    ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
-                    _ => bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), listen.port), false),
-                }
-            }),
-        };
+        let socket =
+            match listen.address() {
+                Some(address) => bind(address, false),
+                // One socket for both families; where IPv6 is switched off, IPv4 alone.
+                None => bind(SocketAddr::new(IpAddr::V6(Ipv6Addr::UNSPECIFIED), listen.port), true).or_else(|error| {
+                    match error.kind() {
+                        ErrorKind::AddrInUse | ErrorKind::PermissionDenied => Err(error),
+                        _ => bind(SocketAddr::new(IpAddr::V4(Ipv4Addr::UNSPECIFIED), listen.port), false),
+                    }
+                }),
+            };
         let socket = socket.map_err(|error| refused(listen, &error))?;
         // What the kernel grants is at most net.core.rmem_max; it is asked back.
         let _ = socket.set_recv_buffer_size(buffer_bytes);
@@ -132,9 +133,11 @@ pub(super) fn refused(listen: &Listen, error: &std::io::Error) -> CaptureError {
             let mend = format!("choose another port, or end who has it (`ss -lntup 'sport = :{port}'`)");
             CaptureError::new(place, "the port is taken", mend)
         }
-        ErrorKind::PermissionDenied => {
-            CaptureError::new(place, "ports below 1024 are reserved", "choose a higher port, or grant CAP_NET_BIND_SERVICE")
-        }
+        ErrorKind::PermissionDenied => CaptureError::new(
+            place,
+            "ports below 1024 are reserved",
+            "choose a higher port, or grant CAP_NET_BIND_SERVICE",
+        ),
         ErrorKind::AddrNotAvailable => {
             CaptureError::new(place, "the address is not one of this machine's", "see `ip address`")
         }

@@ -9,11 +9,11 @@ use serde::{Deserialize, Serialize};
 
 use crate::model::{LinkType, SourceCounts, Timestamp};
 
+use super::CaptureCounters;
 use super::batch::{Batch, FRAME_BYTES_MAX, SourceId};
 use super::error::CaptureError;
 use super::filter::link_of_dlt;
 use super::listen::Listen;
-use super::CaptureCounters;
 
 const INTERFACES_MAX: usize = 64;
 /// How long the kernel may hold a block that is not full.

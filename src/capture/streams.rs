@@ -40,13 +40,12 @@ const AHEAD_MAX_S: i64 = 1;
 
 counters! {
     pub(super) struct StreamCounters {
-        accepted => "capture.stream.accepted",
         /// Turned away: there were as many clients as there may be.
-        turned_away => "capture.stream.turned_away",
+        turned_away => "capture.discard.client_turned_away",
         /// Hung up on: no capture, stalled, or broken off.
-        cut => "capture.stream.cut",
-        /// Packets that claimed a time in the future.
-        ahead => "capture.stream.ahead",
+        cut => "capture.discard.client_cut",
+        /// Times in the future that were given up for now.
+        ahead => "capture.discard.time_ahead",
     }
 }
 
@@ -98,7 +97,13 @@ impl Streams {
         for (at, client) in self.clients.iter_mut().enumerate() {
             let Some((_, counts)) = self.counts.get_mut(client.name) else { continue };
             let source = SourceId(first.saturating_add(client.name as u16));
-            if client.drain(source, batch, now, Tally { counts, streams: &mut self.counters, capture: counters }, &mut self.filter) {
+            if client.drain(
+                source,
+                batch,
+                now,
+                Tally { counts, streams: &mut self.counters, capture: counters },
+                &mut self.filter,
+            ) {
                 ended.push(at);
             }
         }
@@ -118,7 +123,6 @@ impl Streams {
         }
         match self.serve(stream, peer) {
             Ok(client) => {
-                self.counters.accepted += 1;
                 tracing::info!("{}: {peer} sends a capture", self.listen);
                 self.clients.push(client);
             }
@@ -154,7 +158,8 @@ impl Streams {
         }
         let (over, end) = sync_channel(1);
         let inside = Arc::new(AtomicBool::new(true));
-        let feed = Feed { stream, stop: Arc::clone(&self.stop), inside: Arc::clone(&inside), last: Instant::now() };
+        let (stop, last) = (Arc::clone(&self.stop), Instant::now());
+        let feed = Feed { stream, stop, inside: Arc::clone(&inside), last, stall: STALL };
         let place = format!("{} from {peer}", self.listen);
         std::thread::Builder::new().name("pcap-over-ip".to_owned()).spawn(move || {
             let outcome = read(place, feed, &inside, &filled, &empty);
@@ -174,7 +179,8 @@ impl Streams {
         }
         let others = self.clients.iter().any(|other| other.name == client.name);
         if let Some((_, counts)) = self.counts.get_mut(client.name) {
-            counts.gone = !others;
+            // Who never sent a packet was no source.
+            counts.gone = !others && counts.packets > 0;
         }
     }
 }
@@ -275,6 +281,7 @@ struct Feed {
     /// Something of a record (or of the file header) is here and the rest is not.
     inside: Arc<AtomicBool>,
     last: Instant,
+    stall: Duration,
 }
 
 impl Read for Feed {
@@ -292,13 +299,68 @@ impl Read for Feed {
                     }
                     if !self.inside.load(Ordering::Relaxed) {
                         self.last = Instant::now();
-                    } else if self.last.elapsed() >= STALL {
-                        return Err(io::Error::other(format!("stalled for {} s inside a record", STALL.as_secs())));
+                    } else if self.last.elapsed() >= self.stall {
+                        return Err(io::Error::other(format!(
+                            "stalled for {} s inside a record",
+                            self.stall.as_secs()
+                        )));
                     }
                 }
                 Err(error) if error.kind() == ErrorKind::Interrupted => {}
                 Err(error) => return Err(error),
             }
         }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::io::Write;
+
+    use super::*;
+
+    /// What a silent client comes to, while something of a record is here or not.
+    fn silence(inside: bool) -> io::Result<usize> {
+        let listener = TcpListener::bind("127.0.0.1:0").unwrap();
+        let mut client = TcpStream::connect(listener.local_addr().unwrap()).unwrap();
+        let (stream, _) = listener.accept().unwrap();
+        stream.set_read_timeout(Some(Duration::from_millis(20))).unwrap();
+        let (inside, stall) = (Arc::new(AtomicBool::new(inside)), Duration::from_millis(100));
+        let mut feed = Feed { stream, stop: Arc::default(), inside, last: Instant::now(), stall };
+        let late = std::thread::spawn(move || {
+            std::thread::sleep(Duration::from_millis(300));
+            let _ = client.write_all(b"at last");
+        });
+        let read = feed.read(&mut [0; 16]);
+        late.join().unwrap();
+        read
+    }
+
+    #[test]
+    fn a_client_that_stalls_inside_a_record_is_hung_up_on() {
+        assert!(silence(true).unwrap_err().to_string().contains("inside a record"));
+    }
+
+    #[test]
+    fn one_that_is_silent_between_records_is_not() {
+        assert_eq!(silence(false).unwrap(), 7);
+    }
+
+    #[test]
+    fn packets_from_the_future_are_taken_for_now() {
+        let listen: Listen = "pcap:127.0.0.1:47893".parse().unwrap();
+        let mut streams = Streams::open(&listen, None).unwrap();
+        let mut client = TcpStream::connect("127.0.0.1:47893").unwrap();
+        let (mut scenario, year_2100) = (crate::scenario::Scenario::new(1), Timestamp::from_parts(4_102_444_800, 0));
+        scenario.frame(year_2100, vec![7; 60]);
+        client.write_all(&scenario.encode(crate::scenario::Format::PCAP)).unwrap();
+        let (mut batch, mut counters) = (Batch::new(), CaptureCounters::default());
+        let end = Instant::now() + Duration::from_secs(5);
+        while batch.is_empty() && Instant::now() < end {
+            streams.drain(0, &mut batch, &mut counters);
+            std::thread::sleep(Duration::from_millis(5));
+        }
+        assert_eq!((batch.frames.len(), streams.counters.ahead, counters.frames), (1, 1, 1));
+        assert!(batch.frames[0].time < year_2100);
     }
 }

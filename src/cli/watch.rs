@@ -109,7 +109,9 @@ fn listeners(loaded: &mut Loaded, args: &WatchArgs) -> Result<(), Failure> {
         loaded.from_command_line("capture.listen", "--listen");
     }
     if args.interface.is_empty() && loaded.config.capture.listen.is_empty() {
-        return Err(Failure::usage("nothing to watch: name an interface (-i IFACE) or a listener (--listen KIND:PORT)"));
+        return Err(Failure::usage(
+            "nothing to watch: name an interface (-i IFACE) or a listener (--listen KIND:PORT)",
+        ));
     }
     Ok(())
 }

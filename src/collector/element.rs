@@ -94,9 +94,9 @@ impl Reading {
                 *self.flags_counted.get_or_insert(0) |= seen;
             }
             231 => half.counts.bytes = half.counts.bytes.max(number(bytes)),
-            298 => half.counts.packets = half.counts.packets.max(number(bytes)),
+            298 => half.counts.packets = half.counts.packets.max(Some(number(bytes))),
             232 => half.back.get_or_insert_default().bytes = number(bytes),
-            299 => half.back.get_or_insert_default().packets = number(bytes),
+            299 => half.back.get_or_insert_default().packets = Some(number(bytes)),
             // biflowDirection 2: the source of the record is who answered.
             239 => self.turned = number(bytes) == 2,
             351 => half.overlay = overlay(bytes).or(half.overlay),
@@ -147,21 +147,22 @@ impl Reading {
 
     /// The record, all of its fields read.
     pub fn finish(mut self) -> Half {
-        let [first, last] = [self.began, self.ended].map(|then| match (then?, self.export.uptime_ms, self.started_ms) {
-            (then, Some(uptime), _) => plausible(ago(uptime, then)),
-            (then, None, Some(started)) => {
-                let then_ms = started.saturating_add(u64::from(then)) as i64;
-                plausible((i64::from(self.export.unix_s) * 1_000).saturating_sub(then_ms).saturating_mul(1_000_000))
-            }
-            (_, None, None) => None,
-        });
+        let [first, last] =
+            [self.began, self.ended].map(|then| match (then?, self.export.uptime_ms, self.started_ms) {
+                (then, Some(uptime), _) => plausible(ago(uptime, then)),
+                (then, None, Some(started)) => {
+                    let then_ms = started.saturating_add(u64::from(then)) as i64;
+                    plausible((i64::from(self.export.unix_s) * 1_000).saturating_sub(then_ms).saturating_mul(1_000_000))
+                }
+                (_, None, None) => None,
+            });
         let half = &mut self.half;
         half.first_ago = half.first_ago.or(first);
         half.first_clock = half.first_clock.or(self.began.map(|ms| i64::from(ms) * 1_000_000));
         half.last_ago = half.last_ago.or(last);
         half.counts.flags = half.counts.flags.or(self.flags_counted);
         // An answer of nothing is none.
-        half.back = half.back.filter(|back| back.packets > 0 || back.bytes > 0);
+        half.back = half.back.filter(|back| back.packets.unwrap_or(back.bytes) > 0);
         if self.tenant.has_addresses() {
             (half.src, half.dst, half.protocol) = (self.tenant.src, self.tenant.dst, self.tenant.protocol);
             (half.src_port, half.dst_port) = (self.tenant.src_port, self.tenant.dst_port);
@@ -192,7 +193,7 @@ fn count(counts: &mut Counts, element: u16, bytes: &[u8]) {
     match element {
         // Deltas, or totals since the flow began; both stand for what this record tells.
         1 | 85 => counts.bytes = counts.bytes.max(number(bytes)),
-        2 | 86 => counts.packets = counts.packets.max(number(bytes)),
+        2 | 86 => counts.packets = counts.packets.max(Some(number(bytes))),
         // One byte, or two with the upper flags before it (RFC 7125).
         6 => counts.flags = Some(number(bytes) as u8),
         _ => {}
@@ -236,6 +237,7 @@ fn overlay(bytes: &[u8]) -> Option<(LayerKind, u32)> {
     }
 }
 
-fn plausible(ago: i64) -> Option<i64> {
+/// Nanoseconds ago, where that can be.
+pub(super) fn plausible(ago: i64) -> Option<i64> {
     (0..=AGO_MAX_NS).contains(&ago).then_some(ago)
 }

@@ -15,7 +15,8 @@ pub(super) const ACK: u8 = 0x10;
 /// One direction.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub(super) struct Counts {
-    pub packets: u64,
+    /// `None` where the exporter does not tell them.
+    pub packets: Option<u64>,
     pub bytes: u64,
     /// Union of the TCP flags; `None` where the exporter does not tell them.
     pub flags: Option<u8>,
@@ -104,12 +105,20 @@ impl Half {
 
 impl Counts {
     pub fn add(&mut self, more: &Counts) {
-        self.packets = self.packets.saturating_add(more.packets);
+        self.packets = match (self.packets, more.packets) {
+            (Some(a), Some(b)) => Some(a.saturating_add(b)),
+            (a, b) => a.or(b),
+        };
         self.bytes = self.bytes.saturating_add(more.bytes);
         self.flags = match (self.flags, more.flags) {
             (Some(a), Some(b)) => Some(a | b),
             (a, b) => a.or(b),
         };
+    }
+
+    /// A record of nothing: some exporters send one for a direction in which nothing went.
+    pub fn is_empty(&self) -> bool {
+        self.packets == Some(0)
     }
 
     pub fn has(&self, flags: u8) -> bool {

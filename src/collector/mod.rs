@@ -16,13 +16,12 @@ mod template;
 #[cfg(test)]
 mod tests;
 
-use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 pub use sflow::{Sample, Samples, SflowCounters};
 
 use crate::counters;
-use crate::model::{FlowRef, Record, RecordFormat, Timestamp};
+use crate::model::{AwaitedTemplate, FlowRef, Record, RecordFormat, Timestamp};
 use half::Half;
 use pairing::{Origin, Pairing};
 use template::{Templates, Version};
@@ -33,6 +32,8 @@ counters! {
         datagrams => "collector.datagrams",
         records => "collector.records",
         templates => "collector.templates",
+        /// Records of a direction in which nothing went.
+        empty => "collector.records.empty",
         /// Records about the exporter itself.
         options => "collector.options",
         /// Datagrams (and sets) that contradict themselves.
@@ -77,9 +78,11 @@ impl Collector {
         let version = u16::from_be_bytes(*version);
         let format = if version == 10 { RecordFormat::Ipfix } else { RecordFormat::NetFlow };
         let origin = Origin { exporter: from, format, frame, now };
-        let (mut records, mut without) = (0, 0);
+        let (mut records, mut empty, mut without) = (0, 0, 0);
         let mut each = |half: Half| {
-            if half.has_addresses() {
+            if half.counts.is_empty() {
+                empty += 1;
+            } else if half.has_addresses() {
                 records += 1;
                 pairing.add(half, origin, tell);
             } else {
@@ -87,7 +90,7 @@ impl Collector {
             }
         };
         let read = match version {
-            5 => netflow5::read(body, counters, &mut each),
+            5 => netflow5::read(body, &mut each),
             9 => templates.read(Version::V9, from, body, now, counters, &mut each),
             10 => templates.read(Version::Ipfix, from, body, now, counters, &mut each),
             _ => {
@@ -97,6 +100,7 @@ impl Collector {
         };
         counters.records += records;
         counters.no_addresses += without;
+        counters.empty += empty;
         if read.is_none() {
             counters.malformed += 1;
         }
@@ -122,13 +126,9 @@ impl Collector {
         self.pairing.finish(tell);
     }
 
-    /// Sets of records that wait for a template, by exporter and template.
-    pub fn awaited(&self) -> BTreeMap<(IpAddr, u16), u64> {
-        let mut sum = BTreeMap::new();
-        for (exporter, template, sets) in self.templates.awaited() {
-            *sum.entry((exporter, template)).or_insert(0) += sets;
-        }
-        sum
+    /// Templates that records wait for.
+    pub fn awaited(&self) -> Vec<AwaitedTemplate> {
+        self.templates.awaited()
     }
 
     pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {

@@ -1,17 +1,19 @@
 //! NetFlow version 5: a header of 24 bytes and records of 48, IPv4 only.
-//! Bound: the records that the datagram holds, whatever its count says; a count that differs is counted.
+//! Bound: [`RECORDS_MAX`] records a datagram; one that claims more than it holds is given up whole.
 
 use std::net::IpAddr;
 
-use super::CollectorCounters;
+use super::element::plausible;
 use super::half::{Counts, Half};
 use super::reader::Reader;
 
 const RECORD_BYTES: usize = 48;
+/// So the format says.
+const RECORDS_MAX: usize = 30;
 const MS_NS: i64 = 1_000_000;
 
-/// Reads every record of a datagram, its version already taken. `None`: the header is cut.
-pub(super) fn read(bytes: &[u8], counters: &mut CollectorCounters, each: &mut dyn FnMut(Half)) -> Option<()> {
+/// Reads every record of a datagram, its version already taken. `None`: it contradicts itself.
+pub(super) fn read(bytes: &[u8], each: &mut dyn FnMut(Half)) -> Option<()> {
     let mut reader = Reader::new(bytes);
     let count = reader.be16()?;
     let uptime_ms = reader.be32()?;
@@ -19,10 +21,11 @@ pub(super) fn read(bytes: &[u8], counters: &mut CollectorCounters, each: &mut dy
     // Two bits of mode, then the interval.
     let sampling = u32::from(reader.be16()? & 0x3fff).max(1);
     let held = reader.rest().len() / RECORD_BYTES;
-    if usize::from(count) != held {
-        counters.malformed += 1;
+    // More than there are is a datagram that lies; fewer is one with padding.
+    if count == 0 || usize::from(count) > held.min(RECORDS_MAX) {
+        return None;
     }
-    for _ in 0..held.min(usize::from(count)) {
+    for _ in 0..count {
         let record = reader.array::<RECORD_BYTES>()?;
         each(half(&record, uptime_ms, sampling)?);
     }
@@ -37,8 +40,8 @@ fn half(record: &[u8; RECORD_BYTES], uptime_ms: u32, sampling: u32) -> Option<Ha
     let (first, last) = (reader.be32()?, reader.be32()?);
     let (src_port, dst_port) = (reader.be16()?, reader.be16()?);
     let [_, flags, protocol] = reader.array()?;
-    let counts = Counts { packets: packets.into(), bytes: bytes.into(), flags: Some(flags) };
-    let (first_ago, last_ago) = (Some(ago(uptime_ms, first)), Some(ago(uptime_ms, last)));
+    let counts = Counts { packets: Some(packets.into()), bytes: bytes.into(), flags: Some(flags) };
+    let (first_ago, last_ago) = (plausible(ago(uptime_ms, first)), plausible(ago(uptime_ms, last)));
     let first_clock = Some(i64::from(first) * MS_NS);
     let half = Half { src, dst, src_port, dst_port, protocol, counts, sampling, ..Half::default() };
     Some(Half { first_clock, first_ago, last_ago, ..half })

@@ -141,10 +141,12 @@ fn asked(a: &Half, b: &Half) -> Option<Side> {
         _ => {}
     }
     // Of a sampled flow the first packet seen is any packet.
-    let by_order = a.first_clock.zip(b.first_clock).filter(|_| a.sampling.max(b.sampling) <= 1).and_then(|(a, b)| match a.cmp(&b) {
-        std::cmp::Ordering::Less => Some(Side::Orig),
-        std::cmp::Ordering::Equal => None,
-        std::cmp::Ordering::Greater => Some(Side::Resp),
+    let by_order = a.first_clock.zip(b.first_clock).filter(|_| a.sampling.max(b.sampling) <= 1).and_then(|(a, b)| {
+        match a.cmp(&b) {
+            std::cmp::Ordering::Less => Some(Side::Orig),
+            std::cmp::Ordering::Equal => None,
+            std::cmp::Ordering::Greater => Some(Side::Resp),
+        }
     });
     match (by_order, by_ports(a.ports().0, b.ports().0)) {
         (Some(order), Some(ports)) => (order == ports).then_some(order),
@@ -180,8 +182,10 @@ fn outcome_of(orig: &Half, resp: &Half, certain: bool) -> Outcome {
         }
         // No flags: an exchange of several packets, or of bytes where only bytes are told.
         Transport::Tcp | Transport::Sctp => {
-            let packets = asks.packets.min(answers.packets);
-            let talked = packets >= CONVERSATION_PACKETS || (packets == 0 && asks.bytes.min(answers.bytes) > 0);
+            let talked = match asks.packets.zip(answers.packets) {
+                Some((asked, answered)) => asked.min(answered) >= CONVERSATION_PACKETS,
+                None => asks.bytes.min(answers.bytes) > 0,
+            };
             if talked { Outcome::Answered } else { Outcome::Unclear }
         }
         Transport::Udp => Outcome::Answered,
@@ -210,9 +214,12 @@ fn record_of(orig: &Half, resp: &Half, outcome: Outcome, origin: &Origin) -> Rec
         (Some(a), Some(b)) => a.min(b),
         (a, b) => a.or(b).unwrap_or(0),
     };
+    // A direction that was told had a packet at least.
+    let sent = |counts: &Counts| counts.packets.unwrap_or(1);
+    let alone = outcome == Outcome::OneWay;
     let totals = FlowTotals {
-        orig_packets: orig.counts.packets,
-        resp_packets: resp.counts.packets,
+        orig_packets: sent(&orig.counts),
+        resp_packets: if alone { 0 } else { sent(&resp.counts) },
         orig_bytes: orig.counts.bytes,
         resp_bytes: resp.counts.bytes,
         last_seen: before(origin.now, last_ago),

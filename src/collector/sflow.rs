@@ -49,8 +49,7 @@ impl<'a> Samples<'a> {
     pub fn new(datagram: &'a [u8]) -> Self {
         let counters = SflowCounters { datagrams: 1, ..SflowCounters::default() };
         let empty = Reader::new(&[]);
-        let mut samples =
-            Samples { rest: empty, left: 0, records: empty, records_left: 0, rate: 1, counters };
+        let mut samples = Samples { rest: empty, left: 0, records: empty, records_left: 0, rate: 1, counters };
         match header(datagram) {
             Some((rest, left)) => (samples.rest, samples.left) = (rest, left),
             None => samples.counters.malformed += 1,

@@ -11,7 +11,7 @@ use super::CollectorCounters;
 use super::element::{self, Export, Reading, number};
 use super::half::Half;
 use super::reader::Reader;
-use crate::model::Timestamp;
+use crate::model::{AwaitedTemplate, Timestamp};
 
 const EXPORTERS_MAX: usize = 1_024;
 const TEMPLATES_MAX: usize = 128;
@@ -105,9 +105,13 @@ impl Templates {
         Some(())
     }
 
-    /// `ipfix: 12 sets of 10.0.0.1 wait for template 256`, worst first.
-    pub fn awaited(&self) -> impl Iterator<Item = (IpAddr, u16, u64)> + '_ {
-        self.exporters.iter().flat_map(|(key, exporter)| exporter.awaited.iter().map(|(id, sets)| (key.0, *id, *sets)))
+    /// Templates that records wait for, at most [`AWAITED_MAX`] of all exporters, in order.
+    pub fn awaited(&self) -> Vec<AwaitedTemplate> {
+        let all = self.exporters.iter().flat_map(|((exporter, ..), state)| {
+            let each = state.awaited.iter();
+            each.map(|(template, sets)| AwaitedTemplate { exporter: *exporter, template: *template, sets: *sets })
+        });
+        all.take(AWAITED_MAX).collect()
     }
 
     fn set(

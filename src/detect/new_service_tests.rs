@@ -103,6 +103,20 @@ fn what_began_before_the_capture_is_a_remark() {
 }
 
 #[test]
+fn what_only_a_flow_record_tells_is_a_remark_and_says_so() {
+    let mut lab = ripe();
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Record };
+    let found = lab.opens_with(key(1, 9_000), basis, 9);
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Low));
+    assert!(found[0].reason.contains("only a flow record tells of it"), "{}", found[0].reason);
+    // As packets the same evidence is not enough; as a record it is not on a client's port.
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Whole };
+    assert!(lab.opens_with(key(1, 9_001), basis, 9).is_empty());
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Record };
+    assert!(lab.opens_with(key(1, 40_100), basis, 9).is_empty());
+}
+
+#[test]
 fn the_own_ephemeral_range_waits_for_a_second_use() {
     let mut lab = ripe();
     // ripen() used source port 40000.

@@ -13,8 +13,8 @@ use super::peer::Client;
 use super::service::RowKey;
 use super::table::{Inventory, LIVE_MAX};
 use crate::model::{
-    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, Outcome, Record, RefusedBy, ServiceClass, ServiceKey, Side,
-    Transport,
+    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, Outcome, Record, RefusedBy, ServiceClass,
+    ServiceKey, Side, Transport,
 };
 
 /// What is remembered of a flow until it ends.
@@ -223,7 +223,8 @@ impl Inventory {
             Opening::Syn | Opening::SynAck => self.app_of_handshake(flow, app, at, out),
             Opening::Midstream => {
                 if let Some(side) = app.server {
-                    let proof = Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidApp(app.proto.clone())) };
+                    let proof =
+                        Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidApp(app.proto.clone())) };
                     self.prove_side(flow, proof, app, at, out);
                 }
             }

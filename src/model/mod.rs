@@ -28,8 +28,8 @@ pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use observation::{
-    Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, Outcome, Record,
-    RecordFormat, RefusedBy, SourceCounts,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, Outcome,
+    Record, RecordFormat, RefusedBy, SourceCounts,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;

@@ -31,6 +31,8 @@ pub enum Fact {
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
     Counters(Box<Vec<(&'static str, u64)>>),
+    /// Flow records that wait for their template, sent at stats ticks where it changed; empty when none does.
+    Awaited(Vec<AwaitedTemplate>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
 }
@@ -184,6 +186,15 @@ pub enum ClaimKind {
     Routes,
     /// A DHCP server gave this address to this client (RFC 2131 ACK).
     Leased { server: IpAddr, name: Option<String> },
+}
+
+/// An exporter sent records before the template that describes them; they were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwaitedTemplate {
+    pub exporter: IpAddr,
+    pub template: u16,
+    /// Sets of records so far.
+    pub sets: u64,
 }
 
 /// One mirror source's counters, cumulative since start.

@@ -13,7 +13,9 @@ use crate::capture::{Batch, CaptureError, Filled, Source};
 use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Locator, SHARDS};
-use crate::model::{Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, Timestamp};
+use crate::model::{
+    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, Timestamp,
+};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
@@ -55,6 +57,8 @@ pub struct Lane {
 pub struct Dispatcher {
     locator: Locator,
     collector: Collector,
+    /// As last told.
+    awaited: Vec<AwaitedTemplate>,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -73,6 +77,7 @@ impl Dispatcher {
         Dispatcher {
             locator: Locator::new(decode.clone()),
             collector: Collector::default(),
+            awaited: Vec::new(),
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -234,7 +239,18 @@ impl Dispatcher {
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
     }
 
+    /// Tells which templates flow records wait for, when that changed.
+    fn awaited(&mut self, frame: u64) {
+        let awaited = self.collector.awaited();
+        if awaited != self.awaited {
+            self.awaited.clone_from(&awaited);
+            let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
+            self.own.push(Observation { order, time: self.now, fact: Fact::Awaited(awaited) });
+        }
+    }
+
     fn counters(&mut self, frame: u64) {
+        self.awaited(frame);
         let mut report = Vec::new();
         self.intake.report(&mut report);
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));

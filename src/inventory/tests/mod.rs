@@ -4,3 +4,4 @@ mod discovery;
 mod identity;
 mod memory;
 mod property;
+mod records;
