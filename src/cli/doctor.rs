@@ -148,7 +148,10 @@ fn drops(source: &Value) -> Value {
         return row(&check, Err((format!("{found}; it went away"), mend)));
     }
     match share > LOSS_SHARE {
-        true => row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned()))),
+        true => row(
+            &check,
+            Err((found, "raise [capture] buffer_mib (of a listener: net.core.rmem_max too), or --workers".to_owned())),
+        ),
         false => row(&check, Ok(found)),
     }
 }
