@@ -67,15 +67,7 @@ impl Input {
     }
 
     pub fn new(name: String, from: Box<dyn Read + Send>, stream: bool) -> Result<Self, CaptureError> {
-        Self::begin(name, Raw { from, head: Vec::new(), read: 0, digest: stream.then(Sha256::new) }, stream)
-    }
-
-    /// A stream that need not end, so that nobody will ask for its digest.
-    pub fn endless(name: String, from: Box<dyn Read + Send>) -> Result<Self, CaptureError> {
-        Self::begin(name, Raw { from, head: Vec::new(), read: 0, digest: None }, true)
-    }
-
-    fn begin(name: String, mut raw: Raw, stream: bool) -> Result<Self, CaptureError> {
+        let mut raw = Raw { from, head: Vec::new(), read: 0, digest: stream.then(Sha256::new) };
         raw.look(4).map_err(|e| CaptureError::unreadable(&name, &e))?;
         let head = raw.head.clone();
         let source = match head.as_slice() {
@@ -92,7 +84,17 @@ impl Input {
             }
             _ => Decoder::Plain(raw),
         };
-        Ok(Input { name, source, window: Vec::new(), start: 0, end: 0, offset: 0, ended: false, stream })
+        Ok(Self::of(name, source, stream))
+    }
+
+    /// A stream that need not end, so that nobody asks for its digest; and as it is, because each sender of a compressed
+    /// one could ask for 128 MiB.
+    pub fn endless(name: String, from: Box<dyn Read + Send>) -> Self {
+        Self::of(name, Decoder::Plain(Raw { from, head: Vec::new(), read: 0, digest: None }), true)
+    }
+
+    fn of(name: String, source: Decoder, stream: bool) -> Self {
+        Input { name, source, window: Vec::new(), start: 0, end: 0, offset: 0, ended: false, stream }
     }
 
     pub fn name(&self) -> &str {

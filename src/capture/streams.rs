@@ -255,7 +255,7 @@ fn read(
     filled: &SyncSender<Batch>,
     empty: &Receiver<Batch>,
 ) -> Result<(), CaptureError> {
-    let reader = Reader::new(Input::endless(place, Box::new(feed))?)?;
+    let reader = Reader::new(Input::endless(place, Box::new(feed)))?;
     inside.store(reader.holds_more(), Ordering::Relaxed);
     let mut files = Files::of(reader);
     while let Ok(mut batch) = empty.recv() {

@@ -105,7 +105,7 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
     }
     for awaited in status.get("awaited_templates").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         let [exporter, template, sets] = ["exporter", "template", "sets"].map(|key| text(awaited, key));
-        let found = format!("{sets} sets of flow records came before template {template}, and were dropped");
+        let found = format!("flow records came before template {template} and were dropped (sets: {sets})");
         let mend = "exporters repeat it every few minutes: let this one do so (template refresh)".to_owned();
         rows.push(row(&format!("exporter {exporter}"), Err((found, mend))));
     }

@@ -132,7 +132,7 @@ impl Reading {
                 seconds.saturating_mul(SECOND_NS).saturating_add(fraction as i64)
             }
         };
-        self.ago(element % 2 == 0, since_export.saturating_neg());
+        self.ago(element.is_multiple_of(2), since_export.saturating_neg());
     }
 
     fn ago(&mut self, first: bool, ago: i64) {

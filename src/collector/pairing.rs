@@ -13,6 +13,7 @@ use crate::model::{
     stable_hash,
 };
 
+/// 16 MiB, and twice as many places in the queue.
 const WAITING_MAX: usize = 65_536;
 /// Both directions end, or reach the exporter's active timeout, together; exporters flush at least once a minute.
 const WAIT_S: i64 = 90;
@@ -83,7 +84,7 @@ impl Pairing {
         }
         if self.waiting.len() >= WAITING_MAX {
             self.evicted += 1;
-            self.give_up_oldest(tell);
+            while !self.give_up_first(tell) {}
         }
         self.tickets += 1;
         self.queue.push_back((origin.now, self.tickets, key));
@@ -97,29 +98,28 @@ impl Pairing {
     /// Packet time has reached `now`.
     pub fn expire(&mut self, now: Timestamp, tell: Tell<'_>) {
         while self.queue.front().is_some_and(|(since, ..)| now.second() - since.second() >= WAIT_S) {
-            self.give_up_oldest(tell);
+            self.give_up_first(tell);
         }
     }
 
     pub fn finish(&mut self, tell: Tell<'_>) {
         while !self.queue.is_empty() {
-            self.give_up_oldest(tell);
+            self.give_up_first(tell);
         }
     }
 
-    /// The first that still waits, and what stands before it in the queue.
-    fn give_up_oldest(&mut self, tell: Tell<'_>) {
-        while let Some((_, ticket, key)) = self.queue.pop_front() {
-            if self.waiting.get(&key).is_none_or(|waiting| waiting.ticket != ticket) {
-                continue;
-            }
-            if let Some(Waiting { half, origin, .. }) = self.waiting.remove(&key) {
-                self.one_way += 1;
-                let nothing = Half::default();
-                tell(flow_of(&half, &nothing, &origin), record_of(&half, &nothing, Outcome::OneWay, &origin));
-            }
-            return;
+    /// Takes the first from the queue. True where it was still waiting; it is told as one direction.
+    fn give_up_first(&mut self, tell: Tell<'_>) -> bool {
+        let Some((_, ticket, key)) = self.queue.pop_front() else { return true };
+        if self.waiting.get(&key).is_none_or(|waiting| waiting.ticket != ticket) {
+            return false;
         }
+        if let Some(Waiting { half, origin, .. }) = self.waiting.remove(&key) {
+            self.one_way += 1;
+            let nothing = Half::default();
+            tell(flow_of(&half, &nothing, &origin), record_of(&half, &nothing, Outcome::OneWay, &origin));
+        }
+        true
     }
 }
 

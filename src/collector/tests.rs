@@ -118,6 +118,21 @@ fn a_direction_that_waits_too_long_is_told_alone() {
 }
 
 #[test]
+fn one_that_was_paired_does_not_hurry_the_next() {
+    let (mut collector, mut out) = (Collector::default(), Vec::new());
+    let [there, back] = both(CLIENT, WEB, [WHOLE; 2]);
+    let [other, _] = both((12, 49_153), WEB, [WHOLE; 2]);
+    let mut tell = |flow: FlowRef, record: Record| out.push((flow.orig.port, record.outcome));
+    collector.datagram(exporter(), &netflow5(AT, &[there]), 1, now(0), &mut tell);
+    collector.datagram(exporter(), &netflow5(AT, &[back]), 2, now(1), &mut tell);
+    collector.datagram(exporter(), &netflow5(AT, &[other]), 3, now(80), &mut tell);
+    collector.tick(now(169), &mut tell);
+    assert_eq!(count(&collector, "collector.one_way"), 0);
+    collector.tick(now(170), &mut tell);
+    assert_eq!(out, [(49_152, Outcome::Answered), (49_153, Outcome::OneWay)]);
+}
+
+#[test]
 fn a_refused_connection_is_no_service() {
     assert_eq!(only(&both(CLIENT, WEB, [SYN, RST | ACK])), (49_152, 80, Outcome::Refused));
 }

@@ -31,7 +31,7 @@ pub enum Fact {
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
     Counters(Box<Vec<(&'static str, u64)>>),
-    /// Flow records that wait for their template, sent at stats ticks where it changed; empty when none does.
+    /// Flow records that wait for their template, sent at ticks where it changed; empty when none does.
     Awaited(Vec<AwaitedTemplate>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),

@@ -170,7 +170,7 @@ impl Dispatcher {
             }
             Some((Carrier::Sflow, _, datagram)) => {
                 let mut samples = Samples::new(datagram);
-                while let Some(sample) = samples.next() {
+                for sample in samples.by_ref() {
                     self.packet(sample.link, sample.bytes, sample.wire_len, true);
                 }
                 self.collector.sampled(samples.counters);
@@ -229,6 +229,7 @@ impl Dispatcher {
         }
         let frame = self.frame.max(1);
         self.collector.tick(self.now, &mut recorded(&mut self.own, frame, false, self.now));
+        self.awaited(frame);
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
         }
@@ -250,7 +251,6 @@ impl Dispatcher {
     }
 
     fn counters(&mut self, frame: u64) {
-        self.awaited(frame);
         let mut report = Vec::new();
         self.intake.report(&mut report);
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));

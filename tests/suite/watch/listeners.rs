@@ -247,6 +247,34 @@ fn flow_records_show_vms_and_services_with_less_certainty() {
 }
 
 #[test]
+fn doctor_names_the_template_that_records_wait_for() {
+    let port = free_port();
+    let probe = Listening::new("template", &["--listen", &format!("ipfix:127.0.0.1:{port}")]);
+    let end = |host: u8, port: u16| (IpAddr::from([10, 0, 0, host]), port);
+    let flow = OneWay {
+        src: end(12, 49_152),
+        dst: end(11, 80),
+        protocol: 6,
+        flags: 0x1b,
+        packets: 6,
+        bytes: 900,
+        first_ms: 90_000,
+        last_ms: 90_040,
+    };
+    let at = Moment { uptime_ms: 100_000, unix_s: 1_767_225_600 };
+    let state = probe.folder.file("state").display().to_string();
+    let waits = || {
+        let doctor = eastwatch(["doctor", "--state", &state, "--format", "json"]);
+        doctor.stdout.contains("flow records came before template 256 and were dropped (sets: 1)")
+            && doctor.stdout.contains("exporter 127.0.0.1")
+    };
+    send(port, [ipfix(at, false, &[flow])]);
+    assert!(until(6, waits), "{}", probe.log());
+    send(port, [ipfix(at, true, &[])]);
+    assert!(until(6, || !waits()), "{}", probe.log());
+}
+
+#[test]
 fn sampled_headers_are_packets_without_a_claim_on_bytes() {
     let port = free_port();
     let probe = Listening::new("sflow", &["--listen", &format!("sflow:127.0.0.1:{port}")]);
