@@ -69,6 +69,9 @@ impl Datagrams {
         batch: &mut Batch,
         counters: &mut CaptureCounters,
     ) -> Result<(), CaptureError> {
+        if self.counts.gone {
+            return Ok(());
+        }
         for _ in 0..TURN_MAX {
             // Room for the longest first: one taken from the socket cannot be given back.
             if !batch.has_room(self.buffer.len()) {
