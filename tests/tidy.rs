@@ -149,6 +149,26 @@ fn every_detector_has_a_case_and_a_quiet_twin() {
     }
 }
 
+/// Two kinds of one tag would read each other's records.
+#[test]
+fn every_kind_of_record_has_a_tag_of_its_own() {
+    let files = sources();
+    let mut by_tag: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for file in files.iter().filter(|file| !file.tests_only) {
+        // At the left margin: those of tests are inside their module.
+        for line in file.text.lines().filter(|line| line.starts_with("static ") || line.starts_with("pub static ")) {
+            if let Some((_, rest)) = line.split_once("Kind { tag: ")
+                && let Some((tag, _)) = rest.split_once(',')
+            {
+                by_tag.entry(tag).or_default().push(format!("{}: {line}", file.shown));
+            }
+        }
+    }
+    assert!(by_tag.len() > 10, "found only {by_tag:?}");
+    let twice: Vec<_> = by_tag.values().filter(|kinds| kinds.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
+}
+
 #[test]
 fn the_lock_file_holds_one_tls_and_no_foreign_c() {
     let lock = fs::read_to_string(root().join("Cargo.lock")).unwrap();

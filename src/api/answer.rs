@@ -10,7 +10,7 @@ use crate::baseline::{DiffLine, Document, Port, Sanction, SanctionSource, diff, 
 use crate::brain::Brain;
 use crate::deliver::incident_row;
 use crate::incident::IncidentEvent;
-use crate::inventory::{Imported, Vm};
+use crate::inventory::{Imported, Service, Vm};
 use crate::model::{AppProto, Incident, IncidentId, IncidentState, Timestamp, VmId};
 
 /// Faults of an imported file that are told.
@@ -32,11 +32,14 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
         }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            let services = brain.inventory.services().filter(|s| wanted.has(s.key.vm));
-            let services = services.filter(|s| only.as_deref().is_none_or(|state| brain.service_state(s) == state));
-            let mut services: Vec<_> = services.collect();
-            services.sort_by_key(|s| (place(brain, s.key.vm), s.segment, s.ip, s.key));
-            Ok(services.into_iter().map(|s| brain.service_row(s)).collect())
+            let fits = |vm, state: &str| wanted.has(vm) && only.as_deref().is_none_or(|only| only == state);
+            let order = |s: &Service| (place(brain, s.key.vm), s.segment, s.ip, s.key);
+            let services = brain.inventory.services().filter(|s| fits(s.key.vm, brain.service_state(s)));
+            let mut rows: Vec<_> = services.map(|s| (order(s), brain.service_row(s))).collect();
+            let transfers = brain.inventory.transfers().filter(|t| fits(t.service.key.vm, brain.transfer_state(t)));
+            rows.extend(transfers.map(|t| (order(&t.service), brain.transfer_row(&t))));
+            rows.sort_by(|a, b| a.0.cmp(&b.0));
+            Ok(rows.into_iter().map(|(_, row)| row).collect())
         }
         Request::Peers { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;

@@ -26,6 +26,10 @@ impl Protocol for Dhcp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, 1 | 2)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, judge)
     }

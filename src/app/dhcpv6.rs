@@ -25,6 +25,10 @@ impl Protocol for Dhcpv6 {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        matches!(first, 1..=13)
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| judge(bytes).unwrap_or(No))
     }

@@ -30,6 +30,10 @@ impl Protocol for Krb5 {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first & 0xe0 == 0x60
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         probe_sides(opening, |bytes| read(bytes, opening.transport))
     }

@@ -32,6 +32,10 @@ impl Protocol for Ldap {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0x30
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         probe_sides(opening, read)
     }

@@ -41,6 +41,7 @@ mod reading;
 mod recognise;
 mod redis;
 mod rfb;
+mod roster_index;
 mod rpc;
 mod sdp;
 mod sip;
@@ -87,6 +88,11 @@ pub trait Protocol: Sync {
     /// Suricata 7's name, else nDPI's in lower case.
     fn name(&self) -> &'static str;
     fn runs_over(&self, transport: Transport) -> bool;
+    /// May a datagram of it begin with this byte? One that does not is never shown to it. (Of streams the index of
+    /// the roster learns it by asking `probe` about single bytes: say `NotForUs` as early as that where it is so.)
+    fn datagram_begins(&self, _first: u8) -> bool {
+        true
+    }
     fn probe(&self, opening: &Opening<'_>) -> Probe;
     /// Fills in product, version, details. Called after `Certain`, again as the opening grows, until `Whole`.
     fn describe(&self, _opening: &Opening<'_>, _info: &mut AppInfo) -> Described {

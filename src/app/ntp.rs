@@ -19,6 +19,10 @@ impl Protocol for Ntp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first & 7 != 0 || first >> 3 & 7 == 1
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, judge)
     }

@@ -22,6 +22,10 @@ impl Protocol for Quic {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first & 0xc0 == 0xc0
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let probe =
             probe_sides(opening, |bytes| Some(if initial(bytes).is_some() { Reading::Either } else { Reading::No }));

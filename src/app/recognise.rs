@@ -5,12 +5,15 @@
 //! when the protocol says so or when neither direction takes more. The owner may end both early
 //! ([`AppState::give_up`]) when its memory budget is spent.
 
+use super::roster_index::{Set, index};
 use super::{Described, Ends, Follow, FollowOut, OPENING_BYTES_MAX, Opening, Probe, ROSTER};
 use crate::counters;
 use crate::model::{AppInfo, Side, Transport};
 
 /// A UDP protocol that has not shown itself in this many datagrams is not looked for any longer.
 const DATAGRAMS_MAX: u8 = 8;
+/// Keep-alives (SIP's CRLF CRLF, the 0xff of NAT-T, zeros) come before and between messages: they speak against nobody.
+const KEEP_ALIVE_BYTES_MAX: usize = 4;
 /// One direction is full and goes on: a transfer whose other direction the mirror does not show. Probing does not
 /// wait for that direction longer than this.
 const UNKEPT_BYTES_MAX: usize = 64 * 1024;
@@ -50,23 +53,16 @@ pub struct AppState {
 }
 
 enum Phase {
-    /// Bit i is set while protocol i of the roster may still be it.
-    Probing(u128),
+    /// Who may still be it.
+    Probing(Set),
     Describing(usize, Box<AppInfo>, Option<Box<dyn Follow>>),
     Following(Box<AppInfo>, Box<dyn Follow>),
     Done,
 }
 
-const _: () = assert!(ROSTER.len() <= 128, "the probing mask is a u128");
-
-/// The protocols that run over a transport, as bits.
-fn runs_over(transport: Transport) -> u128 {
-    ROSTER.iter().enumerate().filter(|(_, p)| p.runs_over(transport)).fold(0, |mask, (i, _)| mask | 1 << i)
-}
-
 impl AppState {
     pub fn new(transport: Transport, midstream: bool) -> Self {
-        let mask = runs_over(transport);
+        let all = index().over(transport);
         AppState {
             transport,
             orig: Vec::new(),
@@ -76,7 +72,7 @@ impl AppState {
             closed: [false; 2],
             datagrams: 0,
             unkept: 0,
-            phase: if mask == 0 { Phase::Done } else { Phase::Probing(mask) },
+            phase: if all.is_empty() { Phase::Done } else { Phase::Probing(all) },
         }
     }
 
@@ -112,11 +108,18 @@ impl AppState {
             return heard;
         }
         self.first.get_or_insert(side);
+        if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
+            return heard;
+        }
+        if !self.narrow(side, bytes) {
+            self.undecided(counters);
+            return heard;
+        }
         let first_answer = self.transport != Transport::Udp && self.held_of(side) == 0;
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
-        if let Phase::Probing(mask) = self.phase {
+        if let Phase::Probing(alive) = self.phase {
             if kept {
-                self.probe(mask, ends, counters, &mut heard);
+                self.probe(alive, ends, counters, &mut heard);
             } else if self.unkept > UNKEPT_BYTES_MAX {
                 self.undecided(counters);
             }
@@ -125,10 +128,22 @@ impl AppState {
         } else {
             self.follow_on(side, bytes, ends, &mut heard);
             if kept {
-                self.describe(ends, &mut heard);
+                let news = heard.app.is_some();
+                self.describe(ends, &mut heard, news);
             }
         }
         heard
+    }
+
+    /// By its first byte a stream or a datagram is usually nobody's, or that of a few. False where it is nobody's.
+    fn narrow(&mut self, side: Side, bytes: &[u8]) -> bool {
+        let Phase::Probing(alive) = &mut self.phase else { return true };
+        if self.transport == Transport::Udp {
+            *alive = alive.and(index().datagram(bytes));
+        } else if self.orig.is_empty() && self.resp.is_empty() && self.closed == [false; 2] {
+            *alive = alive.and(index().stream(side, self.midstream, bytes));
+        }
+        !alive.is_empty()
     }
 
     /// Bytes of this direction are missing from here on.
@@ -187,27 +202,22 @@ impl AppState {
         }
     }
 
-    fn probe(&mut self, mask: u128, ends: &Ends, counters: &mut AppCounters, heard: &mut Heard) {
+    fn probe(&mut self, asked: Set, ends: &Ends, counters: &mut AppCounters, heard: &mut Heard) {
         let opening = self.opening(ends);
-        let mut alive = mask;
+        let mut alive = asked;
         let mut certain = None;
-        for (i, protocol) in ROSTER.iter().enumerate() {
-            if mask & (1 << i) == 0 {
-                continue;
-            }
+        for (i, protocol) in asked.protocols() {
             match protocol.probe(&opening) {
                 Probe::Certain(server) => {
-                    certain = Some((i, server));
+                    certain = Some((i, protocol, server));
                     break;
                 }
                 Probe::Unsure => {}
-                // The next datagram is another message: a UDP protocol may decline one and own the next.
-                Probe::NotForUs if self.transport == Transport::Udp => {}
-                Probe::NotForUs => alive &= !(1 << i),
+                Probe::NotForUs => alive = alive.without(i),
             }
         }
-        let Some((i, server)) = certain else {
-            if alive == 0 || self.full() || self.datagrams >= DATAGRAMS_MAX {
+        let Some((i, protocol, server)) = certain else {
+            if alive.is_empty() || self.full() || self.datagrams >= DATAGRAMS_MAX {
                 self.undecided(counters);
             } else {
                 self.phase = Phase::Probing(alive);
@@ -215,7 +225,6 @@ impl AppState {
             return;
         };
         counters.recognised += 1;
-        let Some(protocol) = ROSTER.get(i) else { return };
         let mut info = Box::new(AppInfo::new(protocol.name(), server));
         let mut follower = protocol.follow();
         if let Some(follow) = follower.as_mut() {
@@ -228,9 +237,8 @@ impl AppState {
         for (name, value) in heard.follow.details.drain(..) {
             info.detail(name, value);
         }
-        heard.app = Some((*info).clone());
         self.phase = Phase::Describing(i, info, follower);
-        self.describe(ends, heard);
+        self.describe(ends, heard, true);
     }
 
     /// Does the other end's first answer speak against what one end's bytes proved?
@@ -242,19 +250,20 @@ impl AppState {
     /// Begins again with both ends' bytes. Where they prove nothing else, what was told stands.
     fn correct(&mut self, ends: &Ends, counters: &mut AppCounters, heard: &mut Heard) {
         counters.corrected += 1;
-        let mask = runs_over(self.transport);
-        self.phase = Phase::Probing(mask);
-        self.probe(mask, ends, counters, heard);
+        let all = index().over(self.transport);
+        self.phase = Phase::Probing(all);
+        self.probe(all, ends, counters, heard);
     }
 
-    fn describe(&mut self, ends: &Ends, heard: &mut Heard) {
+    /// With `news` the description is told even where these bytes add nothing to it.
+    fn describe(&mut self, ends: &Ends, heard: &mut Heard, news: bool) {
         let Phase::Describing(i, mut info, follower) = std::mem::replace(&mut self.phase, Phase::Done) else {
             return;
         };
-        let before = info.clone();
+        let before = (!news).then(|| info.clone());
         let opening = self.opening(ends);
         let described = ROSTER.get(i).map_or(Described::Whole, |p| p.describe(&opening, &mut info));
-        if heard.app.is_some() || info != before {
+        if before.is_none_or(|before| info != before) {
             heard.app = Some((*info).clone());
         }
         self.phase = Phase::Describing(i, info, follower);
@@ -397,16 +406,25 @@ mod tests {
     }
 
     #[test]
-    fn a_later_datagram_may_be_the_proof_but_not_the_ninth() {
-        let noise = b"\x00\x01nothing".as_slice();
+    fn a_keep_alive_speaks_against_nobody_and_a_datagram_does() {
         let invite = crate::app::sip::tests::INVITE;
-        let mut pieces = vec![(Side::Orig, noise); 3];
+        let mut pieces = vec![(Side::Orig, b"\r\n\r\n".as_slice()); 300];
         pieces.push((Side::Orig, invite));
         assert_eq!(heard(Transport::Udp, &pieces).0, ["sip"]);
-        let mut pieces = vec![(Side::Orig, noise); 8];
-        pieces.push((Side::Orig, invite));
-        let (names, _, state, counters) = heard(Transport::Udp, &pieces);
+        let (names, _, state, counters) =
+            heard(Transport::Udp, &[(Side::Orig, b"\x01\x01nothing"), (Side::Orig, invite)]);
         assert!(names.is_empty() && !state.listening());
+        assert_eq!((counters.undecided, state.held()), (1, 0));
+    }
+
+    #[test]
+    fn a_hint_waits_for_its_answer_but_not_for_ever() {
+        // An acknowledgement of TFTP's, say: it fits and proves nothing.
+        let hint = (Side::Resp, b"\0\x04\0\x01....".as_slice());
+        let (_, _, state, _) = heard(Transport::Udp, &[hint; 7]);
+        assert!(state.listening());
+        let (_, _, state, counters) = heard(Transport::Udp, &[hint; 8]);
+        assert!(!state.listening());
         assert_eq!(counters.undecided, 1);
     }
 

@@ -37,6 +37,10 @@ impl Protocol for Sip {
         matches!(transport, Transport::Tcp | Transport::Udp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first.is_ascii_alphabetic() || first.is_ascii_whitespace()
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         probe_sides(opening, read)
     }

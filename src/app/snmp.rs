@@ -19,6 +19,10 @@ impl Protocol for Snmp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == SEQUENCE
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| match bytes {
             [0x30, ..] => message(bytes).map_or(No, |(role, _)| Proof(role)),

@@ -21,6 +21,10 @@ impl Protocol for Syslog {
         matches!(transport, Transport::Udp | Transport::Tcp)
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == b'<'
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| {
             let head = bytes.get(..HEAD_BYTES_MAX).unwrap_or(bytes);

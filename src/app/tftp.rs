@@ -24,6 +24,10 @@ impl Protocol for Tftp {
         transport == Transport::Udp
     }
 
+    fn datagram_begins(&self, first: u8) -> bool {
+        first == 0
+    }
+
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| match bytes {
             [0, 1 | 2, names @ ..] => Proof(Role::Client).only_if(request(names)),

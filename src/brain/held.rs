@@ -16,8 +16,10 @@ static CAPTURE: Kind = Kind { tag: 0x02, name: "capture", version: 1 };
 /// One capture file that was analysed into this state.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Capture {
-    /// SHA-256 of the file as stored.
+    /// BLAKE3 of the file as stored.
     pub digest: [u8; 32],
+    /// Its length as stored: a file of another length is another file, known without reading it.
+    pub bytes: u64,
     pub name: String,
     /// Newest packet time of the run that read it.
     pub read_to: Timestamp,

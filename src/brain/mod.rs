@@ -105,6 +105,19 @@ impl Brain {
         self.begun.map(|begun| self.now.since_s(begun))
     }
 
+    /// Of the rows there are, those first seen in this run: what was taken back or forgotten since is not among them.
+    pub fn new_vms(&self) -> usize {
+        self.inventory.vms().filter(|vm| self.is_new(vm.first_seen)).count()
+    }
+
+    pub fn new_services(&self) -> usize {
+        self.inventory.services().filter(|service| self.is_new(service.first_seen)).count()
+    }
+
+    fn is_new(&self, first_seen: Timestamp) -> bool {
+        self.begun.is_some_and(|begun| first_seen >= begun)
+    }
+
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -177,7 +190,6 @@ impl Brain {
             quality: self.totals.quality(),
         };
         let verdict = self.detectors.judge(change, &world, &mut findings);
-        self.totals.change(&change.what);
         self.teller.change(change, &self.inventory, &self.baselines);
         let mut events = Vec::new();
         for finding in &findings {
@@ -242,7 +254,20 @@ impl Brain {
         let facts = Facts { inventory: &self.inventory };
         let quality = self.totals.quality();
         let world = World { known: &facts, baselines: &self.baselines, sanctions: &self.sanctions, quality };
-        detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now)
+        let mut told = detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now);
+        let key = port.map(|(transport, port)| ServiceKey { vm: self.inventory.resolve(vm), transport, port });
+        if let Some(transfer) = self.inventory.transfers().find(|transfer| Some(transfer.service.key) == key) {
+            // No detector knows of it.
+            let by = transfer.announced_by;
+            for line in told.lines.iter_mut().filter(|line| line.label == "seen") {
+                line.value.clone_from(&transfer.service.evidence);
+            }
+            if told.lines.iter().all(|line| line.label != "incident") {
+                told.verdict =
+                    format!("no incident of its own: {by} announced the port, and it is judged as part of that");
+            }
+        }
+        told
     }
 
     /// Takes an inventory file: names and tags for the inventory, approvals for the sanctions. Says what it did.

@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Brain;
 use crate::baseline::{Baselines, Feature};
-use crate::inventory::{Client, Inventory, PeerEdge, Service, Vm};
+use crate::inventory::{Client, Inventory, PeerEdge, Service, Transfer, Vm};
 use crate::model::{Timestamp, VmId};
 
 impl Brain {
@@ -15,7 +15,20 @@ impl Brain {
     pub fn service_row(&self, service: &Service) -> Value {
         let mut row = service_row(service, &self.inventory);
         row["state"] = self.service_state(service).into();
+        row["announced_by"] = Value::Null;
         row
+    }
+
+    /// An announced port among the services. It was not judged by itself: its state is that of who announced it.
+    pub fn transfer_row(&self, transfer: &Transfer) -> Value {
+        let mut row = service_row(&transfer.service, &self.inventory);
+        row["state"] = self.transfer_state(transfer).into();
+        row["announced_by"] = transfer.announced_by.to_string().into();
+        row
+    }
+
+    pub fn transfer_state(&self, transfer: &Transfer) -> &'static str {
+        self.inventory.announcer(transfer).map_or("observed", |service| self.service_state(service))
     }
 
     /// One of `observed`, `learned`, `sanctioned`, `unsanctioned`, `gone`: what a person should know first.

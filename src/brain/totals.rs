@@ -3,7 +3,6 @@
 use std::collections::BTreeMap;
 
 use crate::incident::{IncidentEvent, Joined};
-use crate::inventory::What;
 use crate::model::{
     AwaitedTemplate, CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport,
 };
@@ -15,9 +14,6 @@ const OPENED_SHOWN_MAX: usize = 1_000;
 pub struct Totals {
     counters: BTreeMap<&'static str, u64>,
     sources: BTreeMap<String, SourceCounts>,
-    pub vms_new: u64,
-    pub services_new: u64,
-    pub peers_new: u64,
     pub opened: Opened,
     pub findings: u64,
     /// Flow records that wait for a template.
@@ -64,16 +60,6 @@ impl Totals {
 
     pub fn sources(&self) -> impl Iterator<Item = &SourceCounts> {
         self.sources.values()
-    }
-
-    pub fn change(&mut self, what: &What) {
-        match what {
-            What::VmNew { .. } => self.vms_new += 1,
-            What::VmChanged { text, .. } if text == crate::inventory::EXPECTED_CAME => self.vms_new += 1,
-            What::ServiceNew { .. } => self.services_new += 1,
-            What::PeerNew { .. } => self.peers_new += 1,
-            _ => {}
-        }
     }
 
     pub fn finding(&mut self, joined: Joined) {

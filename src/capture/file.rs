@@ -125,6 +125,10 @@ impl Reader {
         self.fault.take()
     }
 
+    pub fn input_mut(&mut self) -> &mut Input {
+        &mut self.input
+    }
+
     pub fn input(&self) -> &Input {
         &self.input
     }

@@ -7,7 +7,6 @@ use std::io::{self, BufReader, Read};
 use std::path::Path;
 
 use flate2::bufread::MultiGzDecoder;
-use sha2::{Digest, Sha256};
 
 use super::error::CaptureError;
 
@@ -43,13 +42,13 @@ enum Decoder {
     Zstd(Box<zstd::stream::read::Decoder<'static, BufReader<Raw>>>),
 }
 
-/// The bytes as stored: counted, and digested where there will be no second chance.
+/// The bytes as stored: counted and digested as they come, so that a capture is read only once.
 struct Raw {
     from: Box<dyn Read + Send>,
     /// First bytes, looked at for the magic and given again.
     head: Vec<u8>,
     read: u64,
-    digest: Option<Sha256>,
+    digest: Box<blake3::Hasher>,
 }
 
 impl Input {
@@ -67,7 +66,7 @@ impl Input {
     }
 
     pub fn new(name: String, from: Box<dyn Read + Send>, stream: bool) -> Result<Self, CaptureError> {
-        let mut raw = Raw { from, head: Vec::new(), read: 0, digest: stream.then(Sha256::new) };
+        let mut raw = Raw { from, head: Vec::new(), read: 0, digest: Box::default() };
         raw.look(4).map_err(|e| CaptureError::unreadable(&name, &e))?;
         let head = raw.head.clone();
         let source = match head.as_slice() {
@@ -87,10 +86,9 @@ impl Input {
         Ok(Self::of(name, source, stream))
     }
 
-    /// A stream that need not end, so that nobody asks for its digest; and as it is, because each sender of a compressed
-    /// one could ask for 128 MiB.
+    /// A stream that need not end, as it is: the sender of a compressed one could ask for 128 MiB.
     pub fn endless(name: String, from: Box<dyn Read + Send>) -> Self {
-        Self::of(name, Decoder::Plain(Raw { from, head: Vec::new(), read: 0, digest: None }), true)
+        Self::of(name, Decoder::Plain(Raw { from, head: Vec::new(), read: 0, digest: Box::default() }), true)
     }
 
     fn of(name: String, source: Decoder, stream: bool) -> Self {
@@ -119,9 +117,22 @@ impl Input {
         self.raw().read
     }
 
-    /// SHA-256 of the stored bytes read so far, for a stream.
-    pub fn stream_digest(&self) -> Option<[u8; 32]> {
-        self.raw().digest.clone().map(|d| d.finalize().into())
+    /// BLAKE3 of all stored bytes and their number. What nobody wanted of a file (what follows a cut record, or a
+    /// last gzip member) is read here; of a stream only what came, for its writer may never end.
+    ///
+    /// # Errors
+    /// From the system: then its content is not known.
+    pub fn digest(&mut self) -> io::Result<([u8; 32], u64)> {
+        let stream = self.stream;
+        let raw = match &mut self.source {
+            Decoder::Plain(raw) => raw,
+            Decoder::Gzip(decoder) => decoder.get_mut().get_mut(),
+            Decoder::Zstd(decoder) => decoder.get_mut().get_mut(),
+        };
+        if !stream {
+            io::copy(raw, &mut io::sink())?;
+        }
+        Ok((*raw.digest.finalize().as_bytes(), raw.read))
     }
 
     /// What is in the window, without reading.
@@ -222,37 +233,34 @@ impl Read for Raw {
             read
         };
         self.read += read as u64;
-        if let (Some(digest), Some(bytes)) = (&mut self.digest, into.get(..read)) {
-            digest.update(bytes);
-        }
+        self.digest.update(into.get(..read).unwrap_or_default());
         Ok(read)
     }
 }
 
-/// SHA-256 of a capture's bytes as stored, to know it again by content. `None` for what cannot be read twice:
-/// standard input and pipes (for those see [`Files::stream_digests`](super::Files::stream_digests)).
+/// Bytes of a capture as stored; `None` for what cannot be read twice: standard input and pipes.
 ///
 /// # Errors
 /// Missing, unreadable, or a directory.
-pub fn digest(path: &Path) -> Result<Option<[u8; 32]>, CaptureError> {
-    if path == Path::new("-") {
-        return Ok(None);
-    }
+pub fn stored_bytes(path: &Path) -> Result<Option<u64>, CaptureError> {
     // Asked before it is opened: a pipe opened and closed again would break for its writer.
-    if std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir()) {
+    let once = std::fs::metadata(path).is_ok_and(|meta| !meta.is_file() && !meta.is_dir());
+    if once || path == Path::new("-") {
         return Ok(None);
     }
-    let (mut file, _) = open_file(path)?;
-    let mut digest = Sha256::new();
-    let mut chunk = vec![0; WINDOW_BYTES];
-    loop {
-        match file.read(&mut chunk) {
-            Ok(0) => return Ok(Some(digest.finalize().into())),
-            Ok(read) => digest.update(chunk.get(..read).unwrap_or_default()),
-            Err(e) if e.kind() == io::ErrorKind::Interrupted => {}
-            Err(e) => return Err(CaptureError::unreadable(&path.display().to_string(), &e)),
-        }
-    }
+    open_file(path).map(|(_, meta)| Some(meta.len()))
+}
+
+/// BLAKE3 of a file as stored, to know it again by content before it is analysed
+/// (else see [`Files::contents`](super::Files::contents)).
+///
+/// # Errors
+/// Missing, unreadable, or a directory.
+pub fn digest(path: &Path) -> Result<[u8; 32], CaptureError> {
+    let (file, _) = open_file(path)?;
+    let mut raw = Raw { from: Box::new(file), head: Vec::new(), read: 0, digest: Box::default() };
+    io::copy(&mut raw, &mut io::sink()).map_err(|e| CaptureError::unreadable(&path.display().to_string(), &e))?;
+    Ok(*raw.digest.finalize().as_bytes())
 }
 
 /// Opens without waiting for anything but a pipe's writer; a directory is refused here, for it opens but never reads.
@@ -322,10 +330,21 @@ mod tests {
     }
 
     #[test]
-    fn a_stream_is_digested_as_stored() {
+    fn it_is_digested_as_stored() {
         let stored = gzip(b"hello");
-        let mut input = input(stored.clone());
-        assert!(!input.skip(u64::MAX).unwrap());
-        assert_eq!(input.stream_digest(), Some(Sha256::digest(&stored).into()));
+        let expected = (*blake3::hash(&stored).as_bytes(), stored.len() as u64);
+        let mut stream = input(stored.clone());
+        assert!(!stream.skip(u64::MAX).unwrap());
+        assert_eq!(stream.digest().unwrap(), expected);
+    }
+
+    #[test]
+    fn a_file_is_digested_whole_even_where_nobody_read_on() {
+        let stored = [gzip(&[7; 300_000]), b"what follows the last member".to_vec()].concat();
+        let expected = (*blake3::hash(&stored).as_bytes(), stored.len() as u64);
+        let from = Box::new(io::Cursor::new(stored));
+        let mut file = Input::new("test".to_owned(), from, false).unwrap();
+        assert!(file.need(4).unwrap());
+        assert_eq!(file.digest().unwrap(), expected);
     }
 }

@@ -41,7 +41,7 @@ pub struct Files {
     links: BTreeMap<LinkType, SourceId>,
     faults: Vec<CaptureError>,
     told: bool,
-    stream_digests: Vec<[u8; 32]>,
+    contents: Vec<Content>,
     counters: CaptureCounters,
     bytes_done: u64,
     bytes_total: Option<u64>,
@@ -61,6 +61,14 @@ enum State {
     Closed,
     Open(Box<Reader>),
     Done,
+}
+
+/// A capture that came to its end, known by its content: BLAKE3 and length of it as stored.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Content {
+    pub path: PathBuf,
+    pub digest: [u8; 32],
+    pub bytes: u64,
 }
 
 impl Files {
@@ -119,7 +127,7 @@ impl Files {
             links: BTreeMap::new(),
             faults: Vec::new(),
             told: false,
-            stream_digests: Vec::new(),
+            contents: Vec::new(),
             counters: CaptureCounters::default(),
             bytes_done: 0,
             bytes_total: Some(0),
@@ -131,9 +139,9 @@ impl Files {
         &self.faults
     }
 
-    /// SHA-256 of what came by standard input and pipes, as stored; complete after [`Filled::End`].
-    pub fn stream_digests(&self) -> &[[u8; 32]] {
-        &self.stream_digests
+    /// What was read; complete after [`Filled::End`]. An input that failed to be read is not among them.
+    pub fn contents(&self) -> &[Content] {
+        &self.contents
     }
 
     fn look_at(&mut self, path: &Path) -> Result<(), CaptureError> {
@@ -208,9 +216,11 @@ impl Files {
         }
         self.counters.add(&reader.counters);
         self.bytes_done = self.bytes_done.saturating_add(reader.input().raw_read());
-        self.stream_digests.extend(reader.input().stream_digest());
         if let Some(entry) = self.files.get_mut(at) {
             entry.state = State::Done;
+            if let Ok((digest, bytes)) = reader.input_mut().digest() {
+                self.contents.push(Content { path: entry.path.clone(), digest, bytes });
+            }
         }
     }
 

@@ -24,10 +24,10 @@ mod streams;
 pub use batch::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batch, FRAME_BYTES_MAX, Frame, SourceId};
 pub use error::CaptureError;
 pub use filter::Filter;
-pub use input::digest;
+pub use input::{digest, stored_bytes};
 pub use listen::{Listen, ListenKind};
 pub use live::{Live, LiveConfig};
-pub use merge::Files;
+pub use merge::{Content, Files};
 pub use mirrors::Mirrors;
 
 use crate::model::{LinkType, SourceCounts, Timestamp};
@@ -106,16 +106,5 @@ crate::counters! {
         sources_full => "capture.sources_full",
         /// Inputs that ended early.
         faults => "capture.faults",
-    }
-}
-
-impl CaptureCounters {
-    /// Adds what a reader of one file counts.
-    fn add(&mut self, other: &CaptureCounters) {
-        self.oversize += other.oversize;
-        self.malformed += other.malformed;
-        self.resync_bytes += other.resync_bytes;
-        self.no_interface += other.no_interface;
-        self.foreign_version += other.foreign_version;
     }
 }

@@ -9,7 +9,7 @@ use std::time::Duration;
 use indicatif::{ProgressBar, ProgressDrawTarget, ProgressStyle};
 
 use crate::brain::{Brain, Capture, Teller};
-use crate::capture::{Files, Source, digest};
+use crate::capture::{Files, Source, digest, stored_bytes};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::runtime::{CLOCK_LINK, Intake, Plan, mailbox, run as run_pipeline};
@@ -30,24 +30,25 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     settings::overlay(&mut loaded, &args.run)?;
     let dir = loaded.config.store.dir.clone().unwrap_or_else(|| PathBuf::from(LOCAL_STATE));
     let workers = settings::workers(&args.run)?;
-    let (files, captures) = known_by_content(&args.files)?;
+    // Nothing is opened, made or cleared for a file that is not there.
+    args.files.iter().try_for_each(|file| stored_bytes(file).map(drop)).map_err(Failure::run)?;
     if args.fresh {
         // A typing mistake must not cost the state: nothing is cleared for what cannot be read. A pipe can be
         // opened once only.
-        if files.iter().all(|file| file.is_file()) {
-            Files::open(&files, args.run.filter.as_deref()).map_err(Failure::run)?;
+        if args.files.iter().all(|file| file.is_file()) {
+            Files::open(&args.files, args.run.filter.as_deref()).map_err(Failure::run)?;
         }
         store::clear(&dir).map_err(Failure::run)?;
     }
     let mut brain = open(global, &loaded, &dir, MadeBy::Read, &args.run)?;
-    let (fresh_files, fresh_captures) = not_held(global, &brain, files, captures);
-    if fresh_files.is_empty() {
+    let files = not_held(global, &brain, args.files)?;
+    if files.is_empty() {
         if !global.quiet {
             eprintln!("eastwatch: nothing new to read; --fresh begins with an empty state");
         }
         return close(brain);
     }
-    let mut source = Files::open(&fresh_files, args.run.filter.as_deref()).map_err(Failure::run)?;
+    let mut source = Files::open(&files, args.run.filter.as_deref()).map_err(Failure::run)?;
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let plan = Plan {
         workers,
@@ -70,11 +71,9 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     let now = brain.now();
     // A full disk or a person ended it before its end: the next run must read it again.
     if outcome.kept.trouble.is_none() && !stop.load(Ordering::Relaxed) {
-        for capture in fresh_captures {
-            brain.hold(Capture { read_to: now, ..capture });
-        }
-        for stream in source.stream_digests() {
-            brain.hold(Capture { digest: *stream, name: "-".to_owned(), read_to: now });
+        for content in source.contents() {
+            let name = content.path.display().to_string();
+            brain.hold(Capture { digest: content.digest, bytes: content.bytes, name, read_to: now });
         }
     }
     let eve_trouble = brain.teller().eve().and_then(Eve::take_trouble);
@@ -126,39 +125,32 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     }
 }
 
-/// The content of every file that can be read twice; pipes are known only when they end.
-fn known_by_content(files: &[PathBuf]) -> Result<(Vec<PathBuf>, Vec<Option<Capture>>), Failure> {
-    let mut captures = Vec::with_capacity(files.len());
-    for file in files {
-        let name = file.display().to_string();
-        let digest = digest(file).map_err(Failure::run)?;
-        captures.push(digest.map(|digest| Capture { digest, name, read_to: Default::default() }));
-    }
-    Ok((files.to_vec(), captures))
-}
-
-fn not_held(
-    global: &Global,
-    brain: &Brain,
-    files: Vec<PathBuf>,
-    captures: Vec<Option<Capture>>,
-) -> (Vec<PathBuf>, Vec<Capture>) {
-    let (mut new_files, mut new_captures): (Vec<PathBuf>, Vec<Capture>) = (Vec::new(), Vec::new());
-    for (file, capture) in files.into_iter().zip(captures) {
-        if let Some(capture) = capture {
-            let held = brain.held().iter().chain(&new_captures).find(|c| c.digest == capture.digest);
-            if let Some(held) = held {
+/// The files that neither the state holds by content nor an earlier one of the line is equal to. A file is read for
+/// its digest only where one of the same length could be it.
+fn not_held(global: &Global, brain: &Brain, files: Vec<PathBuf>) -> Result<Vec<PathBuf>, Failure> {
+    let sizes: Vec<Option<u64>> =
+        files.iter().map(|file| stored_bytes(file)).collect::<Result<_, _>>().map_err(Failure::run)?;
+    let mut seen: Vec<Capture> = Vec::new();
+    let mut fresh = Vec::with_capacity(files.len());
+    for (file, size) in files.into_iter().zip(&sizes) {
+        let twin = sizes.iter().filter(|other| *other == size).count() > 1;
+        if let Some(bytes) = *size
+            && (twin || brain.held().iter().any(|c| c.bytes == bytes))
+        {
+            let name = file.display().to_string();
+            let digest = digest(&file).map_err(Failure::run)?;
+            if let Some(held) = brain.held().iter().chain(&seen).find(|c| c.digest == digest) {
                 if !global.quiet {
-                    let before = if held.name == capture.name { String::new() } else { format!(" as {}", held.name) };
-                    eprintln!("eastwatch: {}: the state already holds it{before}; skipped", file.display());
+                    let before = if held.name == name { String::new() } else { format!(" as {}", held.name) };
+                    eprintln!("eastwatch: {name}: the state already holds it{before}; skipped");
                 }
                 continue;
             }
-            new_captures.push(capture);
+            seen.push(Capture { digest, bytes, name, read_to: Default::default() });
         }
-        new_files.push(file);
+        fresh.push(file);
     }
-    (new_files, new_captures)
+    Ok(fresh)
 }
 
 /// The brain of a state, an inventory taken in where one is named.

@@ -99,6 +99,11 @@ pub struct DecodeCounters {
 }
 
 impl DecodeCounters {
+    pub fn add(&mut self, other: &Self) {
+        self.work.add(&other.work);
+        self.discards.add(&other.discards);
+    }
+
     pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
         self.work.report(out);
         self.discards.report(out);

@@ -30,6 +30,8 @@ pub struct Locator {
     second: i64,
     outer: Vec<u8>,
     inner: Vec<u8>,
+    /// The last packet came out of a tunnel whose ends are services.
+    served: bool,
     pub counters: DecodeCounters,
 }
 
@@ -47,6 +49,7 @@ impl Locator {
             second: 0,
             outer: Vec::new(),
             inner: Vec::new(),
+            served: false,
             counters: DecodeCounters::default(),
         }
     }
@@ -65,16 +68,57 @@ impl Locator {
             self.second = time.second();
             self.fragments.expire(time, &mut self.counters);
         }
-        let Locator { config, fragments, outer, inner, counters, .. } = self;
+        let Locator { config, fragments, outer, inner, served, counters, .. } = self;
         let cut = wire_len.saturating_sub(frame.len() as u32);
-        let mut peeler = Peeler { config, fragments, counters, time, stack: Stack::new(cut) };
-        match peeler.follow(link, frame, outer, inner) {
+        let stack = Stack::new(cut);
+        let mut peeler = Peeler { config, fragments, counters, time, stack, served: false, outside: false };
+        let followed = peeler.follow(link, frame, outer, inner);
+        *served = peeler.served;
+        match followed {
             Ok(Some(place)) => Ok(Some(peeler.located(place))),
             Ok(None) => Ok(None),
             Err(reason) => {
                 peeler.counters.discard(reason);
                 Err(reason)
             }
+        }
+    }
+
+    /// The tunnel around the packet that this frame yielded last, where the tunnel's ends serve it (L2TP): they are
+    /// hosts of someone's network, unlike the ends of a mirror or an overlay. None for all others, and for one that
+    /// came in fragments.
+    #[inline]
+    pub fn around<'a>(
+        &'a mut self,
+        link: LinkType,
+        frame: &'a [u8],
+        wire_len: u32,
+        time: Timestamp,
+    ) -> Option<Located<'a>> {
+        if !self.served {
+            return None;
+        }
+        self.served = false;
+        self.outside(link, frame, wire_len, time)
+    }
+
+    #[cold]
+    fn outside<'a>(
+        &'a mut self,
+        link: LinkType,
+        frame: &'a [u8],
+        wire_len: u32,
+        time: Timestamp,
+    ) -> Option<Located<'a>> {
+        let Locator { config, fragments, .. } = self;
+        let stack = Stack::new(wire_len.saturating_sub(frame.len() as u32));
+        // The frame was counted when it was located.
+        let counters = &mut DecodeCounters::default();
+        let mut peeler = Peeler { config, fragments, counters, time, stack, served: false, outside: true };
+        let (header, bytes) = peeler.first(link, frame).ok()?;
+        match peeler.peel(header, bytes) {
+            Ok(Step::Found(place)) if peeler.served => Some(peeler.located(place)),
+            _ => None,
         }
     }
 
@@ -135,6 +179,9 @@ struct Peeler<'t> {
     counters: &'t mut DecodeCounters,
     time: Timestamp,
     stack: Stack,
+    served: bool,
+    /// Stop before a tunnel whose ends are services, and join no fragments.
+    outside: bool,
 }
 
 impl Peeler<'_> {
@@ -147,10 +194,7 @@ impl Peeler<'_> {
         outer: &'a mut Vec<u8>,
         inner: &'a mut Vec<u8>,
     ) -> Result<Option<Place<'a>>, Discard> {
-        let (header, bytes) = match link {
-            LinkType::UPPER_PDU => self.received(frame)?,
-            _ => (link::from_link_type(link)?, frame),
-        };
+        let (header, bytes) = self.first(link, frame)?;
         let network = match self.peel(header, bytes)? {
             Step::Found(place) => return Ok(Some(place)),
             Step::Held => return Ok(None),
@@ -159,6 +203,15 @@ impl Peeler<'_> {
         self.fragments.swap_whole(outer);
         self.stack.cut = 0;
         self.follow_whole(network, outer, inner)
+    }
+
+    /// What the frame begins with.
+    #[inline(always)]
+    fn first<'a>(&mut self, link: LinkType, frame: &'a [u8]) -> Result<(Header, &'a [u8]), Discard> {
+        match link {
+            LinkType::UPPER_PDU => self.received(frame),
+            _ => Ok((link::from_link_type(link)?, frame)),
+        }
     }
 
     /// A datagram that a listener received. The tunnel ends there: its sender and its ids are the mirror path.
@@ -220,13 +273,15 @@ impl Peeler<'_> {
             if let Some(fragment) = &ip.fragment {
                 later_fragment = fragment.offset > 0;
                 // What the capture cut can never be joined; it is treated as what it shows.
-                if tunnel::may_carry(ip.protocol) && ip.cut() == 0 {
+                if tunnel::may_carry(ip.protocol) && ip.cut() == 0 && !self.outside {
                     let whole = self.fragments.push(self.stack.segment, bytes, &ip, self.time, self.counters)?;
                     return Ok(if whole { Step::Whole(network) } else { Step::Held });
                 }
             }
             let tunnel = if later_fragment { None } else { tunnel::open(&ip) };
-            let Some(inner) = tunnel else {
+            let served = tunnel.is_some() && ip.protocol == protocol::UDP && udp_tunnel::is_l2tp(ip.payload);
+            self.served |= served;
+            let Some(inner) = tunnel.filter(|_| !(served && self.outside)) else {
                 let shard_pair = self.shard_pair(&ip);
                 return Ok(Step::Found(Place { network, bytes, src: ip.src, dst: ip.dst, shard_pair }));
             };
@@ -412,6 +467,36 @@ mod tests {
         let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32 + 10, NOW).unwrap().unwrap();
         // The outer length is complete, so the ten bytes more were padding.
         assert_eq!((located.cut, located.bytes.len()), (0, 40));
+    }
+
+    #[test]
+    fn around_an_l2tp_packet_is_the_datagram_of_its_ends_and_around_another_tunnels_nothing() {
+        let l2tp = udp_frame(1701, 1701, &joined(&[&[0, 3, 0, 0, 0, 0, 0, 5], &vm_frame()]));
+        let vxlan = udp_frame(50000, 4789, &vxlan(1, &vm_frame()));
+        let around = |frame: &[u8]| -> (Option<Seen>, Option<Seen>) {
+            let mut locator = Locator::new(DecodeConfig::default());
+            let length = frame.len() as u32;
+            let inside = locator.locate(LinkType::ETHERNET, frame, length, NOW).unwrap().map(Seen::from);
+            (inside, locator.around(LinkType::ETHERNET, frame, length, NOW).map(Seen::from))
+        };
+        assert_eq!(around(&l2tp), (from_vm("-").ok(), from_host().ok()));
+        assert_eq!(around(&vxlan), (from_vm("vxlan:1").ok(), None));
+        assert_eq!(around(&udp_frame(1701, 1701, b"no tunnel")), (from_host().ok(), None));
+        // As a mirror sends it: the ends live in the mirror's tenant.
+        let mirrored = udp_frame(50000, 4789, &super::super::test_frames::vxlan(7, &l2tp));
+        let (_, outside) = around(&mirrored);
+        assert!(outside.is_some_and(|seen| seen.segment == "vxlan:7"));
+    }
+
+    #[test]
+    fn a_fragmented_tunnel_has_nothing_around_it() {
+        let tunnel = udp(1701, 1701, &joined(&[&[0, 3, 0, 0, 0, 0, 0, 5], &vm_frame()]));
+        let mut locator = Locator::new(DecodeConfig::default());
+        for half in halves(17, 1, &tunnel).map(|packet| ethernet(0x0800, &packet)) {
+            let length = half.len() as u32;
+            locator.locate(LinkType::ETHERNET, &half, length, NOW).unwrap();
+            assert!(locator.around(LinkType::ETHERNET, &half, length, NOW).is_none());
+        }
     }
 
     #[test]

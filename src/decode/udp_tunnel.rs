@@ -58,6 +58,12 @@ pub(super) fn received(carrier: Carrier, datagram: &[u8], cut: u32) -> Option<In
     }
 }
 
+/// Is this datagram, which is a tunnel, L2TP? Its ends are servers that someone runs, not a mirror's or an overlay's.
+pub(super) fn is_l2tp(udp: &[u8]) -> bool {
+    const L2TP: [u8; 2] = 1701u16.to_be_bytes();
+    udp.first_chunk().is_some_and(|&[s1, s0, d1, d0]| [s1, s0] == L2TP || [d1, d0] == L2TP)
+}
+
 /// RFC 7348: only the I flag, reserved fields zero; or with the group policy extension (flag G, group id).
 fn vxlan(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
     let (&[flags, a, _, _, v2, v1, v0, reserved], frame) = payload.split_first_chunk()?;

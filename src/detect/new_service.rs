@@ -119,8 +119,9 @@ impl NewService {
 
     /// Was it told by the day-0 list? Then it stays unlearned though its VM is not ripe.
     fn told_day0(&self, key: &ServiceKey, world: &World<'_>) -> bool {
-        let told = self.pending.get(key).and_then(|c| c.told.as_ref()).and_then(|(.., app)| app.as_ref());
-        world.mode() == Mode::Auto && told.is_some_and(|app| self.config.day0.iter().any(|name| name == app.as_str()))
+        let told = self.pending.get(key).is_some_and(|c| c.told.is_some());
+        let day0 = |app: AppProto| self.config.day0.iter().any(|name| name == app.as_str());
+        world.mode() == Mode::Auto && told && world.app(key).is_some_and(day0)
     }
 
     /// Tells a candidate that has enough evidence, or has more to tell than before.
@@ -131,7 +132,8 @@ impl NewService {
             None => self.qualifies(key, &seen, candidate, change.time, world),
             Some((at, uses, told_app)) => {
                 let again = change.time.since_s(*at) >= self.config.again_s as f64 && candidate.uses > *uses;
-                again || (app.is_some() && told_app.is_none())
+                let whole = seen.basis.level >= 3 && seen.basis.sight == Sight::Whole;
+                again || (app.is_some() && told_app.is_none() && whole)
             }
         };
         if !due {
@@ -140,7 +142,9 @@ impl NewService {
         let told_uses = candidate.told.as_ref().map(|(at, uses, _)| (*at, candidate.uses.saturating_sub(*uses)));
         out.push(new_service_reason::argue(key, &seen, candidate, told_uses, change, world));
         if let Some(candidate) = self.pending.touch(key, change.time) {
-            candidate.told = Some((change.time, candidate.uses, app));
+            // A remark about what began before the capture counts as told without its application: a whole exchange
+            // is judged anew.
+            candidate.told = Some((change.time, candidate.uses, app.filter(|_| seen.basis.sight == Sight::Whole)));
         }
     }
 

@@ -117,6 +117,19 @@ fn what_only_a_flow_record_tells_is_a_remark_and_says_so() {
 }
 
 #[test]
+fn a_whole_exchange_after_the_remark_is_judged_in_full_and_more_of_the_middle_is_not() {
+    let mut lab = ripe();
+    let basis = |level, sight| Basis { level, closed_at: None, sight };
+    let service = key(1, 9_000);
+    lab.opens_with(service, basis(1, Sight::Midstream), 9);
+    assert_eq!(proves(&mut lab, service, "http").len(), 1);
+    assert!(lab.uses(service, 9).is_empty(), "the middle of another conversation");
+    let found = lab.see(What::ServiceRaised { service, basis: basis(4, Sight::Whole) });
+    assert_eq!(found.iter().map(|f| f.severity).collect::<Vec<_>>(), [Severity::High]);
+    assert!(lab.uses(service, 9).is_empty(), "it is told once");
+}
+
+#[test]
 fn the_own_ephemeral_range_waits_for_a_second_use() {
     let mut lab = ripe();
     // ripen() used source port 40000.

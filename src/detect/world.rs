@@ -64,6 +64,11 @@ impl FakeInventory {
                     row.last_seen = change.time;
                 }
             }
+            What::ServiceRaised { service, basis } => {
+                if let Some(row) = self.rows.get_mut(service) {
+                    row.basis = *basis;
+                }
+            }
             What::ServiceApp { service, now, .. } => self.set_app(*service, (**now).clone()),
             _ => {}
         }

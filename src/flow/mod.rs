@@ -17,7 +17,7 @@ mod wheel;
 
 use std::net::IpAddr;
 
-pub use neighbour::Claims;
+pub use neighbour::{ClaimCounters, Claims};
 pub use record::Flow;
 use serde::{Deserialize, Serialize};
 pub use table::{FlowTable, Seen, Tell};

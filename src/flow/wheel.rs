@@ -111,6 +111,10 @@ impl Wheel {
         if now_s <= base {
             return;
         }
+        self.now_s = Some(now_s);
+        if self.occupied == [0; 2] {
+            return;
+        }
         // After a long silence every bucket is due once.
         for second in base + 1..=now_s.min(base + SPAN) {
             for lane in [Lane::Tentative, Lane::Settled] {
@@ -121,7 +125,6 @@ impl Wheel {
                 }
             }
         }
-        self.now_s = Some(now_s);
     }
 
     /// Up to `count` slots of a lane's earliest bucket, the longest there first.

@@ -1,7 +1,7 @@
 //! Closed ports: when an address refused a connection, so that a service that starts later is told from one that
 //! was there before anyone asked (detection.md 3.1).
 //!
-//! At most [`PORTS_MAX`] ports an address, the oldest making room, so that a scan of one host cannot wash away
+//! At most [`PORTS_MAX`] ports an address, the one refused longest ago making room, so that a scan of one host cannot wash away
 //! another's; at most [`ADDRESSES_MAX`] addresses, the quarter that was refused longest ago making room.
 
 use std::net::IpAddr;
@@ -34,10 +34,16 @@ pub(super) struct ClosedPorts {
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 struct Address {
-    /// In order of first refusal, as a ring once it is full.
+    /// In order of transport and port.
     ports: Vec<(Transport, u16, Timestamp)>,
-    oldest: u16,
     last: Timestamp,
+}
+
+impl Address {
+    /// Where a port is, or would be.
+    fn find(&self, transport: Transport, port: u16) -> Result<usize, usize> {
+        self.ports.binary_search_by_key(&(transport, port), |(t, p, _)| (*t, *p))
+    }
 }
 
 impl ClosedPorts {
@@ -59,25 +65,36 @@ impl ClosedPorts {
             }
             self.by_address.put(key, Address::default());
         }
-        // When a port is known to be closed, a later refusal only moves the time: that may lag by a minute.
-        let known = self.closed_at(segment, ip, transport, port).is_some();
-        let address = if known { self.by_address.touch(&key) } else { self.by_address.change(&key) };
-        let Some(address) = address else { return };
-        address.last = now;
-        if let Some(at) = address.ports.iter_mut().find(|(t, p, _)| (*t, *p) == (transport, port)) {
-            at.2 = now;
-        } else if address.ports.len() < PORTS_MAX {
-            address.ports.push((transport, port, now));
-        } else if let Some(slot) = address.ports.get_mut(usize::from(address.oldest)) {
-            *slot = (transport, port, now);
-            address.oldest = (address.oldest + 1) % PORTS_MAX as u16;
-            self.counters.ports_forgotten += 1;
+        let place = self.by_address.get(&key).map(|address| address.find(transport, port));
+        match place {
+            // A later refusal only moves the time: that may lag by a minute.
+            Some(Ok(at)) => {
+                let Some(address) = self.by_address.touch(&key) else { return };
+                address.last = now;
+                if let Some(known) = address.ports.get_mut(at) {
+                    known.2 = now;
+                }
+            }
+            Some(Err(_)) => {
+                let Some(address) = self.by_address.change(&key) else { return };
+                address.last = now;
+                if address.ports.len() >= PORTS_MAX
+                    && let Some((oldest, _)) = address.ports.iter().enumerate().min_by_key(|(_, port)| port.2)
+                {
+                    address.ports.remove(oldest);
+                    self.counters.ports_forgotten += 1;
+                }
+                let at = address.find(transport, port).unwrap_or_else(|at| at);
+                address.ports.insert(at, (transport, port, now));
+            }
+            None => {}
         }
     }
 
     pub fn closed_at(&self, segment: Segment, ip: IpAddr, transport: Transport, port: u16) -> Option<Timestamp> {
-        let ports = &self.by_address.get(&(ip, segment))?.ports;
-        ports.iter().find(|(t, p, _)| (*t, *p) == (transport, port)).map(|(_, _, at)| *at)
+        let address = self.by_address.get(&(ip, segment))?;
+        let at = address.find(transport, port).ok()?;
+        address.ports.get(at).map(|(_, _, time)| *time)
     }
 
     pub fn save(&mut self, batch: &mut Batch, all: bool) {

@@ -8,10 +8,12 @@ use std::net::IpAddr;
 use super::change::{Basis, Change, Sight, What};
 use super::clients::Clients;
 use super::discovery::{Standing, tell};
+use super::expectation::Announced;
 use super::identity::{At, Party};
 use super::peer::{Client, Use};
 use super::service::{RowKey, Service, merge_app};
 use super::table::Inventory;
+use super::transfer::Transfer;
 use crate::model::{AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, stable_hash};
 
 /// Why an end of a flow is taken for a server.
@@ -42,6 +44,11 @@ pub(super) enum How {
 impl Proof {
     pub fn new(side: Side, level: u8, how: How) -> Self {
         Proof { side, level, class: ServiceClass::Unicast, sight: Sight::Whole, how }
+    }
+
+    /// The payload of a conversation whose beginning was not seen proved the side.
+    pub fn midstream(side: Side, app: &AppProto) -> Self {
+        Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidApp(app.clone())) }
     }
 }
 
@@ -82,6 +89,10 @@ impl Inventory {
             let live = self.remember(flow);
             live.standing = Standing::Announced(announced.app.clone());
             live.row = announced.parent;
+            // Datagrams of a transfer may come from either end first: no end of theirs listens.
+            if flow.transport == Transport::Tcp {
+                self.list_transfer(flow, row, &proof, announced, at, out);
+            }
             if let Some(asked) = announced.asked.filter(|asked| asked.id != flow.id) {
                 self.answered_elsewhere(&asked, at, out);
             }
@@ -93,10 +104,26 @@ impl Inventory {
             && self.services.rows.get(&row).is_some_and(|service| service.app.is_none())
         {
             // A portmapper or endpoint mapper named it: that is payload too.
-            let app =
-                AppInfo { proto: announced.app, server: Some(side), product: None, version: None, details: Vec::new() };
-            self.describe(flow, row, &app, at, out);
+            self.describe(flow, row, &named(announced.app, side), at, out);
         }
+    }
+
+    fn list_transfer(
+        &mut self,
+        flow: &FlowRef,
+        row: RowKey,
+        proof: &Proof,
+        announced: &Announced,
+        at: At,
+        out: &mut Vec<Change>,
+    ) {
+        let client = self.party(flow, proof.side.other(), at, out);
+        let mut service = self.proved(row, proof, at);
+        service.evidence.push_str(&format!(", announced by {}", announced.by));
+        service.app = Some(named(announced.app.clone(), proof.side));
+        service.flows = 1;
+        add_client(&mut service, client, flow.end(proof.side.other()).ip);
+        self.transfers.add(Transfer { service, announced_by: announced.by });
     }
 
     /// The transfer that this request announced was answered: the port that was asked serves (RFC 1350 section 4).
@@ -141,7 +168,8 @@ impl Inventory {
         live.row = Some(row);
         live.answered = true;
         if let Some(app) = live.app.take() {
-            self.raise(flow, row, 4, at, out);
+            // Between two ends whose beginning was not seen the payload adds no proof that one was asked.
+            self.raise(flow, row, if proof.sight == Sight::Whole { 4 } else { proof.level }, at, out);
             self.describe(flow, row, &app, at, out);
         }
         if proof.how == How::SynAck && told == 0 {
@@ -164,6 +192,15 @@ impl Inventory {
         if level > told {
             tell(out, at, flow, What::ServiceRaised { service: row.key, basis });
         }
+    }
+
+    /// A request and its answer were seen of a service that was known by its answers alone.
+    pub(super) fn begun(&mut self, flow: &FlowRef, row: RowKey, at: At, out: &mut Vec<Change>) {
+        let row = self.current(row);
+        if let Some(service) = self.services.rows.change(&row) {
+            service.basis.sight = Sight::Whole;
+        }
+        self.raise(flow, row, 4, at, out);
     }
 
     /// What the payload proved of a row's application.
@@ -194,6 +231,13 @@ impl Inventory {
     }
 
     fn add_row(&mut self, row: RowKey, proof: &Proof, at: At) -> bool {
+        self.transfers.replaced(row.segment, row.ip, row.key.transport, row.key.port);
+        let service = self.proved(row, proof, at);
+        self.services.add(service)
+    }
+
+    /// The row of a service, before any flow was counted.
+    fn proved(&self, row: RowKey, proof: &Proof, at: At) -> Service {
         let RowKey { key, segment, ip } = row;
         let basis = Basis {
             level: proof.level,
@@ -204,7 +248,7 @@ impl Inventory {
             0 => proof.how.to_string(),
             frame => format!("{} in frame {frame}", proof.how),
         };
-        self.services.add(Service {
+        Service {
             key,
             segment,
             ip,
@@ -219,7 +263,7 @@ impl Inventory {
             bytes_to_server: 0,
             bytes_to_client: 0,
             distinct: Clients::default(),
-        })
+        }
     }
 
     /// Counts one flow of a client; returns the row's evidence level after it.
@@ -238,13 +282,12 @@ impl Inventory {
         }
         let better = proof.class == ServiceClass::Unicast
             && matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast);
-        let better_seen = service.basis.sight == Sight::Record && proof.sight != Sight::Record;
-        if (level > service.basis.level || better_seen || better)
+        let better_seen = proof.sight < service.basis.sight;
+        if (level > service.basis.level || better || better_seen)
             && let Some(service) = self.services.rows.change(&row)
         {
-            if level > service.basis.level || better_seen {
-                service.basis.prove(level.max(service.basis.level));
-            }
+            service.basis.level = service.basis.level.max(level);
+            service.basis.sight = service.basis.sight.min(proof.sight);
             if better {
                 service.class = ServiceClass::Unicast;
             }
@@ -323,6 +366,11 @@ fn add_client(service: &mut Service, client: Party, ip: IpAddr) {
         Party::Nobody => {}
     }
     service.clients = service.distinct.count();
+}
+
+/// What an announcement says of an application.
+fn named(proto: AppProto, server: Side) -> AppInfo {
+    AppInfo { proto, server: Some(server), product: None, version: None, details: Vec::new() }
 }
 
 fn row_of(flow: &FlowRef, side: Side, vm: crate::model::VmId) -> RowKey {

@@ -21,6 +21,8 @@ mod service;
 mod station;
 mod syn_proxy;
 mod table;
+mod transfer;
+mod unasked;
 mod vm;
 
 #[cfg(test)]
@@ -31,10 +33,10 @@ mod tests;
 pub use change::{Basis, Change, Sight, What};
 pub use config::InventoryConfig;
 pub use home::Home;
-pub use identity::EXPECTED_CAME;
 pub use import::{ImportError, Imported, ImportedVm};
 pub use outside::Outside;
 pub use peer::{Client, PeerEdge};
 pub use service::Service;
 pub use table::Inventory;
+pub use transfer::{Announcer, Transfer};
 pub use vm::{Declared, Name, NameSource, Nic, Vm};

@@ -1,11 +1,15 @@
 //! Records that know which of them must be written: what changed is due at once, what only went on (`last_seen`,
 //! counters) at most once a minute.
 //!
-//! The bound is its owner's. Deterministic: everything is kept and told in order of key.
+//! The bound is its owner's. Deterministic: found by hash, but told and written in order of key. The hash is seeded
+//! anew in every process, so that addresses cannot be chosen to meet.
 
-use std::collections::{BTreeMap, BTreeSet};
+use std::collections::BTreeSet;
+use std::hash::Hash;
 use std::ops::RangeBounds;
 
+use foldhash::quality::RandomState;
+use hashbrown::HashMap;
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
@@ -14,7 +18,9 @@ use crate::store::{Batch, Kind, Store, StoreError};
 #[derive(Clone, Debug)]
 pub(super) struct Records<K, V> {
     kind: &'static Kind,
-    rows: BTreeMap<K, Row<V>>,
+    rows: HashMap<K, Row<V>, RandomState>,
+    /// The keys of `rows`.
+    order: BTreeSet<K>,
     /// To write or, where no longer present, to delete.
     changed: BTreeSet<K>,
     /// To write when the minute is over.
@@ -29,17 +35,25 @@ struct Row<V> {
 
 impl<K, V> Records<K, V>
 where
-    K: Ord + Clone + Serialize + DeserializeOwned,
+    K: Ord + Hash + Clone + Serialize + DeserializeOwned,
     V: Serialize + DeserializeOwned,
 {
     pub fn new(kind: &'static Kind) -> Self {
-        Records { kind, rows: BTreeMap::new(), changed: BTreeSet::new(), touched: Vec::new() }
+        Records {
+            kind,
+            rows: HashMap::default(),
+            order: BTreeSet::new(),
+            changed: BTreeSet::new(),
+            touched: Vec::new(),
+        }
     }
 
     pub fn load(kind: &'static Kind, store: &dyn Store) -> Result<Self, StoreError> {
         let mut records = Records::new(kind);
         for (id, body) in store.scan(kind)? {
-            records.rows.insert(kind.read(&id)?, Row { value: kind.read(&body)?, touched: false });
+            let key: K = kind.read(&id)?;
+            records.order.insert(key.clone());
+            records.rows.insert(key, Row { value: kind.read(&body)?, touched: false });
         }
         Ok(records)
     }
@@ -75,21 +89,23 @@ where
 
     pub fn put(&mut self, key: K, value: V) {
         self.changed.insert(key.clone());
+        self.order.insert(key.clone());
         self.rows.insert(key, Row { value, touched: false });
     }
 
     pub fn remove(&mut self, key: &K) -> Option<V> {
         let row = self.rows.remove(key)?;
+        self.order.remove(key);
         self.changed.insert(key.clone());
         Some(row.value)
     }
 
     pub fn iter(&self) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.iter().map(|(key, row)| (key, &row.value))
+        self.order.iter().filter_map(|key| Some((key, self.get(key)?)))
     }
 
     pub fn range(&self, range: impl RangeBounds<K>) -> impl DoubleEndedIterator<Item = (&K, &V)> {
-        self.rows.range(range).map(|(key, row)| (key, &row.value))
+        self.order.range(range).filter_map(|key| Some((key, self.get(key)?)))
     }
 
     /// Writes what changed; with `all` also what was only touched.

@@ -3,8 +3,9 @@
 //! Each table inside has its own bound and policy (see its file). Live flows: at most [`LIVE_MAX`], twice what the
 //! packet side holds; beyond it a flow is judged by its own facts only, and counted.
 
-use std::collections::HashMap;
 use std::net::IpAddr;
+
+use hashbrown::HashMap;
 
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
@@ -17,8 +18,10 @@ use super::identity::{At, Identity, Turn};
 use super::import::Imported;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
-use super::service::{Service, Services};
+use super::service::{RowKey, Service, Services};
 use super::syn_proxy::SynProxies;
+use super::transfer::{Announcer, Transfer, Transfers};
+use super::unasked::Unasked;
 use super::vm::Vm;
 use crate::counters;
 use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
@@ -39,15 +42,17 @@ counters! {
 pub struct Inventory {
     pub(super) identity: Identity,
     pub(super) services: Services,
+    pub(super) transfers: Transfers,
     pub(super) peers: Peers,
     pub(super) closed: ClosedPorts,
     pub(super) proxies: SynProxies,
     pub(super) groups: GroupQueries,
     pub(super) expectations: Expectations,
     pub(super) fan_in: FanIn,
+    pub(super) unasked: Unasked,
     pub(super) outside: OutsideHome,
     /// By flow id; looked up, never walked.
-    pub(super) live: HashMap<u64, Live>,
+    pub(super) live: HashMap<u64, Live, foldhash::fast::RandomState>,
     pub(super) counters: FlowCounters,
     pub(super) turns: Vec<Turn>,
     now: Timestamp,
@@ -59,14 +64,16 @@ impl Inventory {
         Inventory {
             identity: Identity::new(&config),
             services: Services::new(&config),
+            transfers: Transfers::new(),
             peers: Peers::new(&config),
             closed: ClosedPorts::new(),
             proxies: SynProxies::new(),
             groups: GroupQueries::default(),
             expectations: Expectations::default(),
             fan_in: FanIn::default(),
+            unasked: Unasked::default(),
             outside: OutsideHome::default(),
-            live: HashMap::new(),
+            live: HashMap::default(),
             counters: FlowCounters::default(),
             turns: Vec::new(),
             now: Timestamp::ZERO,
@@ -151,6 +158,23 @@ impl Inventory {
         self.services.of_vm(self.resolve(vm))
     }
 
+    /// Ports that another flow announced, under the VMs that have their addresses now; in order of segment, address,
+    /// port.
+    pub fn transfers(&self) -> impl Iterator<Item = Transfer> {
+        self.transfers.iter().cloned().map(|mut transfer| {
+            transfer.service.key = self.current(transfer.service.row_key()).key;
+            transfer
+        })
+    }
+
+    /// The service that announced a port, where it is one.
+    pub fn announcer(&self, transfer: &Transfer) -> Option<&Service> {
+        let Announcer { ip, transport, port } = transfer.announced_by;
+        let segment = transfer.service.segment;
+        let key = ServiceKey { vm: self.identity.holder(segment, ip)?, transport, port };
+        self.services.rows.get(&RowKey { key, segment, ip })
+    }
+
     /// Every edge, in order of server, transport, port, client.
     pub fn peers(&self) -> impl Iterator<Item = &PeerEdge> {
         self.peers.edges.iter().map(|(_, edge)| edge)
@@ -202,6 +226,7 @@ impl Inventory {
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
             services: Services::load(store, &config)?,
+            transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
             proxies: SynProxies::load(store)?,
@@ -216,6 +241,7 @@ impl Inventory {
             ("inventory.vms", self.identity.vms.len()),
             ("inventory.stations", self.identity.stations.len()),
             ("inventory.services", self.services.rows.len()),
+            ("inventory.transfers", self.transfers.len()),
             ("inventory.peers", self.peers.edges.len()),
             ("inventory.closed_addresses", self.closed.len()),
             ("inventory.live_flows", self.live.len()),
@@ -223,12 +249,14 @@ impl Inventory {
         out.extend(sizes.map(|(name, size)| (name, size as u64)));
         self.identity.counters.report(out);
         self.services.counters.report(out);
+        self.transfers.counters.report(out);
         self.peers.counters.report(out);
         self.closed.counters.report(out);
         self.proxies.counters.report(out);
         self.groups.counters.report(out);
         self.expectations.counters.report(out);
         self.fan_in.counters.report(out);
+        self.unasked.counters.report(out);
         self.counters.report(out);
     }
 
@@ -273,6 +301,7 @@ impl Inventory {
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
         self.services.save(batch, all);
+        self.transfers.save(batch, all);
         self.peers.save(batch, all);
         self.closed.save(batch, all);
         self.proxies.save(batch, all);

@@ -71,21 +71,21 @@ impl AppInfo {
     /// Wire bytes as text: UTF-8 kept, anything else and every control or bidirectional character escaped as
     /// `\x..` or `\u{..}`, so that no terminal, mail or log can be steered; trimmed and cut to 256 bytes.
     pub fn clean(bytes: &[u8]) -> String {
-        let mut out = String::new();
+        let mut out = String::with_capacity(bytes.len().min(TEXT_BYTES_MAX));
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
                 let steers = c.is_control()
                     || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
-                let mut piece = String::new();
+                let before = out.len();
                 if steers {
-                    piece.extend(c.escape_default());
+                    out.extend(c.escape_default());
                 } else {
-                    piece.push(c);
+                    out.push(c);
                 }
-                if out.len() + piece.len() > TEXT_BYTES_MAX {
+                if out.len() > TEXT_BYTES_MAX {
+                    out.truncate(before);
                     return out.trim().to_owned();
                 }
-                out.push_str(&piece);
             }
             for byte in chunk.invalid() {
                 if out.len() + 4 > TEXT_BYTES_MAX {
@@ -94,7 +94,7 @@ impl AppInfo {
                 out.push_str(&format!("\\x{byte:02x}"));
             }
         }
-        out.trim().to_owned()
+        if out.trim().len() == out.len() { out } else { out.trim().to_owned() }
     }
 }
 

@@ -5,15 +5,26 @@ use std::str::FromStr;
 
 use serde::{Deserialize, Deserializer, Serialize, Serializer};
 
-/// A fixed 64-bit hash for identifiers and shard choice: FNV-1a over length-prefixed parts, finished by
-/// MurmurHash3's `fmix64` (Appleby, public domain). Not keyed: never used to place hostile input in a table.
+/// A fixed 64-bit hash for identifiers and shard choice: each part's length, then its bytes in little-endian words of
+/// eight (the last one filled with zeros), each mixed in by MurmurHash3's `fmix64` (Appleby, public domain).
+/// Not keyed: never used to place hostile input in a table.
 pub fn stable_hash(parts: &[&[u8]]) -> u64 {
     let mut h: u64 = 0xcbf2_9ce4_8422_2325;
-    let mut eat = |byte: u8| h = (h ^ u64::from(byte)).wrapping_mul(0x0000_0100_0000_01b3);
     for part in parts {
-        (part.len() as u32).to_be_bytes().into_iter().for_each(&mut eat);
-        part.iter().copied().for_each(&mut eat);
+        h = mix(h ^ part.len() as u64);
+        let (words, rest) = part.as_chunks::<8>();
+        for word in words {
+            h = mix(h ^ u64::from_le_bytes(*word));
+        }
+        if !rest.is_empty() {
+            let last = rest.iter().rev().fold(0, |word, byte| word << 8 | u64::from(*byte));
+            h = mix(h ^ last);
+        }
     }
+    mix(h)
+}
+
+fn mix(mut h: u64) -> u64 {
     h ^= h >> 33;
     h = h.wrapping_mul(0xff51_afd7_ed55_8ccd);
     h ^= h >> 33;

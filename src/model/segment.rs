@@ -42,10 +42,19 @@ pub struct Layer {
 
 /// Written outermost first, `/` between layers, consecutive VLANs joined by `.`:
 /// `-`, `vlan:10`, `vlan:100.200`, `vxlan:5001/vlan:10`, `geneve:7`, `gre:0x1f`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Hash)]
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment {
     ids: [u32; Segment::DEPTH_MAX],
     kinds: [LayerKind; Segment::DEPTH_MAX],
+}
+
+/// In words, for it is part of every key: a derived one feeds each layer for itself.
+impl std::hash::Hash for Segment {
+    fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
+        let [a, b, c, d] = self.ids.map(u128::from);
+        state.write_u128(a | b << 32 | c << 64 | d << 96);
+        state.write_u32(u32::from_be_bytes(self.kinds.map(|kind| kind as u8)));
+    }
 }
 
 impl Segment {

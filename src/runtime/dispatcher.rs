@@ -12,7 +12,7 @@ use std::time::{Duration, Instant};
 use crate::capture::{Batch, CaptureError, Filled, Source};
 use crate::collector::{Collector, Samples};
 use crate::counters;
-use crate::decode::{DecodeConfig, Locator, SHARDS};
+use crate::decode::{DecodeConfig, Located, Locator, SHARDS};
 use crate::model::{
     AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, Timestamp,
 };
@@ -189,19 +189,9 @@ impl Dispatcher {
                 return;
             }
         };
-        let shard = Locator::shard(&located) % SHARDS;
-        let head = Head {
-            frame: self.frame,
-            time: self.now,
-            segment: located.segment,
-            src_mac: located.src_mac,
-            dst_mac: located.dst_mac,
-            host_hint: located.host_hint,
-            sampled,
-        };
-        let lane = usize::from(shard) % self.lanes.len().max(1);
-        if let Some((_, parcel)) = self.lanes.get_mut(lane) {
-            parcel.push(head, &located, shard);
+        hand_out(&mut self.lanes, self.frame, self.now, &located, sampled);
+        if let Some(around) = self.locator.around(link, bytes, wire_len, self.now) {
+            hand_out(&mut self.lanes, self.frame, self.now, &around, sampled);
         }
     }
 
@@ -294,6 +284,23 @@ fn recorded(own: &mut Vec<Observation>, frame: u64, packet: bool, time: Timestam
     move |flow, record| {
         let order = Order { frame, packet, shard: u16::MAX - 2, ordinal: own.len() as u32 };
         own.push(Observation { order, time, fact: Fact::Flow(flow, FlowFact::Record(Box::new(record))) });
+    }
+}
+
+fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: &Located<'_>, sampled: bool) {
+    let shard = Locator::shard(located) % SHARDS;
+    let head = Head {
+        frame,
+        time,
+        segment: located.segment,
+        src_mac: located.src_mac,
+        dst_mac: located.dst_mac,
+        host_hint: located.host_hint,
+        sampled,
+    };
+    let lane = usize::from(shard) % lanes.len().max(1);
+    if let Some((_, parcel)) = lanes.get_mut(lane) {
+        parcel.push(head, located, shard);
     }
 }
 

@@ -4,6 +4,7 @@
 //! than the dispatcher may run ahead of a worker.
 
 use std::collections::VecDeque;
+use std::vec::IntoIter;
 
 use crate::model::{Observation, Order};
 
@@ -16,21 +17,45 @@ pub struct Report {
 }
 
 pub struct Merge {
-    streams: Vec<(VecDeque<Observation>, Order)>,
+    streams: Vec<Stream>,
+}
+
+/// What came of one stream and was not released yet: reports as they came, none of them empty.
+#[derive(Default)]
+struct Stream {
+    reports: VecDeque<IntoIter<Observation>>,
+    watermark: Order,
+}
+
+impl Stream {
+    fn next_order(&self) -> Option<Order> {
+        self.reports.front().and_then(|report| report.as_slice().first()).map(|o| o.order)
+    }
+
+    fn pop(&mut self) -> Option<Observation> {
+        let report = self.reports.front_mut()?;
+        let next = report.next();
+        if report.as_slice().is_empty() {
+            self.reports.pop_front();
+        }
+        next
+    }
 }
 
 impl Merge {
     pub fn new(streams: usize) -> Self {
-        Merge { streams: (0..streams).map(|_| (VecDeque::new(), Order::default())).collect() }
+        Merge { streams: (0..streams).map(|_| Stream::default()).collect() }
     }
 
     /// Takes a report and gives `brain` all that may now be released, in order.
     pub fn take(&mut self, report: Report, mut brain: impl FnMut(Observation)) {
-        if let Some((queue, watermark)) = self.streams.get_mut(report.stream) {
-            queue.extend(report.observations);
-            *watermark = (*watermark).max(report.watermark);
+        if let Some(stream) = self.streams.get_mut(report.stream) {
+            stream.watermark = stream.watermark.max(report.watermark);
+            if !report.observations.is_empty() {
+                stream.reports.push_back(report.observations.into_iter());
+            }
         }
-        let safe = self.streams.iter().map(|(_, w)| *w).min().unwrap_or_default();
+        let safe = self.streams.iter().map(|stream| stream.watermark).min().unwrap_or_default();
         while let Some(next) = self.pop_up_to(safe) {
             brain(next);
         }
@@ -44,12 +69,8 @@ impl Merge {
     }
 
     fn pop_up_to(&mut self, safe: Order) -> Option<Observation> {
-        let (queue, _) = self
-            .streams
-            .iter_mut()
-            .filter(|(queue, _)| queue.front().is_some_and(|o| o.order <= safe))
-            .min_by_key(|(queue, _)| queue.front().map(|o| o.order))?;
-        queue.pop_front()
+        let first = self.streams.iter_mut().filter(|stream| stream.next_order().is_some_and(|next| next <= safe));
+        first.min_by_key(|stream| stream.next_order())?.pop()
     }
 }
 

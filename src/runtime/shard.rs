@@ -7,11 +7,13 @@ mod listeners;
 
 use listeners::{Listeners, Remembered};
 
+use crate::app::AppCounters;
 use crate::counters;
 use crate::decode::{Datagram, Icmp, Payload};
 pub use crate::flow::Head;
-use crate::flow::{FlowTable, Timeouts};
+use crate::flow::{ClaimCounters, FlowCounters, FlowTable, Timeouts};
 use crate::model::{Fact, Observation, Order, Timestamp};
+use crate::stream::StreamCounters;
 
 /// Virtual shards (decision B.2), as decoding distributes them.
 pub const SHARDS: usize = crate::decode::SHARDS as usize;
@@ -45,6 +47,35 @@ counters! {
         icmp_errors => "shard.icmp_errors",
         /// Facts about flows, by weight for the brain.
         observations => "shard.observations",
+    }
+}
+
+/// What one or several shards counted.
+#[derive(Clone, Copy, Debug, Default)]
+pub struct Counted {
+    shard: ShardCounters,
+    flow: FlowCounters,
+    app: AppCounters,
+    stream: StreamCounters,
+    claims: ClaimCounters,
+}
+
+impl Counted {
+    pub fn add(&mut self, other: &Counted) {
+        self.shard.add(&other.shard);
+        self.flow.add(&other.flow);
+        self.app.add(&other.app);
+        self.stream.add(&other.stream);
+        self.claims.add(&other.claims);
+    }
+
+    /// Zeros left out.
+    pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
+        self.shard.report(out);
+        self.flow.report(out);
+        self.app.report(out);
+        self.stream.report(out);
+        self.claims.report(out);
     }
 }
 
@@ -142,13 +173,15 @@ impl Shard {
         self.counters.observations += (out.len() - before) as u64;
     }
 
-    /// Counters since the start, and the present sizes of tables; zeros left out.
-    pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
-        self.counters.report(out);
-        self.flows.counters.report(out);
-        self.listeners.app_counters.report(out);
-        self.listeners.stream_counters.report(out);
-        self.listeners.claims.counters.report(out);
+    /// Counters since the start.
+    pub fn counters(&self) -> Counted {
+        Counted {
+            shard: self.counters,
+            flow: self.flows.counters,
+            app: self.listeners.app_counters,
+            stream: self.listeners.stream_counters,
+            claims: self.listeners.claims.counters,
+        }
     }
 
     /// Present sizes: flows alive, flows that listen, bytes of openings, bytes held back.

@@ -5,14 +5,14 @@
 
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
-use crate::decode::{DecodeConfig, Decoder, SHARDS};
+use crate::decode::{DecodeConfig, DecodeCounters, Decoder, SHARDS};
 use crate::model::{Fact, Observation, Order};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
 use super::parcel::{Entry, Parcel};
 use super::run::Mail;
-use super::shard::{Shard, ShardLimits};
+use super::shard::{Counted, Shard, ShardLimits};
 
 pub struct Worker {
     /// Shard i of this worker is global shard `first + i * step`.
@@ -95,11 +95,14 @@ impl Worker {
     }
 
     fn report(&mut self, frame: u64, now: crate::model::Timestamp, out: &mut Vec<Observation>) {
-        let mut report = Vec::new();
+        let (mut decoded, mut counted) = (DecodeCounters::default(), Counted::default());
         for (decoder, flows) in &self.shards {
-            decoder.counters.report(&mut report);
-            flows.report(&mut report);
+            decoded.add(&decoder.counters);
+            counted.add(&flows.counters());
         }
+        let mut report = Vec::new();
+        decoded.report(&mut report);
+        counted.report(&mut report);
         if self.discarded > 0 {
             report.push(("runtime.discard.no_shard", self.discarded));
         }

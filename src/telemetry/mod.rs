@@ -16,6 +16,12 @@ macro_rules! counters {
         $vis struct $name { $($(#[$field_doc])* pub $field: u64),* }
 
         impl $name {
+            /// Adds what another part of the same work counted.
+            #[allow(dead_code)]
+            pub fn add(&mut self, other: &Self) {
+                $(self.$field += other.$field;)*
+            }
+
             /// Name and value of each counter that is not zero.
             pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
                 $(if self.$field != 0 { out.push(($text, self.$field)); })*

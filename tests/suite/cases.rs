@@ -22,7 +22,7 @@ struct Case {
     /// Without any: each part read by itself, in order.
     #[serde(default)]
     step: Vec<Step>,
-    /// `ADDRESS PROTO/PORT APPLICATION STATE` of every service known in the end.
+    /// `ADDRESS PROTO/PORT APPLICATION STATE` of every service known in the end; `*` stands for all announced ports.
     services: Option<Vec<String>>,
 }
 
@@ -167,11 +167,13 @@ fn services(work: &Folder) -> Vec<String> {
     let rows = learned_from(&work.file("state"), &["services"]);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
     let list = rows.as_array().unwrap().iter().map(|r| {
-        let port = format!("{}/{}", text(r, "proto"), r["port"]);
+        let port = if r["announced_by"].is_null() { r["port"].to_string() } else { "*".to_owned() };
+        let port = format!("{}/{port}", text(r, "proto"));
         [text(r, "ip"), port, text(r, "app_proto"), text(r, "state")].join(" ")
     });
     let mut list: Vec<String> = list.collect();
     list.sort();
+    list.dedup();
     list
 }
 

@@ -89,6 +89,44 @@ fn every_list_has_the_fields_of_the_reference_and_no_other() {
 }
 
 #[test]
+fn the_summary_counts_what_is_new_and_still_there() {
+    let folder = Folder::new("new-count");
+    for ((part, scenario), told) in scenarios::syn_proxy().into_iter().zip(["1 (1 new)", "2 (1 new)"]) {
+        let (file, state) = (folder.file(part), folder.file("state"));
+        scenario.write_pcap(&file).unwrap();
+        let ran = eastwatch(["read", "--state", &shown(&state), &shown(&file)]);
+        let line = ran.stdout.lines().find(|line| line.starts_with("services ")).unwrap_or_default();
+        assert_eq!(line.split_once(' ').map(|(_, count)| count.trim()), Some(told), "{part}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn announced_ports_are_listed_under_their_announcer_and_are_no_incident_of_their_own() {
+    let folder = Folder::new("announced");
+    let (file, state) = (folder.file("input.pcap"), shown(&folder.file("state")));
+    scenarios::ftp_by_itself()[0].1.write_pcap(&file).unwrap();
+    let read = eastwatch(["read", "--mode", "enforce", "--eve", "-", "--state", &state, &shown(&file)]);
+    let events: Vec<&str> = read.stdout.lines().filter(|line| line.contains("\"event_type\":\"service\"")).collect();
+    assert!(events.iter().any(|line| line.contains("\"port\":21,")), "{}", read.stdout);
+    assert!(!events.iter().any(|line| line.contains("\"port\":5000")), "{events:?}");
+    let ask = |args: &[&str]| eastwatch(args.iter().chain(&["--state", state.as_str()])).stdout;
+    let rows: Value = serde_json::from_str(&ask(&["services", "--format", "json", "--vm", "10.0.0.21"])).unwrap();
+    let rows: Vec<String> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {} {} {}", row["port"], row["app_proto"], row["announced_by"], row["state"]))
+        .collect();
+    let data = |port| format!("{port} \"ftp-data\" \"10.0.0.21 tcp/21\" \"unsanctioned\"");
+    let expected = ["21 \"ftp\" null \"unsanctioned\"".to_owned(), data(50_001), data(50_004), data(50_007)];
+    assert_eq!(rows, expected);
+    let table = ask(&["services", "--vm", "10.0.0.21"]);
+    assert!(table.contains("tcp/50001-50007") && table.lines().count() == 3, "{table}");
+    let why = ask(&["why", "10.0.0.21", "tcp/50004"]);
+    assert!(why.contains("announced by 10.0.0.21 tcp/21"), "{why}");
+}
+
+#[test]
 fn csv_has_a_line_a_row_and_the_json_s_keys_for_a_header() {
     let office = Office::new("csv");
     for query in ["services", "vms", "peers", "incidents", "baseline status", "sanction list", "inventory list"] {

@@ -251,6 +251,19 @@ fn ftp_passive() -> Parts {
     )
 }
 
+/// Three passive transfers.
+pub fn ftp_by_itself() -> Parts {
+    let mut s = Scenario::new(0);
+    let o = Office::new(&mut s);
+    let files = s.vm("files-01", "52:54:00:00:00:21", "10.0.0.21");
+    s.arp(&o.app, &files);
+    for port in [50_001, 50_004, 50_007] {
+        s.wait_s(60);
+        ftp(&mut s, &o.app, &files, port);
+    }
+    vec![("input", s)]
+}
+
 /// mon-01 scans a VM that answers nothing, and one that refuses everything.
 fn syn_scan() -> Parts {
     after_learning(|s, o| {
@@ -262,6 +275,28 @@ fn syn_scan() -> Parts {
             s.wait_ms(5);
         }
     })
+}
+
+/// web-01 stands behind a SYN proxy that answers on every port, and serves a page; a day later it serves SSH, too.
+pub fn syn_proxy() -> Parts {
+    let mut parts = Vec::new();
+    for part in ["first", "second"] {
+        let mut s = Scenario::new(0);
+        let (app, web) =
+            (s.vm("app-01", "52:54:00:00:00:0c", "10.0.0.12"), s.vm("web-01", "52:54:00:00:00:0b", "10.0.0.11"));
+        s.at(Timestamp::from_parts(1_767_225_600 + 86_400 * parts.len() as u64, 0)).arp(&app, &web);
+        match part {
+            "first" => {
+                for port in 20_000..20_030 {
+                    s.wait_ms(5).tcp(&app, &web, port).handshake().close();
+                }
+                page(&mut s, &app, &web, "nginx/1.24.0");
+            }
+            _ => ssh(&mut s, &app, &web, "OpenSSH_9.2p1 Debian-2+deb12u3"),
+        }
+        parts.push((part, s));
+    }
+    parts
 }
 
 /// Both ends of NTP use port 123, both ends of DHCP a port below 1024: only one of them serves.

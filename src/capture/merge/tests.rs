@@ -121,8 +121,20 @@ fn compressed_files_are_known_by_their_bytes_and_by_their_digest() {
         let (seen, error) = read(&mut Files::open(std::slice::from_ref(path), None).unwrap());
         assert_eq!((bytes(&seen), error), (vec![1, 2], None));
     }
-    let digests = [&gz, &zst, &gz].map(|path| super::super::digest(path).unwrap().unwrap());
-    assert!(digests.first() == digests.last() && digests.first() != digests.get(1));
+    let mut files = Files::open(&[gz.clone(), zst.clone(), gz.clone()], None).unwrap();
+    read(&mut files);
+    let expected = [gz.clone(), zst, gz].map(|path| Content {
+        digest: super::super::digest(&path).unwrap(),
+        bytes: super::super::stored_bytes(&path).unwrap().unwrap(),
+        path,
+    });
+    let mut contents = files.contents().to_vec();
+    contents.sort_by(|a, b| a.path.cmp(&b.path));
+    let mut sorted = expected.to_vec();
+    sorted.sort_by(|a, b| a.path.cmp(&b.path));
+    assert_eq!(contents, sorted);
+    assert!(expected.first().map(|c| c.digest) == expected.last().map(|c| c.digest));
+    assert!(expected.first().map(|c| c.digest) != expected.get(1).map(|c| c.digest));
 }
 
 #[test]

@@ -5,3 +5,4 @@ mod identity;
 mod memory;
 mod property;
 mod records;
+mod transfers;
