@@ -13,6 +13,7 @@ mod suite {
     mod datacentre;
     mod determinism;
     mod docs;
+    mod flow_records;
     mod harness;
     mod hostile;
     mod queries;

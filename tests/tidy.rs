@@ -13,6 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("store", &["model", "telemetry"]),
     ("capture", &["model", "telemetry"]),
     ("decode", &["model", "telemetry"]),
+    ("collector", &["model", "telemetry"]),
     ("flow", &["decode", "model", "telemetry"]),
     ("stream", &["decode", "model", "telemetry"]),
     ("app", &["stream", "model", "telemetry"]),
@@ -28,7 +29,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Roof: may import everything; nobody but the listed may import them.
 const ROOF: &[(&str, &[&str])] =
     &[("runtime", &["cli", "main"]), ("cli", &["main"]), ("config", &["cli", "runtime", "main"])];
-const PACKET_SIDE: &[&str] = &["capture", "decode", "flow", "stream", "app"];
+const PACKET_SIDE: &[&str] = &["capture", "decode", "collector", "flow", "stream", "app"];
 const LINES_MAX: usize = 600;
 const BANNED_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "manager", "misc"];
 

@@ -160,6 +160,7 @@ impl Brain {
         self.begun.get_or_insert(observation.time);
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
+            Fact::Awaited(awaited) => return self.totals.awaited.clone_from(awaited),
             Fact::Source(counts) => return self.totals.source(counts),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
                 self.totals.flow(flow, totals);
@@ -344,6 +345,9 @@ impl Brain {
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
             "inventory": self.coverage(),
+            "awaited_templates": self.totals.awaited.iter().map(|a| serde_json::json!({
+                "exporter": a.exporter, "template": a.template, "sets": a.sets,
+            })).collect::<Vec<_>>(),
             "outside_home": self.inventory.outside().iter().map(|o| serde_json::json!({
                 "ip": o.ip, "segment": o.segment, "flows": o.flows, "bytes": o.bytes,
             })).collect::<Vec<_>>(),
@@ -448,7 +452,7 @@ impl Brain {
             self.totals.source(source);
             let cause = Cause::Source(source.name.clone());
             let notice = match source.gone {
-                true => self.blind.onset(cause, "the interface went away: nothing is seen from it", self.now),
+                true => self.blind.onset(cause, "it went away: nothing is seen from it", self.now),
                 false => self.blind.sees(&cause, self.now),
             };
             self.notice(notice);

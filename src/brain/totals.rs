@@ -3,7 +3,9 @@
 use std::collections::BTreeMap;
 
 use crate::incident::{IncidentEvent, Joined};
-use crate::model::{CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport};
+use crate::model::{
+    AwaitedTemplate, CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport,
+};
 
 /// Incidents shown in a summary; more are counted.
 const OPENED_SHOWN_MAX: usize = 1_000;
@@ -14,6 +16,8 @@ pub struct Totals {
     sources: BTreeMap<String, SourceCounts>,
     pub opened: Opened,
     pub findings: u64,
+    /// Flow records that wait for a template.
+    pub awaited: Vec<AwaitedTemplate>,
     /// TCP flows that ended: how many, their bytes, and the bytes that were acknowledged but never seen.
     tcp: Tcp,
     /// Records held back because the disk was full, and those of them that were given up.

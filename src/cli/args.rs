@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::capture::Listen;
 use crate::model::Severity;
 
 #[derive(Debug, Parser)]
@@ -146,8 +147,12 @@ pub struct ReadArgs {
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Mirror interface; repeatable
-    #[arg(short, long = "interface", required = true, value_name = "IFACE", num_args = 1..)]
+    #[arg(short, long = "interface", value_name = "IFACE", num_args = 1..)]
     pub interface: Vec<String>,
+    /// Mirror, flow export or capture stream to listen for; repeatable, with or without -i. KIND: vxlan, geneve, gre,
+    /// tzsp, netflow, ipfix, sflow (UDP) or pcap (TCP, 127.0.0.1 unless ADDR is named: it knows no passwords)
+    #[arg(long, value_name = "KIND:[ADDR:]PORT")]
+    pub listen: Vec<Listen>,
     /// Record what is analysed (packets and steps of time) so that `read` replays it to the same bytes
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,

@@ -104,6 +104,12 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
     for source in status.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         rows.push(drops(source));
     }
+    for awaited in status.get("awaited_templates").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+        let [exporter, template, sets] = ["exporter", "template", "sets"].map(|key| text(awaited, key));
+        let found = format!("flow records came before template {template} and were dropped (sets: {sets})");
+        let mend = "exporters repeat it every few minutes: let this one do so (template refresh)".to_owned();
+        rows.push(row(&format!("exporter {exporter}"), Err((found, mend))));
+    }
     let outside = status.get("outside_home").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let found = if outside.is_empty() {
         Ok("no busy address lies outside home".to_owned())
@@ -169,10 +175,13 @@ fn drops(source: &Value) -> Value {
     let check = format!("source {}", text(source, "name"));
     if source.get("gone").and_then(Value::as_bool) == Some(true) {
         let mend = "bring it back and start the probe again".to_owned();
-        return row(&check, Err((format!("{found}; the interface went away"), mend)));
+        return row(&check, Err((format!("{found}; it went away"), mend)));
     }
     match share > LOSS_SHARE {
-        true => row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned()))),
+        true => row(
+            &check,
+            Err((found, "raise [capture] buffer_mib (of a listener: net.core.rmem_max too), or --workers".to_owned())),
+        ),
         false => row(&check, Ok(found)),
     }
 }

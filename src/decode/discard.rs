@@ -38,6 +38,8 @@ discards! {
     Short, short => "decode.discard.short";
     /// A capture of a kind of link that is not known here.
     LinkType, link_type => "decode.discard.link_type";
+    /// What came to a listener is not the tunnel that it listens for.
+    NoTunnel, no_tunnel => "decode.discard.no_tunnel";
     /// A frame of a protocol that carries no IP and no ARP (spanning tree, LLDP, PPP negotiation…).
     NotIp, not_ip => "decode.discard.not_ip";
     /// More than 16 tags and tunnels, or fragmented tunnels within fragmented tunnels.

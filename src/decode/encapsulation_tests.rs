@@ -1,8 +1,10 @@
 //! One test an encapsulation, with a near miss where one exists: the VM's packet is seen, in its segment.
 
+use std::net::IpAddr;
+
 use super::test_frames::*;
 use super::{DecodeConfig, Discard, LAYERS_MAX, Locator};
-use crate::model::LinkType;
+use crate::model::{Carrier, LinkType};
 
 #[test]
 fn plain_ethernet_has_no_segment_and_no_host() {
@@ -103,8 +105,11 @@ fn ip_in_ip_is_opened_in_all_four_combinations() {
 }
 
 fn gre(flags: u16, kind: u16, rest: &[&[u8]]) -> Vec<u8> {
-    let head = joined(&[&flags.to_be_bytes(), &kind.to_be_bytes()]);
-    ethernet(0x0800, &ipv4(47, &joined(&[&head, &rest.concat()])))
+    ethernet(0x0800, &ipv4(47, &gre_bytes(flags, kind, rest)))
+}
+
+fn gre_bytes(flags: u16, kind: u16, rest: &[&[u8]]) -> Vec<u8> {
+    joined(&[&flags.to_be_bytes(), &kind.to_be_bytes(), &rest.concat()])
 }
 
 #[test]
@@ -315,4 +320,27 @@ fn an_id_that_the_operator_calls_path_is_no_segment() {
         let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, NOW).unwrap().unwrap();
         assert_eq!(located.segment.to_string(), segment);
     }
+}
+
+#[test]
+fn a_tunnel_that_ends_at_a_listener_is_path_and_what_is_inside_is_not() {
+    let host = IpAddr::from(HOST_A);
+    let frame = tagged(&[10], 0x0800, &vm_packet());
+    let erspan = gre_bytes(0x1000, 0x88be, &[&[0, 0, 0, 1, 0x10, 20, 0x10, 0, 0, 0, 0, 0], &vm_frame()]);
+    for (carrier, datagram, segment) in [
+        (Carrier::Vxlan, vxlan(5001, &frame), "vlan:10"),
+        (Carrier::Vxlan, vxlan(5001, &udp_frame(1, 4789, &vxlan(9, &frame))), "vxlan:9/vlan:10"),
+        (Carrier::Geneve, joined(&[&[1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 1, 0, 0], &frame]), "vlan:10"),
+        (Carrier::Gre, gre_bytes(0x2000, 0x6558, &[&[0, 0, 0, 3], &frame]), "vlan:10"),
+        // The tag that ERSPAN moved into its header is the VM's.
+        (Carrier::Gre, erspan, "vlan:20"),
+        (Carrier::Tzsp, joined(&[&[1, 0, 0, 1, 1], &frame]), "vlan:10"),
+    ] {
+        let received = joined(&[&carrier.tags(host), &datagram]);
+        assert_eq!(see_link(252, &received), from_vm(segment), "{carrier:?}");
+        for other in [b"nonsense".to_vec(), Vec::new()] {
+            assert_eq!(see_link(252, &joined(&[&carrier.tags(host), &other])), Err(Discard::NoTunnel), "{carrier:?}");
+        }
+    }
+    assert_eq!(see_link(252, b"no tags"), Err(Discard::LinkType));
 }

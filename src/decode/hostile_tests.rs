@@ -7,9 +7,9 @@ use proptest::prelude::*;
 
 use super::test_frames::*;
 use super::{DecodeConfig, Decoder, Locator, Payload};
-use crate::model::{LinkType, Segment};
+use crate::model::{Carrier, LinkType, Segment};
 
-const LINKS: [u16; 18] = [0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 108, 113, 127, 228, 229, 239, 276, 4000];
+const LINKS: [u16; 19] = [0, 1, 9, 12, 14, 50, 51, 101, 104, 105, 108, 113, 127, 228, 229, 239, 252, 276, 4000];
 
 /// Both halves over one frame; what they yield does not matter, that they come back does.
 fn run(link: u16, frame: &[u8], cut: u32) {
@@ -64,6 +64,27 @@ fn every_byte_may_be_anything() {
                 let mut bad = frame.clone();
                 bad[at] = value;
                 run(1, &bad, 0);
+            }
+        }
+    }
+}
+
+#[test]
+fn what_came_to_a_listener_may_end_anywhere_and_be_anything() {
+    let geneve = joined(&[&[1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 1, 0, 0], &vm_frame()]);
+    for (carrier, datagram) in [
+        (Carrier::Vxlan, vxlan(5001, &vm_frame())),
+        (Carrier::Geneve, geneve),
+        (Carrier::Gre, joined(&[&[0x20, 0, 0x65, 0x58, 0, 0, 0, 9], &vm_frame()])),
+        (Carrier::Tzsp, joined(&[&[1, 0, 0, 1, 10, 1, 5, 1], &vm_frame()])),
+    ] {
+        let received = joined(&[&carrier.tags([10, 0, 0, 1].into()), &datagram]);
+        for at in 0..received.len() {
+            run(252, &received[..at], 0);
+            for value in [0, 1, 0x45, 0x7f, 0x80, 0xff] {
+                let mut bad = received.clone();
+                bad[at] = value;
+                run(252, &bad, 0);
             }
         }
     }

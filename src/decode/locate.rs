@@ -14,7 +14,7 @@ use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
 use super::packet::{Located, Network};
 use super::{arp, icmp, tunnel, udp_tunnel};
-use crate::model::{LayerKind, LinkType, Mac, Timestamp};
+use crate::model::{Carrier, LayerKind, LinkType, Mac, Timestamp};
 
 /// Virtual shards, whatever the number of workers (a power of two).
 pub const SHARDS: u16 = 64;
@@ -115,7 +115,8 @@ impl Locator {
         // The frame was counted when it was located.
         let counters = &mut DecodeCounters::default();
         let mut peeler = Peeler { config, fragments, counters, time, stack, served: false, outside: true };
-        match peeler.peel(link::from_link_type(link).ok()?, frame) {
+        let (header, bytes) = peeler.first(link, frame).ok()?;
+        match peeler.peel(header, bytes) {
             Ok(Step::Found(place)) if peeler.served => Some(peeler.located(place)),
             _ => None,
         }
@@ -193,7 +194,8 @@ impl Peeler<'_> {
         outer: &'a mut Vec<u8>,
         inner: &'a mut Vec<u8>,
     ) -> Result<Option<Place<'a>>, Discard> {
-        let network = match self.peel(link::from_link_type(link)?, frame)? {
+        let (header, bytes) = self.first(link, frame)?;
+        let network = match self.peel(header, bytes)? {
             Step::Found(place) => return Ok(Some(place)),
             Step::Held => return Ok(None),
             Step::Whole(network) => network,
@@ -201,6 +203,29 @@ impl Peeler<'_> {
         self.fragments.swap_whole(outer);
         self.stack.cut = 0;
         self.follow_whole(network, outer, inner)
+    }
+
+    /// What the frame begins with.
+    #[inline(always)]
+    fn first<'a>(&mut self, link: LinkType, frame: &'a [u8]) -> Result<(Header, &'a [u8]), Discard> {
+        match link {
+            LinkType::UPPER_PDU => self.received(frame),
+            _ => Ok((link::from_link_type(link)?, frame)),
+        }
+    }
+
+    /// A datagram that a listener received. The tunnel ends there: its sender and its ids are the mirror path.
+    fn received<'a>(&mut self, frame: &'a [u8]) -> Result<(Header, &'a [u8]), Discard> {
+        let (carrier, sender, datagram) = Carrier::read(frame).ok_or(Discard::LinkType)?;
+        let inner = udp_tunnel::received(carrier, datagram, self.stack.cut).ok_or(Discard::NoTunnel)?;
+        self.counters.work.tunnels += 1;
+        self.stack.deeper()?;
+        self.stack.host_hint = Some(sender);
+        // A tag of the VM's own frame that ERSPAN moved into its header.
+        if let Some((kind @ LayerKind::Vlan, id)) = inner.layer {
+            self.stack.segment = self.stack.segment.with(kind, id);
+        }
+        Ok((inner.header, inner.bytes))
     }
 
     /// On from a reassembled datagram, through at most one more.

@@ -9,7 +9,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::tunnel::{self, Inner};
-use crate::model::LayerKind;
+use crate::model::{Carrier, LayerKind};
 
 /// What a UDP datagram carries, where it is a tunnel. `udp` starts at the UDP header.
 #[inline]
@@ -44,6 +44,17 @@ pub(super) fn open(udp: &[u8], cut: u32) -> Option<Inner<'_>> {
         0x60..=0x6f => teredo(payload, cut, src == 3544 || dst == 3544),
         0x00 if src == 3544 || dst == 3544 => teredo(payload, cut, true),
         _ => None,
+    }
+}
+
+/// What a datagram carries that came to a listener: the listener says which tunnel it is, whatever the port.
+pub(super) fn received(carrier: Carrier, datagram: &[u8], cut: u32) -> Option<Inner<'_>> {
+    match carrier {
+        Carrier::Vxlan => vxlan(datagram, cut).or_else(|| vxlan_gpe(datagram, cut)),
+        Carrier::Geneve => geneve(datagram, cut),
+        Carrier::Gre => tunnel::gre(datagram, cut),
+        Carrier::Tzsp => tzsp(datagram, cut),
+        Carrier::Cflow | Carrier::Sflow => None,
     }
 }
 

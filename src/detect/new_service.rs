@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::Memory;
 use super::{Detect, Seen, Verdict, World, new_service_reason, remote_access};
 use crate::baseline::{Feature, Mode};
-use crate::inventory::{Change, What};
+use crate::inventory::{Change, Sight, What};
 use crate::model::{AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
@@ -132,7 +132,7 @@ impl NewService {
             None => self.qualifies(key, &seen, candidate, change.time, world),
             Some((at, uses, told_app)) => {
                 let again = change.time.since_s(*at) >= self.config.again_s as f64 && candidate.uses > *uses;
-                let whole = seen.basis.level >= 3 && !seen.basis.midstream;
+                let whole = seen.basis.level >= 3 && seen.basis.sight == Sight::Whole;
                 again || (app.is_some() && told_app.is_none() && whole)
             }
         };
@@ -144,7 +144,7 @@ impl NewService {
         if let Some(candidate) = self.pending.touch(key, change.time) {
             // A remark about what began before the capture counts as told without its application: a whole exchange
             // is judged anew.
-            candidate.told = Some((change.time, candidate.uses, app.filter(|_| !seen.basis.midstream)));
+            candidate.told = Some((change.time, candidate.uses, app.filter(|_| seen.basis.sight == Sight::Whole)));
         }
     }
 
@@ -159,9 +159,15 @@ impl NewService {
         world: &World<'_>,
     ) -> bool {
         let app = seen.app.map(|a| a.proto.as_str());
+        let ephemeral = world.baselines.profile(key.vm).is_some_and(|p| p.is_ephemeral(key.port));
         if seen.basis.level < 3 {
-            // Began before the capture: only the payload's word, and then only as a remark.
-            return seen.basis.midstream && app.is_some();
+            return match seen.basis.sight {
+                Sight::Whole => false,
+                // Began before the capture: only the payload's word, and then only as a remark.
+                Sight::Midstream => app.is_some(),
+                // Another device's word, a remark too.
+                Sight::Record => !ephemeral || candidate.uses >= 2,
+            };
         }
         if remote_access::is_remote_access(key.transport, key.port, app) {
             return true;
@@ -172,7 +178,6 @@ impl NewService {
             || seen.basis.level >= 4
             || app.is_some()
             || seen.bytes > HANDSHAKE_BYTES.saturating_mul(seen.flows.max(1));
-        let ephemeral = world.baselines.profile(key.vm).is_some_and(|p| p.is_ephemeral(key.port));
         if !ephemeral {
             return spoken;
         }

@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::{DetectConfig, Detectors, Known, Seen, Verdict, World};
 use crate::baseline::{BaselineConfig, Baselines, Mode, Port, Sanction, SanctionSource, Sanctions};
-use crate::inventory::{Basis, Change, What};
+use crate::inventory::{Basis, Change, Sight, What};
 use crate::model::{
     AppInfo, CaptureQuality, Endpoint, Finding, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
 };
@@ -159,7 +159,7 @@ impl Lab {
 
     /// A new service, proved as `level` says, by client `client` (its VM and its address 10.0.0.`client`).
     pub fn opens(&mut self, key: ServiceKey, level: u8, client: u8) -> Vec<Finding> {
-        let basis = Basis { level, closed_at: None, midstream: false };
+        let basis = Basis { level, closed_at: None, sight: Sight::Whole };
         self.opens_with(key, basis, client)
     }
 
@@ -188,7 +188,7 @@ impl Lab {
     pub fn serve(&mut self, key: ServiceKey, n: u64) {
         for i in 0..n {
             let what = if i == 0 && !self.known.rows.contains_key(&key) {
-                let basis = Basis { level: 4, closed_at: None, midstream: false };
+                let basis = Basis { level: 4, closed_at: None, sight: Sight::Whole };
                 let ip = IpAddr::from([10, 0, 0, 1]);
                 What::ServiceNew { service: key, segment: Segment::UNTAGGED, ip, class: ServiceClass::Unicast, basis }
             } else {

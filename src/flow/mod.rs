@@ -37,6 +37,8 @@ pub struct Head {
     pub dst_mac: Option<Mac>,
     /// Outer sender of the mirror copy.
     pub host_hint: Option<IpAddr>,
+    /// One of many (sFlow): nothing is concluded from what was not seen, and no bytes are counted.
+    pub sampled: bool,
 }
 
 /// Silence, in packet-time seconds, after which a flow is forgotten, by its state.

@@ -94,6 +94,14 @@ impl Class {
 /// Running totals are told at most this often.
 pub(super) const PROGRESS_S: i64 = 60;
 
+/// How the packets of a flow came here.
+#[derive(Clone, Copy, Debug, Default)]
+struct Path {
+    hints: Both<Option<IpAddr>>,
+    /// At least one packet was a sample: what is missing proves nothing.
+    sampled: bool,
+}
+
 pub struct Flow<S> {
     pub(super) key: FlowKey,
     pub(super) packets: Both<u64>,
@@ -101,8 +109,8 @@ pub struct Flow<S> {
     first_seen: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) first_frame: u64,
-    /// Boxed: only a mirror that comes through a tunnel has them.
-    hints: Option<Box<Both<Option<IpAddr>>>>,
+    /// Boxed: only flows of a mirror that comes through a tunnel, or by samples, have it.
+    path: Option<Box<Path>>,
     macs: Both<Mac>,
     pub(super) tcp: Handshake,
     /// Bytes stepped over and not seen since; stops at 4 GiB.
@@ -135,7 +143,7 @@ impl<S> Flow<S> {
             first_seen: head.time,
             last_seen: head.time,
             first_frame: head.frame,
-            hints: None,
+            path: None,
             macs: Both::default(),
             tcp: Handshake::default(),
             missed: 0,
@@ -191,7 +199,7 @@ impl<S> Flow<S> {
                 ip,
                 port,
                 mac: Some(*self.macs.of(side)).filter(|m| *m != Mac::ZERO),
-                host_hint: self.hints.as_ref().and_then(|h| *h.of(side)),
+                host_hint: self.path.as_ref().and_then(|path| *path.hints.of(side)),
             }
         };
         FlowRef {
@@ -212,8 +220,13 @@ impl<S> Flow<S> {
             orig_bytes: self.bytes.orig,
             resp_bytes: self.bytes.resp,
             last_seen: self.last_seen,
-            missed_bytes: u64::from(self.missed),
+            missed_bytes: if self.sampled() { 0 } else { u64::from(self.missed) },
         }
+    }
+
+    /// Is what was not seen of it no loss?
+    pub(super) fn sampled(&self) -> bool {
+        self.path.as_ref().is_some_and(|path| path.sampled)
     }
 
     /// Turns the flow round: `orig` becomes `resp`. The id stays.
@@ -224,8 +237,8 @@ impl<S> Flow<S> {
         self.macs.flip();
         self.sent_data.flip();
         self.tcp.flip();
-        if let Some(hints) = self.hints.as_mut() {
-            hints.flip();
+        if let Some(path) = self.path.as_mut() {
+            path.hints.flip();
         }
         self.last_by = self.last_by.other();
     }
@@ -233,7 +246,11 @@ impl<S> Flow<S> {
     /// Adds one packet to the totals.
     pub(super) fn count(&mut self, side: Side, head: &Head, ip_len: u32) {
         *self.packets.of_mut(side) += 1;
-        *self.bytes.of_mut(side) += u64::from(ip_len);
+        if head.sampled {
+            self.path.get_or_insert_default().sampled = true;
+        } else {
+            *self.bytes.of_mut(side) += u64::from(ip_len);
+        }
         self.last_seen = head.time;
         self.last_by = side;
         self.changed = true;
@@ -243,7 +260,7 @@ impl<S> Flow<S> {
         }
         // The latest hint is the right one: a VM that moves takes its connections along.
         if head.host_hint.is_some() {
-            *self.hints.get_or_insert_default().of_mut(side) = head.host_hint;
+            *self.path.get_or_insert_default().hints.of_mut(side) = head.host_hint;
         }
     }
 

@@ -288,7 +288,7 @@ impl<S: Default> FlowTable<S> {
             FlowEnd::Shutdown => self.counters.ended_shutdown += 1,
             FlowEnd::Evicted => {}
         }
-        let unheard = flow.packets.orig == 0 || flow.packets.resp == 0;
+        let unheard = !flow.sampled() && (flow.packets.orig == 0 || flow.packets.resp == 0);
         if unheard && matches!(flow.opening(), Opening::Midstream | Opening::SynAck) {
             self.counters.one_way += 1;
         }

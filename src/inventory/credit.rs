@@ -3,8 +3,9 @@
 //! Nothing is kept here; the bounds are those of services and peers.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use super::change::{Basis, Change, What};
+use super::change::{Basis, Change, Sight, What};
 use super::clients::Clients;
 use super::discovery::{Standing, tell};
 use super::expectation::Announced;
@@ -14,7 +15,7 @@ use super::service::{RowKey, Service, merge_app};
 use super::table::Inventory;
 use super::transfer::Transfer;
 use super::vm::NameSource;
-use crate::model::{AppInfo, AppProto, FlowRef, ServiceClass, ServiceKey, Side, Transport, stable_hash};
+use crate::model::{AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, stable_hash};
 
 /// Why an end of a flow is taken for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -23,7 +24,7 @@ pub(super) struct Proof {
     /// Evidence level; see [`Basis`].
     pub level: u8,
     pub class: ServiceClass,
-    pub midstream: bool,
+    pub sight: Sight,
     pub how: How,
 }
 
@@ -37,16 +38,18 @@ pub(super) enum How {
     GroupSend(AppProto),
     MidApp(AppProto),
     MidRemotes,
+    /// A flow record of this exporter.
+    Record(RecordFormat, IpAddr),
 }
 
 impl Proof {
     pub fn new(side: Side, level: u8, how: How) -> Self {
-        Proof { side, level, class: ServiceClass::Unicast, midstream: false, how }
+        Proof { side, level, class: ServiceClass::Unicast, sight: Sight::Whole, how }
     }
 
     /// The payload of a conversation whose beginning was not seen proved the side.
     pub fn midstream(side: Side, app: &AppProto) -> Self {
-        Proof { midstream: true, ..Proof::new(side, 1, How::MidApp(app.clone())) }
+        Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidApp(app.clone())) }
     }
 }
 
@@ -60,6 +63,7 @@ impl fmt::Display for How {
             How::GroupReply => f.write_str("reply to a group query"),
             How::GroupSend(app) => write!(f, "{app} sent to a group"),
             How::MidApp(app) => write!(f, "{app} in mid-connection"),
+            How::Record(format, exporter) => write!(f, "{format} record of {exporter}"),
             How::MidRemotes => write!(f, "{} remote endpoints in mid-connection", super::fan_in::REMOTES),
         }
     }
@@ -166,7 +170,7 @@ impl Inventory {
         live.answered = true;
         if let Some(app) = live.app.take() {
             // Between two ends whose beginning was not seen the payload adds no proof that one was asked.
-            self.raise(flow, row, if proof.midstream { proof.level } else { 4 }, at, out);
+            self.raise(flow, row, if proof.sight == Sight::Whole { 4 } else { proof.level }, at, out);
             self.describe(flow, row, &app, at, out);
         }
         if proof.how == How::SynAck && told == 0 {
@@ -184,7 +188,7 @@ impl Inventory {
         }
         let told = self.services.level(&row.key);
         let Some(service) = self.services.rows.change(&row) else { return };
-        service.basis.level = level;
+        service.basis.prove(level);
         let basis = service.basis;
         if level > told {
             tell(out, at, flow, What::ServiceRaised { service: row.key, basis });
@@ -195,7 +199,7 @@ impl Inventory {
     pub(super) fn begun(&mut self, flow: &FlowRef, row: RowKey, at: At, out: &mut Vec<Change>) {
         let row = self.current(row);
         if let Some(service) = self.services.rows.change(&row) {
-            service.basis.midstream = false;
+            service.basis.sight = Sight::Whole;
         }
         self.raise(flow, row, 4, at, out);
     }
@@ -243,7 +247,7 @@ impl Inventory {
         let basis = Basis {
             level: proof.level,
             closed_at: self.closed.closed_at(segment, ip, key.transport, key.port),
-            midstream: proof.midstream,
+            sight: proof.sight,
         };
         let evidence = match at.frame {
             0 => proof.how.to_string(),
@@ -268,7 +272,7 @@ impl Inventory {
     }
 
     /// Counts one flow of a client; returns the row's evidence level after it.
-    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: std::net::IpAddr, at: At) -> u8 {
+    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: IpAddr, at: At) -> u8 {
         let Some(service) = self.services.rows.touch(&row) else { return 0 };
         service.flows += 1;
         service.last_seen = at.time;
@@ -276,18 +280,19 @@ impl Inventory {
         let mut level = proof.level;
         if row.key.transport == Transport::Udp
             && level == 2
+            && proof.sight != Sight::Record
             && (service.clients >= 2 || WELL_KNOWN_UDP.contains(&row.key.port))
         {
             level = 3;
         }
         let better = proof.class == ServiceClass::Unicast
             && matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast);
-        let begun = service.basis.midstream && !proof.midstream;
-        if (level > service.basis.level || better || begun)
+        let better_seen = proof.sight < service.basis.sight;
+        if (level > service.basis.level || better || better_seen)
             && let Some(service) = self.services.rows.change(&row)
         {
             service.basis.level = service.basis.level.max(level);
-            service.basis.midstream &= proof.midstream;
+            service.basis.sight = service.basis.sight.min(proof.sight);
             if better {
                 service.class = ServiceClass::Unicast;
             }
@@ -359,7 +364,7 @@ impl Inventory {
     }
 }
 
-fn add_client(service: &mut Service, client: Party, ip: std::net::IpAddr) {
+fn add_client(service: &mut Service, client: Party, ip: IpAddr) {
     match client {
         Party::Vm(vm) => service.distinct.add(stable_hash(&[b"vm", &vm.raw().to_be_bytes()])),
         Party::Outside => service.distinct.add(stable_hash(&[b"ip", ip.to_string().as_bytes()])),

@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::change::{Change, What};
+use super::change::{Change, Sight, What};
 use super::credit::{How, Proof};
 use super::group::Reply;
 use super::home;
@@ -14,8 +14,8 @@ use super::service::RowKey;
 use super::table::{Inventory, LIVE_MAX};
 use super::unasked::Unasked;
 use crate::model::{
-    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, RefusedBy, ServiceClass, ServiceKey, Side,
-    Transport,
+    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, Outcome, Record, RefusedBy, ServiceClass,
+    ServiceKey, Side, Transport,
 };
 
 /// What is remembered of a flow until it ends.
@@ -65,13 +65,31 @@ impl Inventory {
                 let parent = self.live.get(&flow.id).and_then(|live| live.row);
                 self.expectations.announce(flow, expected, parent, at.time);
             }
+            FlowFact::Record(record) => self.recorded(flow, record, at, out),
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
-            FlowFact::End(_, totals) => {
-                self.totals(flow, totals, at, out);
-                self.live.remove(&flow.id);
-                self.count_outside(flow, totals);
-            }
+            FlowFact::End(_, totals) => self.end(flow, totals, at, out),
         }
+    }
+
+    fn end(&mut self, flow: &FlowRef, totals: &FlowTotals, at: At, out: &mut Vec<Change>) {
+        self.totals(flow, totals, at, out);
+        self.live.remove(&flow.id);
+        self.count_outside(flow, totals);
+    }
+
+    /// The word of another device, for a conversation that was not seen here.
+    fn recorded(&mut self, flow: &FlowRef, record: &Record, at: At, out: &mut Vec<Change>) {
+        match record.outcome {
+            Outcome::Answered => {
+                let how = How::Record(record.format, record.exporter);
+                let proof = Proof { sight: Sight::Record, ..Proof::new(Side::Resp, 2, how) };
+                self.place(flow, Side::Orig, at, out);
+                self.credit(flow, proof, at, out);
+            }
+            Outcome::Refused => self.refused(flow, RefusedBy::Reset, at, out),
+            Outcome::OneWay | Outcome::Unclear => {}
+        }
+        self.end(flow, &record.totals, at, out);
     }
 
     fn attempt(&mut self, flow: &FlowRef, opening: Opening, at: At, out: &mut Vec<Change>) {
@@ -409,7 +427,7 @@ impl Inventory {
             if end.port < remote.port
                 && self.fan_in.add((end.ip, end.port, flow.transport, flow.segment), (remote.ip, remote.port), at.time)
             {
-                let proof = Proof { midstream: true, ..Proof::new(side, 1, How::MidRemotes) };
+                let proof = Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidRemotes) };
                 self.credit(flow, proof, at, out);
                 return;
             }

@@ -32,7 +32,7 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
-pub use change::{Basis, Change, What};
+pub use change::{Basis, Change, Sight, What};
 pub use config::InventoryConfig;
 pub use home::Home;
 pub use import::{FILE_BYTES_MAX, Format, ImportError, Imported, ImportedVm, InventoryFile};

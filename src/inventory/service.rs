@@ -81,7 +81,7 @@ impl Service {
         self.last_seen = self.last_seen.max(other.last_seen);
         self.basis.level = self.basis.level.max(other.basis.level);
         self.app = self.app.take().or(other.app);
-        self.basis.midstream &= other.basis.midstream;
+        self.basis.sight = self.basis.sight.min(other.basis.sight);
         if other.first_seen < self.first_seen {
             (self.first_seen, self.evidence) = (other.first_seen, other.evidence);
             self.basis.closed_at = other.basis.closed_at;

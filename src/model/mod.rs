@@ -6,6 +6,7 @@
 
 mod addr;
 mod app;
+mod carrier;
 mod finding;
 mod flow;
 mod ids;
@@ -20,14 +21,15 @@ mod time;
 
 pub use addr::{Mac, NetSet};
 pub use app::{AppInfo, AppProto};
+pub use carrier::Carrier;
 pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};
 pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
 pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use observation::{
-    Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy, Observation, Opening,
-    RefusedBy, SourceCounts,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,
+    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;

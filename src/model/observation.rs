@@ -3,6 +3,7 @@
 //! At most four steps a flow plus one a service change leave the packet side; per-packet facts are summed there
 //! and sent at ticks. An observation is never dropped.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::addr::Mac;
@@ -32,6 +33,8 @@ pub enum Fact {
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
     Counters(Box<Vec<(&'static str, u64)>>),
+    /// Flow records that wait for their template, sent at ticks where it changed; empty when none does.
+    Awaited(Vec<AwaitedTemplate>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
 }
@@ -53,6 +56,8 @@ pub enum FlowFact {
     Expect(Box<Expectation>),
     /// Running totals of a long flow, at ticks, at most once a minute.
     Progress(FlowTotals),
+    /// A flow record told of a whole conversation. The only fact of its flow.
+    Record(Box<Record>),
     /// The flow ended or was forgotten. Always the last fact of a flow.
     End(FlowEnd, FlowTotals),
 }
@@ -101,6 +106,47 @@ pub struct FlowTotals {
     pub last_seen: Timestamp,
     /// TCP bytes that were acknowledged but never seen: the mirror lost them.
     pub missed_bytes: u64,
+}
+
+/// What another device's flow record (or two, one for each direction) says of a conversation that we did not see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub format: RecordFormat,
+    /// Who sent the record.
+    pub exporter: IpAddr,
+    pub outcome: Outcome,
+    /// Packets and bytes as the exporter counted them.
+    pub totals: FlowTotals,
+    /// The exporter looked at one packet in so many; 1 where it said nothing. Nothing is scaled by it.
+    pub sampling: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordFormat {
+    NetFlow,
+    Ipfix,
+}
+
+impl fmt::Display for RecordFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecordFormat::NetFlow => "NetFlow",
+            RecordFormat::Ipfix => "IPFIX",
+        })
+    }
+}
+
+/// How a recorded conversation went. Only [`Outcome::Answered`] says that `resp` serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both directions, the handshake in their flags (TCP) or a reply (UDP), and it is certain who asked.
+    Answered,
+    /// A SYN, and a reset in return.
+    Refused,
+    /// One direction only.
+    OneWay,
+    /// Both directions, and nothing that tells who serves: it began before the record, or order and ports disagree.
+    Unclear,
 }
 
 /// A flow announced by another: FTP data, TFTP, portmap, endpoint mapper, SIP media.
@@ -158,6 +204,15 @@ pub enum NameBy {
     Mdns,
     Nbns,
     Llmnr,
+}
+
+/// An exporter sent records before the template that describes them; they were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwaitedTemplate {
+    pub exporter: IpAddr,
+    pub template: u16,
+    /// Sets of records so far.
+    pub sets: u64,
 }
 
 /// One mirror source's counters, cumulative since start.

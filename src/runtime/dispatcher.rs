@@ -10,9 +10,12 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Located, Locator, SHARDS};
-use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
+use crate::model::{
+    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, Timestamp,
+};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
@@ -53,6 +56,9 @@ pub struct Lane {
 
 pub struct Dispatcher {
     locator: Locator,
+    collector: Collector,
+    /// As last told.
+    awaited: Vec<AwaitedTemplate>,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -70,6 +76,8 @@ impl Dispatcher {
     pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Mail>, now: Timestamp) -> Self {
         Dispatcher {
             locator: Locator::new(decode.clone()),
+            collector: Collector::default(),
+            awaited: Vec::new(),
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -142,7 +150,10 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
-            self.packet(frame.link, batch.get(frame), frame.wire_len);
+            match frame.link {
+                LinkType::UPPER_PDU => self.received(batch.get(frame), frame.wire_len),
+                link => self.packet(link, batch.get(frame), frame.wire_len, false),
+            }
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
                 return false;
             }
@@ -150,7 +161,25 @@ impl Dispatcher {
         true
     }
 
-    fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32) {
+    /// What a listener received: a mirrored packet, flow records, or samples of packets.
+    fn received(&mut self, bytes: &[u8], wire_len: u32) {
+        match Carrier::read(bytes) {
+            Some((Carrier::Cflow, exporter, datagram)) => {
+                let mut tell = recorded(&mut self.own, self.frame, true, self.now);
+                self.collector.datagram(exporter, datagram, self.frame, self.now, &mut tell);
+            }
+            Some((Carrier::Sflow, _, datagram)) => {
+                let mut samples = Samples::new(datagram);
+                for sample in samples.by_ref() {
+                    self.packet(sample.link, sample.bytes, sample.wire_len, true);
+                }
+                self.collector.sampled(samples.counters);
+            }
+            _ => self.packet(LinkType::UPPER_PDU, bytes, wire_len, false),
+        }
+    }
+
+    fn packet(&mut self, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
         let located = match self.locator.locate(link, bytes, wire_len, self.now) {
             Ok(Some(located)) => located,
             // A fragment of a tunnel waits for the others.
@@ -160,9 +189,9 @@ impl Dispatcher {
                 return;
             }
         };
-        hand_out(&mut self.lanes, self.frame, self.now, &located);
+        hand_out(&mut self.lanes, self.frame, self.now, &located, sampled);
         if let Some(around) = self.locator.around(link, bytes, wire_len, self.now) {
-            hand_out(&mut self.lanes, self.frame, self.now, &around);
+            hand_out(&mut self.lanes, self.frame, self.now, &around, sampled);
         }
     }
 
@@ -189,6 +218,8 @@ impl Dispatcher {
             self.stats_at = self.now.second().saturating_add(STATS_S);
         }
         let frame = self.frame.max(1);
+        self.collector.tick(self.now, &mut recorded(&mut self.own, frame, false, self.now));
+        self.awaited(frame);
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
         }
@@ -199,11 +230,22 @@ impl Dispatcher {
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
     }
 
+    /// Tells which templates flow records wait for, when that changed.
+    fn awaited(&mut self, frame: u64) {
+        let awaited = self.collector.awaited();
+        if awaited != self.awaited {
+            self.awaited.clone_from(&awaited);
+            let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
+            self.own.push(Observation { order, time: self.now, fact: Fact::Awaited(awaited) });
+        }
+    }
+
     fn counters(&mut self, frame: u64) {
         let mut report = Vec::new();
         self.intake.report(&mut report);
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
+        self.collector.report(&mut report);
         let added = self.increments.since_last(&report);
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
         self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
@@ -229,6 +271,7 @@ impl Dispatcher {
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Finish { frame: self.frame, now: self.now });
         }
+        self.collector.finish(&mut recorded(&mut self.own, self.frame, false, self.now));
         self.counters(self.frame);
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
@@ -236,7 +279,15 @@ impl Dispatcher {
     }
 }
 
-fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: &Located<'_>) {
+/// Gives what the collector tells its place in the global order: after what the shards make of the same frame.
+fn recorded(own: &mut Vec<Observation>, frame: u64, packet: bool, time: Timestamp) -> impl FnMut(FlowRef, Record) {
+    move |flow, record| {
+        let order = Order { frame, packet, shard: u16::MAX - 2, ordinal: own.len() as u32 };
+        own.push(Observation { order, time, fact: Fact::Flow(flow, FlowFact::Record(Box::new(record))) });
+    }
+}
+
+fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: &Located<'_>, sampled: bool) {
     let shard = Locator::shard(located) % SHARDS;
     let head = Head {
         frame,
@@ -245,6 +296,7 @@ fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: 
         src_mac: located.src_mac,
         dst_mac: located.dst_mac,
         host_hint: located.host_hint,
+        sampled,
     };
     let lane = usize::from(shard) % lanes.len().max(1);
     if let Some((_, parcel)) = lanes.get_mut(lane) {

@@ -141,7 +141,9 @@ impl Shard {
             }
             _ => {
                 let seen = flows.packet(head, datagram, &mut |flow, fact| listeners.told(flow, fact, &mut teller));
-                if let Some(seen) = seen {
+                // Of a sampled stream no two segments follow each other: there is nothing to reassemble.
+                let whole = !(head.sampled && matches!(datagram.payload, Payload::Tcp(_)));
+                if let Some(seen) = seen.filter(|_| whole) {
                     listeners.payload(flows, seen, datagram, &mut teller);
                 }
             }

@@ -20,6 +20,7 @@
 //! let capture: Vec<u8> = s.encode(eastwatch::scenario::Format::PCAP);
 //! ```
 
+pub mod export;
 mod frame;
 pub mod payload;
 mod shared_services;

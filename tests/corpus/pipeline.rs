@@ -58,7 +58,7 @@ pub fn read(file: &Path) -> Result<Outcome, String> {
         app: service.app.as_ref().map(|app| app.proto.to_string()),
         product: service.app.as_ref().and_then(|app| app.product.clone()),
         class: service.class,
-        midstream: service.basis.midstream,
+        midstream: service.basis.sight == eastwatch::inventory::Sight::Midstream,
         evidence: service.evidence.clone(),
     });
     let services = services.collect();

@@ -1,7 +1,7 @@
 //! Who serves: every evidence level and every exception of detection.md 3.3 and 3.4, with its quiet twin.
 
 use super::super::scene::{End, Scene};
-use super::super::{Client, InventoryConfig, What};
+use super::super::{Client, InventoryConfig, Sight, What};
 use crate::model::{
     AppProto, Expectation, FlowFact, FlowRef, Opening, RefusedBy, ServiceClass, Side, Timestamp, Transport,
 };
@@ -104,7 +104,7 @@ fn in_mid_connection_only_the_payload_or_three_remotes_prove_a_server() {
         scene.end(&flow, 4, 4);
     }
     let row = scene.row("10.0.0.9 tcp/80");
-    assert_eq!((row.basis.level, row.basis.midstream), (1, true));
+    assert_eq!((row.basis.level, row.basis.sight), (1, Sight::Midstream));
     // The payload proves it at once, also where the server sent first.
     let flow = scene.midstream(("10.0.0.7", 22, 7), CLIENT);
     scene.app(&flow, "ssh", Some(Side::Orig));
@@ -422,7 +422,10 @@ fn answers_that_nobody_asked_for_are_a_service_in_mid_connection_when_they_come_
     scene.now_s += 1;
     unasked(&mut scene, ("10.0.0.5", 40_001, 5));
     let row = scene.row("10.0.0.9 udp/53");
-    assert_eq!((row.basis.level, row.basis.midstream, row.app.as_ref().unwrap().proto.as_str()), (1, true, "dns"));
+    assert_eq!(
+        (row.basis.level, row.basis.sight, row.app.as_ref().unwrap().proto.as_str()),
+        (1, Sight::Midstream, "dns")
+    );
     // Or in one flow, as an NTP server's to one client.
     let mut scene = Scene::new();
     let flow = unasked(&mut scene, CLIENT);
@@ -437,7 +440,7 @@ fn an_answer_of_which_the_request_comes_later_is_an_ordinary_service() {
     let flow = unasked(&mut scene, CLIENT);
     scene.answered(flow, DNS);
     let row = scene.row("10.0.0.9 udp/53");
-    assert_eq!((row.basis.level, row.basis.midstream, row.app.is_some()), (4, false, true));
+    assert_eq!((row.basis.level, row.basis.sight, row.app.is_some()), (4, Sight::Whole, true));
     scene.told();
     // What is known needs no second answer: it is used.
     unasked(&mut scene, ("10.0.0.5", 40_001, 5));
@@ -450,16 +453,16 @@ fn a_whole_exchange_ends_what_the_middle_of_one_left_open() {
     let flow = unasked(&mut scene, CLIENT);
     scene.now_s += 1;
     scene.end(&flow, 0, 2);
-    assert!(scene.row("10.0.0.9 udp/53").basis.midstream);
+    assert_eq!(scene.row("10.0.0.9 udp/53").basis.sight, Sight::Midstream);
     scene.told();
     scene.exchange(("10.0.0.6", 40_000, 6), DNS);
     let basis = scene.row("10.0.0.9 udp/53").basis;
-    assert_eq!((basis.midstream, basis.level), (false, 3));
+    assert_eq!((basis.sight, basis.level), (Sight::Whole, 3));
     assert!(scene.told().contains(&"service-raised 53 level 3".to_owned()));
     let middle = scene.midstream(("10.0.0.7", 22, 7), CLIENT);
     scene.app(&middle, "ssh", Some(Side::Orig));
     scene.handshake(CLIENT, ("10.0.0.7", 22, 7));
-    assert!(!scene.row("10.0.0.7 tcp/22").basis.midstream);
+    assert_eq!(scene.row("10.0.0.7 tcp/22").basis.sight, Sight::Whole);
 }
 
 #[test]
@@ -471,7 +474,7 @@ fn another_middle_of_a_conversation_does_not() {
         unasked(&mut scene, client);
     }
     scene.end(&flow, 0, 2);
-    assert!(scene.row("10.0.0.9 udp/53").basis.midstream);
+    assert_eq!(scene.row("10.0.0.9 udp/53").basis.sight, Sight::Midstream);
 }
 
 #[test]

@@ -6,4 +6,5 @@ mod listed;
 mod memory;
 mod names;
 mod property;
+mod records;
 mod transfers;
