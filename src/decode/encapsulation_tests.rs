@@ -300,19 +300,3 @@ fn every_link_type_reaches_ip() {
     assert_eq!(see_link(229, &packet), Err(Discard::IpVersion));
     assert_eq!(see_link(253, &packet), Err(Discard::LinkType));
 }
-
-#[test]
-fn an_id_that_the_operator_calls_path_is_no_segment() {
-    let config = DecodeConfig { path_vnis: vec![9], path_gre_keys: vec![3], ..DecodeConfig::default() };
-    let mut locator = Locator::new(config);
-    let keyed = |key| gre(0x2000, 0x6558, &[&[0, 0, 0, key], &vm_frame()]);
-    for (frame, segment) in [
-        (udp_frame(50000, 4789, &vxlan(9, &vm_frame())), "-"),
-        (udp_frame(50000, 4789, &vxlan(3, &vm_frame())), "vxlan:3"),
-        (keyed(3), "-"),
-        (keyed(9), "gre:0x9"),
-    ] {
-        let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, NOW).unwrap().unwrap();
-        assert_eq!(located.segment.to_string(), segment);
-    }
-}

@@ -94,7 +94,7 @@ impl Inventory {
                 self.groups.expire(at.time);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Source(_) => {}
+            Fact::Counters(_) | Fact::Source(_) | Fact::OneWayTunnels(_) => {}
         }
     }
 

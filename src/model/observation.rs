@@ -8,6 +8,7 @@ use std::net::IpAddr;
 use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Transport};
+use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::segment::Segment;
 use super::time::Timestamp;
@@ -32,6 +33,8 @@ pub enum Fact {
     Counters(Box<Vec<(&'static str, u64)>>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
+    /// Tunnels that look like a mirror's own and are taken for segments; sent at stats ticks while there are any.
+    OneWayTunnels(Vec<OneWayTunnel>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -126,6 +129,7 @@ pub struct Claim {
     pub ip: Option<IpAddr>,
     pub kind: ClaimKind,
     pub host_hint: Option<IpAddr>,
+    pub path: MirrorPath,
 }
 
 #[derive(Clone, Debug, PartialEq)]
