@@ -300,3 +300,17 @@ fn every_link_type_reaches_ip() {
     assert_eq!(see_link(229, &packet), Err(Discard::IpVersion));
     assert_eq!(see_link(253, &packet), Err(Discard::LinkType));
 }
+
+#[test]
+fn access_points_mirror_wireless_frames_by_tzsp() {
+    let head = [8, 1, 0, 0, 2, 0, 0, 0, 0, 9, 0x52, 0x54, 0, 0, 0, 0xa, 0x52, 0x54, 0, 0, 0, 0xb, 0, 0];
+    let frame = joined(&[&head, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &vm_packet()]);
+    assert_eq!(see(&udp_frame(50000, 37008, &joined(&[&[1, 0, 0, 18, 0, 1], &frame]))), from_vm("-"));
+    assert_eq!(see(&udp_frame(50000, 37008, &joined(&[&[1, 0, 0, 119, 0, 1], &frame]))), from_host());
+}
+
+#[test]
+fn group_policy_of_vxlan_changes_no_segment() {
+    let policy = joined(&[&[0x88, 0, 0x12, 0x34, 0, 0, 7, 0], &vm_frame()]);
+    assert_eq!(see(&udp_frame(50000, 4789, &policy)), from_vm("vxlan:7"));
+}
