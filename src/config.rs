@@ -353,6 +353,8 @@ mod tests {
                 "e.toml:4:8: `vlan`: expected \"path\", \"segment\", or the list of ids that are path, found integer `900`",
             ]
         );
+        let flows = texts("[[mirror]]\ngre_key = \"vsid\"\nvni = \"vsid\"\n");
+        assert_eq!(flows, ["e.toml:3:7: `vni`: unknown value `vsid` (it is one of `path`, `segment`)"]);
         assert_eq!(texts("[mirror]\n"), ["e.toml:1:2: `mirror` is a list: write [[mirror]], once for each"]);
         assert_eq!(texts("[[store]]\n"), ["e.toml:1:3: `store` is a section: write [store] on a line of its own"]);
     }

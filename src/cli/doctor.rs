@@ -104,8 +104,8 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         rows.push(drops(source));
     }
     for tunnel in status.get("one_way_tunnels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
-        let mend = format!("if it is the mirror's own, configure {}", text(tunnel, "mend"));
-        rows.push(row("tunnels", Err((text(tunnel, "found"), mend))));
+        let found = format!("{}: a mirror's own tunnel?", text(tunnel, "found"));
+        rows.push(row("tunnels", Err((found, format!("decide by {}", text(tunnel, "mend"))))));
     }
     let outside = status.get("outside_home").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let found = if outside.is_empty() {

@@ -41,7 +41,7 @@ pub fn told(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -
         line("outside home", format!("{}; --home says what is home", list.join(", ")));
     }
     for tunnel in &totals.one_way_tunnels {
-        line("one way", format!("{tunnel}; if this is the mirror's own tunnel: {}", tunnel.mend()));
+        line("one way", format!("{tunnel}: a mirror's own tunnel? {} decides", tunnel.mend()));
     }
     line(
         "incidents",

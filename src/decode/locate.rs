@@ -12,7 +12,7 @@ use super::discard::{DecodeCounters, Discard};
 use super::fragment::Reassembly;
 use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
-use super::mirror::{Meaning, Mirrors};
+use super::mirror::{Mirrors, Part};
 use super::packet::{Located, Network};
 use super::tunnel::Inner;
 use super::tunnel_ends::TunnelEnds;
@@ -31,7 +31,6 @@ pub struct Locator {
     ends: TunnelEnds,
     /// Where frames come from now.
     source: u16,
-    tunnels_end_here: bool,
     fragments: Reassembly,
     /// Packet second of the last expiry of fragments.
     second: i64,
@@ -52,7 +51,6 @@ impl Locator {
             mirrors: Mirrors::new(config.mirrors),
             ends: TunnelEnds::new(),
             source: 0,
-            tunnels_end_here: false,
             fragments: Reassembly::new(&limits),
             second: 0,
             outer: Vec::new(),
@@ -61,10 +59,10 @@ impl Locator {
         }
     }
 
-    /// The next frames come from this mirror source: numbered within the run, and named as `[[mirror]] source` names
-    /// it. With `tunnels_end_here` (a listener) the first tunnel of each frame is path, whatever its identifier.
-    pub fn arrive(&mut self, number: u16, name: &str, tunnels_end_here: bool) {
-        (self.source, self.tunnels_end_here) = (number, tunnels_end_here);
+    /// The next frames come from this mirror source: its number within the run, and its name, which `[[mirror]]`
+    /// may ask for.
+    pub fn arrive(&mut self, number: u16, name: &str) {
+        self.source = number;
         self.mirrors.arrive(number, name);
     }
 
@@ -91,8 +89,7 @@ impl Locator {
         let cut = wire_len.saturating_sub(frame.len() as u32);
         let mut stack = Stack::new(cut);
         stack.path.source = self.source;
-        let ends_here = self.tunnels_end_here;
-        let mut peeler = Peeler { mirrors, ends, ends_here, fragments, counters, time, stack };
+        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack };
         match peeler.follow(link, frame, outer, inner) {
             Ok(Some(place)) => Ok(Some(peeler.located(place))),
             Ok(None) => Ok(None),
@@ -157,8 +154,6 @@ enum Step<'a> {
 struct Peeler<'t> {
     mirrors: &'t Mirrors,
     ends: &'t mut TunnelEnds,
-    /// The next tunnel ends at a listener.
-    ends_here: bool,
     fragments: &'t mut Reassembly,
     counters: &'t mut DecodeCounters,
     time: Timestamp,
@@ -254,29 +249,34 @@ impl Peeler<'_> {
         stack.host_hint.get_or_insert(ip.src);
         // The outer MACs are those of hosts and routers, never of the VM inside.
         (stack.src_mac, stack.dst_mac) = (None, None);
-        let ends_here = std::mem::take(&mut self.ends_here);
-        let layer = inner.layer.unwrap_or_default();
-        let mut path = inner.path;
-        let meaning = self.mirrors.tunnel(ip.src, ip.dst, layer, stack);
-        if path.is_none() && (ends_here || meaning == Some(Meaning::Path)) {
-            path = Some(path_of(layer));
-        }
-        if let Some(path) = path {
-            stack.leave(path);
-        }
-        let (kind, id) = layer;
-        match path {
-            None if kind != LayerKind::None => {
+        let part = self.mirrors.tunnel(ip.src, ip.dst, inner.layer.unwrap_or_default(), stack);
+        if inner.path.is_some() || part == Some(Part::Path) {
+            self.leave(inner);
+        } else if let Some((kind, id)) = inner.layer {
+            // What the operator has decided needs no word.
+            if part.is_none() {
                 let watched = self.ends.count(kind, ip.src, ip.dst);
                 self.counters.work.unwatched += u64::from(!watched);
-                let id = if meaning == Some(Meaning::Vsid) { id & !0xff } else { id };
-                stack.segment = stack.segment.with(kind, id);
             }
-            // The VM's own tag, which ERSPAN moved into its header.
-            Some(_) if kind == LayerKind::Vlan => stack.segment = stack.segment.with(kind, id),
-            _ => {}
+            let id = if part == Some(Part::Vsid) { id & !0xff } else { id };
+            stack.segment = stack.segment.with(kind, id);
         }
         Ok(())
+    }
+
+    /// Leaves a tunnel that is path: by its kind, or because somebody says so.
+    fn leave(&mut self, inner: &Inner<'_>) {
+        let (kind, id) = inner.layer.unwrap_or_default();
+        let named = match kind {
+            LayerKind::Vxlan => PathKind::Vxlan,
+            LayerKind::Geneve => PathKind::Geneve,
+            _ => PathKind::Gre,
+        };
+        self.stack.leave(inner.path.unwrap_or(MirrorPath::new(named, id)));
+        // The VM's own tag, which ERSPAN moved into its header.
+        if kind == LayerKind::Vlan {
+            self.stack.segment = self.stack.segment.with(kind, id);
+        }
     }
 
     #[inline(always)]
@@ -304,16 +304,6 @@ impl Peeler<'_> {
         let Stack { segment, src_mac, dst_mac, host_hint, path, cut, .. } = self.stack;
         Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut }
     }
-}
-
-/// A tunnel that is path although its kind does not say so.
-fn path_of((kind, id): (LayerKind, u32)) -> MirrorPath {
-    let kind = match kind {
-        LayerKind::Vxlan => PathKind::Vxlan,
-        LayerKind::Geneve => PathKind::Geneve,
-        _ => PathKind::Gre,
-    };
-    MirrorPath::new(kind, id)
 }
 
 #[cfg(test)]

@@ -8,8 +8,7 @@ use std::net::IpAddr;
 
 use ipnet::IpNet;
 use serde::de::{self, SeqAccess, Visitor};
-use serde::ser::SerializeSeq;
-use serde::{Deserialize, Deserializer, Serialize, Serializer};
+use serde::{Deserialize, Deserializer, Serialize};
 
 use super::link::Stack;
 use crate::model::{Domain, LayerKind, MirrorPath, NetSet, PathKind, Segment};
@@ -31,13 +30,13 @@ pub struct MirrorConfig {
     #[serde(skip_serializing_if = "no_nets", deserialize_with = "nets")]
     pub outer_dst: NetSet,
     /// What VXLAN and GENEVE network identifiers are.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "of_no_flow")]
     pub vni: Option<Meaning>,
     /// What GRE keys are; `vsid` where they are NVGRE's, whose last octet differs from flow to flow.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub gre_key: Option<Meaning>,
     /// What the outermost VLAN tag is: a list names the RSPAN VLANs.
-    #[serde(skip_serializing_if = "Option::is_none")]
+    #[serde(skip_serializing_if = "Option::is_none", deserialize_with = "of_no_flow")]
     pub vlan: Option<Meaning>,
     /// Groups of VLAN ids that are one segment; 0 is "untagged". Written as the first that is not 0.
     #[serde(skip_serializing_if = "SameVlan::is_empty")]
@@ -47,17 +46,25 @@ pub struct MirrorConfig {
     pub domain: Option<Domain>,
 }
 
-/// What an identifier of a tunnel or a tag says.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Meaning {
+/// What an identifier of a tunnel or a tag is part of.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Part {
     /// How the copy came here.
     Path,
     /// Where the VMs live.
     Segment,
     /// NVGRE (RFC 7637 3.2): the upper 24 bits are the segment, the last octet is a flow's.
     Vsid,
+}
+
+/// What the identifiers of one kind are.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+#[serde(untagged)]
+pub enum Meaning {
+    All(Part),
     /// These are path, any other is left to the tables after it.
-    PathIds(Vec<u32>),
+    Path(Vec<u32>),
 }
 
 /// Each group has at least two ids, at least one of them a VLAN's, and none stands in two groups.
@@ -159,7 +166,7 @@ impl Mirrors {
     }
 
     /// Passes into a tunnel from `src` to `dst`: what its identifier is, where a table says so.
-    pub fn tunnel(&self, src: IpAddr, dst: IpAddr, layer: (LayerKind, u32), stack: &mut Stack) -> Option<Meaning> {
+    pub fn tunnel(&self, src: IpAddr, dst: IpAddr, layer: (LayerKind, u32), stack: &mut Stack) -> Option<Part> {
         if self.here.all == 0 {
             return None;
         }
@@ -195,7 +202,7 @@ impl Mirrors {
         let mut path = None;
         if let Some(outer) = layers.next_if(|layer| {
             layer.kind == LayerKind::Vlan
-                && said().find_map(|table| table.vlan.as_ref()?.of(layer.id)) == Some(Meaning::Path)
+                && said().find_map(|table| table.vlan.as_ref()?.of(layer.id)) == Some(Part::Path)
         }) {
             path = Some(MirrorPath::new(PathKind::Vlan, outer.id));
         }
@@ -229,11 +236,11 @@ impl Mirrors {
 }
 
 impl Meaning {
-    /// What `id` is, where this says so.
-    fn of(&self, id: u32) -> Option<Meaning> {
+    /// What `id` is part of, where this says so.
+    fn of(&self, id: u32) -> Option<Part> {
         match self {
-            Meaning::PathIds(ids) => ids.contains(&id).then_some(Meaning::Path),
-            said => Some(said.clone()),
+            Meaning::All(part) => Some(*part),
+            Meaning::Path(ids) => ids.contains(&id).then_some(Part::Path),
         }
     }
 }
@@ -279,6 +286,14 @@ fn nets<'de, D: Deserializer<'de>>(d: D) -> Result<NetSet, D::Error> {
     d.deserialize_any(Nets).map(NetSet)
 }
 
+/// For identifiers that have no part of a flow's.
+fn of_no_flow<'de, D: Deserializer<'de>>(d: D) -> Result<Option<Meaning>, D::Error> {
+    match Meaning::deserialize(d)? {
+        Meaning::All(Part::Vsid) => Err(de::Error::unknown_variant("vsid", &["path", "segment"])),
+        meaning => Ok(Some(meaning)),
+    }
+}
+
 impl<'de> Deserialize<'de> for Meaning {
     fn deserialize<D: Deserializer<'de>>(d: D) -> Result<Self, D::Error> {
         struct Word;
@@ -289,9 +304,9 @@ impl<'de> Deserialize<'de> for Meaning {
             }
             fn visit_str<E: de::Error>(self, word: &str) -> Result<Meaning, E> {
                 match word {
-                    "path" => Ok(Meaning::Path),
-                    "segment" => Ok(Meaning::Segment),
-                    "vsid" => Ok(Meaning::Vsid),
+                    "path" => Ok(Meaning::All(Part::Path)),
+                    "segment" => Ok(Meaning::All(Part::Segment)),
+                    "vsid" => Ok(Meaning::All(Part::Vsid)),
                     other => Err(E::unknown_variant(other, &["path", "segment", "vsid"])),
                 }
             }
@@ -300,24 +315,9 @@ impl<'de> Deserialize<'de> for Meaning {
                 while let Some(id) = list.next_element()? {
                     ids.push(id);
                 }
-                Ok(Meaning::PathIds(ids))
+                Ok(Meaning::Path(ids))
             }
         }
         d.deserialize_any(Word)
-    }
-}
-
-impl Serialize for Meaning {
-    fn serialize<S: Serializer>(&self, s: S) -> Result<S::Ok, S::Error> {
-        match self {
-            Meaning::Path => s.serialize_str("path"),
-            Meaning::Segment => s.serialize_str("segment"),
-            Meaning::Vsid => s.serialize_str("vsid"),
-            Meaning::PathIds(ids) => {
-                let mut list = s.serialize_seq(Some(ids.len()))?;
-                ids.iter().try_for_each(|id| list.serialize_element(id))?;
-                list.end()
-            }
-        }
     }
 }

@@ -140,19 +140,10 @@ fn a_domain_stands_around_the_segment_of_its_source_only() {
         (2, "eth10", "vlan:10"),
         (0, "/captures/dc1-monday.pcap", "domain:dc1/vlan:10"),
     ] {
-        locator.arrive(number, name, false);
+        locator.arrive(number, name);
         let (segment, path) = place(&mut locator, &frame);
         assert_eq!((segment.as_str(), path.source), (expected, number), "{name}");
     }
-}
-
-#[test]
-fn the_tunnel_that_ends_at_a_listener_is_path_and_the_next_is_not() {
-    let tenant = udp_frame(50000, 4789, &vxlan(5001, &vm_frame()));
-    let mut locator = locator(&[]);
-    locator.arrive(0, "vxlan:4789", true);
-    let (segment, path) = place(&mut locator, &udp_frame(50000, 4789, &vxlan(9, &tenant)));
-    assert_eq!((segment.as_str(), path), ("vxlan:5001", MirrorPath::new(PathKind::Vxlan, 9)));
 }
 
 #[test]
@@ -174,4 +165,5 @@ fn tunnels_that_go_one_way_into_one_address_are_told_unless_they_are_path() {
     };
     assert_eq!(told(&[]).iter().map(|tunnel| tunnel.frames).collect::<Vec<_>>(), [1_000]);
     assert_eq!(told(&["vni = 'path'"]), []);
+    assert_eq!(told(&["vni = 'segment'"]), [], "the operator has decided");
 }

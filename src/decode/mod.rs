@@ -37,5 +37,5 @@ pub use datagram::Decoder;
 pub use discard::{DecodeCounters, Discard};
 pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
-pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, SameVlan};
+pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, Part, SameVlan};
 pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};

@@ -90,7 +90,7 @@ mod tests {
         let told = ends.one_way();
         assert_eq!(told.len(), 1);
         assert_eq!(told[0].to_string(), "1000 vxlan frames from 10.9.0.1 and others into 10.9.0.9, none back");
-        assert_eq!(told[0].mend(), "[[mirror]] with outer_dst = \"10.9.0.9\" and vni = \"path\"");
+        assert_eq!(told[0].mend(), "[[mirror]] with outer_dst = \"10.9.0.9\" and vni = \"path\" (or \"segment\")");
     }
 
     #[test]

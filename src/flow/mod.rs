@@ -41,6 +41,9 @@ pub struct Head {
     pub path: MirrorPath,
 }
 
+/// It is copied once for every packet.
+const _: () = assert!(size_of::<Head>() <= 80);
+
 /// Silence, in packet-time seconds, after which a flow is forgotten, by its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]

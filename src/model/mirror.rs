@@ -20,7 +20,7 @@ pub enum PathKind {
     Wire,
     Erspan,
     Tzsp,
-    /// A tunnel that is path because it ends at a listener, or because `[[mirror]]` says so.
+    /// Tunnels that end at a listener, or of which `[[mirror]]` says that they are path.
     Vxlan,
     Geneve,
     Gre,
@@ -114,10 +114,10 @@ pub struct OneWayTunnel {
 }
 
 impl OneWayTunnel {
-    /// What the configuration would have to say, if it is the mirror's own.
+    /// What in the configuration decides it.
     pub fn mend(&self) -> String {
         let key = if self.kind == LayerKind::Gre { "gre_key" } else { "vni" };
-        format!("[[mirror]] with outer_dst = \"{}\" and {key} = \"path\"", self.receiver)
+        format!("[[mirror]] with outer_dst = \"{}\" and {key} = \"path\" (or \"segment\")", self.receiver)
     }
 }
 

@@ -147,7 +147,7 @@ impl Dispatcher {
             self.clock(frame.time);
             if self.source != Some(frame.source) {
                 self.source = Some(frame.source);
-                self.locator.arrive(frame.source.0, source.source_name(frame.source), false);
+                self.locator.arrive(frame.source.0, source.source_name(frame.source));
             }
             self.packet(frame.link, batch.get(frame), frame.wire_len);
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
