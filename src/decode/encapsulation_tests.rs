@@ -140,11 +140,18 @@ fn erspan_sessions_are_path_never_segment() {
     assert_eq!(two(0x00), from_vm("-"));
     assert_eq!(two(0x18), from_vm("-"));
     assert_eq!(two(0x10), from_vm("vlan:20"), "the tag was moved from the frame into the header");
+    let header = [0x10, 20, 0x10, 77, 0, 0, 0, 1];
+    let left = |id| see(&gre(0x1000, 0x88be, &[&[0; 4], &header, &tagged(&[id], 0x0800, &vm_packet())]));
+    assert_eq!(left(20), from_vm("vlan:20"), "the tag was left in the frame, too");
+    assert_eq!(left(30), from_vm("vlan:20.30"), "the tag within the one that was moved");
     let three = [0x20, 20, 0, 77, 0, 0, 0, 1, 0, 0, 0, 0];
     assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &three, &vm_frame()])), from_vm("-"));
     let mut with_platform = three;
     with_platform[11] = 1;
     assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &with_platform, &[0; 8], &vm_frame()])), from_vm("-"));
+    let mut catalyst = three;
+    catalyst[10] = 0x1e;
+    assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &catalyst, &[0; 8], &vm_frame()])), from_vm("-"));
 }
 
 #[test]

@@ -142,13 +142,21 @@ fn erspan2(bytes: &[u8], sequence: bool, cut: u32) -> Option<Inner<'_>> {
     }
     (path.id, path.port) = (u32::from(trunk & 0x03ff), index & 0x000f_ffff);
     let inner = Inner::new(Header::Ethernet, reader.rest()).plausible(cut)?.by(path);
-    // "En" 2: the frame came with an 802.1Q tag, which is now in this header only. The session is path.
+    // "En" 2: the frame came with an 802.1Q tag. Most switches leave it in this header only, some in the frame too.
     let tag = version_vlan & 0x0fff;
-    let moved_tag = (trunk >> 11) & 3 == 2 && tag != 0;
+    let moved_tag = (trunk >> 11) & 3 == 2 && tag != 0 && outer_tag(inner.bytes) != Some(tag);
     Some(if moved_tag { inner.within(LayerKind::Vlan, u32::from(tag)) } else { inner })
 }
 
-/// ERSPAN type III (draft-foschiano-erspan 4.3): 12 bytes, and a platform header of 8 where the O bit is set.
+/// VLAN id of the first tag of an Ethernet frame.
+fn outer_tag(frame: &[u8]) -> Option<u16> {
+    let mut reader = Reader::new(frame);
+    reader.skip(12)?;
+    matches!(reader.be16()?, 0x8100 | 0x88a8).then_some(reader.be16()? & 0x0fff)
+}
+
+/// ERSPAN type III (draft-foschiano-erspan 4.3): 12 bytes, and a platform header of 8 where the O bit is set, or where
+/// a Catalyst says frame type 7 (as its captures show).
 fn erspan3(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
     let mut reader = Reader::new(bytes);
     let (version, session) = (reader.be16()?, reader.be16()?);
@@ -159,10 +167,11 @@ fn erspan3(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
     }
     let mut path = MirrorPath::new(PathKind::Erspan, u32::from(session & 0x03ff));
     path = path.by_engine((last >> 4) as u8 & 0x3f, last & 8 != 0);
-    if last & 1 != 0 {
+    let frame_type = (last >> 10) & 0x1f;
+    if last & 1 != 0 || frame_type == 7 {
         path.port = platform_port(reader.be32()?, reader.be32()?);
     }
-    let header = match (last >> 10) & 0x1f {
+    let header = match frame_type {
         2 => Header::Network(ip::version(reader.rest())?),
         _ => Header::Ethernet,
     };
