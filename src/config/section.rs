@@ -48,7 +48,7 @@ impl<'i> Reader<'i> {
             return T::default();
         };
         self.note_origins(name, &table);
-        self.read(name, "", &key.span(), table)
+        self.read((name, false), &key.span(), table)
     }
 
     /// The tables of the list `name`, or as much of them as is right.
@@ -68,7 +68,7 @@ impl<'i> Reader<'i> {
             match entry.into_inner() {
                 DeValue::Table(table) => {
                     self.note_origins(&format!("{name}.{at}"), &table);
-                    tables.push(self.read(&format!("[{name}"), "]", &span, table));
+                    tables.push(self.read((name, true), &span, table));
                 }
                 _ => self.tell(span, wrong(), None),
             }
@@ -76,11 +76,10 @@ impl<'i> Reader<'i> {
         tables
     }
 
-    /// One table, in messages called `[`, `begun`, `ended` and `]`.
+    /// One table of this name, and whether it is of a list.
     fn read<T: DeserializeOwned + Default>(
         &mut self,
-        begun: &str,
-        ended: &str,
+        heading: (&str, bool),
         span: &Range<usize>,
         mut table: DeTable<'i>,
     ) -> T {
@@ -92,7 +91,7 @@ impl<'i> Reader<'i> {
             };
             let span = error.span().unwrap_or_else(|| span.clone());
             let culprit = take_out(&mut table, &span);
-            self.explain(begun, ended, &error, span, culprit.as_deref());
+            self.explain(heading, &error, span, culprit.as_deref());
             if culprit.is_none() {
                 return T::default(); // an error of the section as a whole
             }
@@ -142,14 +141,16 @@ impl<'i> Reader<'i> {
     }
 
     /// serde's words in the operator's.
-    fn explain(&mut self, begun: &str, ended: &str, error: &Error, span: Range<usize>, culprit: Option<&str>) {
+    fn explain(&mut self, (section, list): (&str, bool), error: &Error, span: Range<usize>, culprit: Option<&str>) {
         let message = error.message();
         let mut words = quoted(message);
         if message.starts_with("unknown field") && !words.is_empty() {
             let unknown = words.remove(0);
             let keys: Vec<&str> = words;
             let parent = culprit.and_then(|path| path.rsplit_once('.')).map(|(parent, _)| format!(".{parent}"));
-            let message = format!("unknown key `{unknown}` in [{begun}{}{ended}]", parent.unwrap_or_default());
+            let heading = format!("[{section}{}]", parent.unwrap_or_default());
+            let heading = if list { format!("[{heading}]") } else { heading };
+            let message = format!("unknown key `{unknown}` in {heading}");
             let hint = nearest(unknown, &keys).unwrap_or_else(|| format!("the keys here are {}", listed(&keys)));
             return self.tell(span, message, Some(hint));
         }

@@ -1,5 +1,6 @@
 //! The first half of decoding, in the dispatcher: link, tag and tunnel headers are peeled until the packet that a
-//! VM sent or received is found, with its segment, its outer sender and the addresses that choose its shard.
+//! VM sent or received is found, with its segment, its outer sender, the path its copy came by and the addresses that
+//! choose its shard.
 //!
 //! At most 16 tags and tunnels; a deeper nest is a counted discard. Fragments of protocols that may hide a tunnel
 //! (UDP among them) are joined here, because only the whole datagram shows what is inside; all others are joined

@@ -171,13 +171,16 @@ impl Mirrors {
             return None;
         }
         let within = |nets: &NetSet, ip| no_nets(nets) || nets.contains(ip);
+        let mut met = self.here.open;
         for (bit, table) in self.those(self.here.all & !self.here.open) {
             if within(&table.outer_src, src) && within(&table.outer_dst, dst) {
-                stack.mirrors |= bit;
+                met |= bit;
             }
         }
+        stack.mirrors |= met;
         let (kind, id) = layer;
-        self.those(self.here.open | stack.mirrors).find_map(|(_, table)| {
+        // What is said of this tunnel is not said of one within it.
+        self.those(met).find_map(|(_, table)| {
             let meaning = match kind {
                 LayerKind::Vxlan | LayerKind::Geneve => table.vni.as_ref(),
                 LayerKind::Gre => table.gre_key.as_ref(),

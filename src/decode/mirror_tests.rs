@@ -92,6 +92,10 @@ fn a_tenant_within_a_mirrors_tunnel_stays_a_tenant() {
     let mirrored = udp_frame(50000, 4789, &vxlan(9, &tenant));
     assert_eq!(segment(&["vni = [9]"], &mirrored), "vxlan:5001");
     assert_eq!(segment(&["vni = [5001]"], &mirrored), "-", "the copy of a copy");
+    let mut tenants_hosts = tenant.clone();
+    tenants_hosts[30..34].copy_from_slice(&[192, 0, 2, 7]);
+    let mirrored = udp_frame(50000, 4789, &vxlan(9, &tenants_hosts));
+    assert_eq!(segment(&["vni = 'path'\nouter_dst = '192.0.2.2'"], &mirrored), "vxlan:5001");
 }
 
 #[test]

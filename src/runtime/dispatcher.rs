@@ -55,6 +55,8 @@ pub struct Dispatcher {
     locator: Locator,
     /// Where the latest frame came from.
     source: Option<SourceId>,
+    /// Tunnels that go one way were told.
+    one_way: bool,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -73,6 +75,7 @@ impl Dispatcher {
         Dispatcher {
             locator: Locator::new(decode.clone()),
             source: None,
+            one_way: false,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -224,9 +227,12 @@ impl Dispatcher {
         let added = self.increments.since_last(&report);
         self.tell(frame, Fact::Counters(Box::new(added)));
         let tunnels = self.locator.one_way_tunnels();
-        if !tunnels.is_empty() {
+        let some = !tunnels.is_empty();
+        // Once more when an answer came after all.
+        if some || self.one_way {
             self.tell(frame, Fact::OneWayTunnels(tunnels));
         }
+        self.one_way = some;
     }
 
     fn tell(&mut self, frame: u64, fact: Fact) {
