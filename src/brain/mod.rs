@@ -162,6 +162,7 @@ impl Brain {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Awaited(awaited) => return self.totals.awaited.clone_from(awaited),
             Fact::Source(counts) => return self.totals.source(counts),
+            Fact::OneWayTunnels(tunnels) => return self.totals.one_way_tunnels.clone_from(tunnels),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
                 self.totals.flow(flow, totals);
                 if self.config.flows {
@@ -345,6 +346,9 @@ impl Brain {
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
             "inventory": self.coverage(),
+            "one_way_tunnels": self.totals.one_way_tunnels.iter().map(|tunnel| serde_json::json!({
+                "found": tunnel.to_string(), "mend": tunnel.mend(),
+            })).collect::<Vec<_>>(),
             "awaited_templates": self.totals.awaited.iter().map(|a| serde_json::json!({
                 "exporter": a.exporter, "template": a.template, "sets": a.sets,
             })).collect::<Vec<_>>(),

@@ -107,7 +107,7 @@ impl Inventory {
                 self.groups.expire(at.time);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Awaited(_) | Fact::Source(_) => {}
+            Fact::Counters(_) | Fact::Awaited(_) | Fact::Source(_) | Fact::OneWayTunnels(_) => {}
         }
     }
 

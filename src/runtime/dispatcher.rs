@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::capture::{Batch, CaptureError, Filled, Source, SourceId};
 use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Located, Locator, SHARDS};
@@ -59,6 +59,10 @@ pub struct Dispatcher {
     collector: Collector,
     /// As last told.
     awaited: Vec<AwaitedTemplate>,
+    /// Where the latest frame came from.
+    source: Option<SourceId>,
+    /// Tunnels that go one way were told.
+    one_way: bool,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -78,6 +82,8 @@ impl Dispatcher {
             locator: Locator::new(decode.clone()),
             collector: Collector::default(),
             awaited: Vec::new(),
+            source: None,
+            one_way: false,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -112,7 +118,7 @@ impl Dispatcher {
                     continue;
                 }
             };
-            if !self.batch(&batch) {
+            if !self.batch(&batch, source) {
                 break;
             }
             let idle = Idle(matches!(filled, Filled::Idle));
@@ -137,7 +143,7 @@ impl Dispatcher {
     }
 
     /// False when the other side is gone.
-    fn batch(&mut self, batch: &Batch) -> bool {
+    fn batch(&mut self, batch: &Batch, source: &dyn Source) -> bool {
         for frame in &batch.frames {
             if frame.link == CLOCK_LINK && frame.len == 0 {
                 self.step(frame.time);
@@ -150,6 +156,10 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
+            if self.source != Some(frame.source) {
+                self.source = Some(frame.source);
+                self.locator.arrive(frame.source.0, source.source_name(frame.source));
+            }
             match frame.link {
                 LinkType::UPPER_PDU => self.received(batch.get(frame), frame.wire_len),
                 link => self.packet(link, batch.get(frame), frame.wire_len, false),
@@ -247,8 +257,19 @@ impl Dispatcher {
         self.locator.counters.report(&mut report);
         self.collector.report(&mut report);
         let added = self.increments.since_last(&report);
+        self.tell(frame, Fact::Counters(Box::new(added)));
+        let tunnels = self.locator.one_way_tunnels();
+        let some = !tunnels.is_empty();
+        // Once more when an answer came after all.
+        if some || self.one_way {
+            self.tell(frame, Fact::OneWayTunnels(tunnels));
+        }
+        self.one_way = some;
+    }
+
+    fn tell(&mut self, frame: u64, fact: Fact) {
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
-        self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
+        self.own.push(Observation { order, time: self.now, fact });
     }
 
     /// Sends every lane's parcel and the dispatcher's own observations; false when the other side is gone.
@@ -296,6 +317,7 @@ fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: 
         src_mac: located.src_mac,
         dst_mac: located.dst_mac,
         host_hint: located.host_hint,
+        path: located.path,
         sampled,
     };
     let lane = usize::from(shard) % lanes.len().max(1);

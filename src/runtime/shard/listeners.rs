@@ -279,6 +279,7 @@ impl Listeners {
             dst_mac: None,
             host_hint: None,
             sampled: false,
+            path: Default::default(),
         };
         let (server, _) = flow.end(Side::Resp);
         for (mac, ip, name) in heard.follow.leased {
