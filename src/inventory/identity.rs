@@ -425,7 +425,8 @@ impl Identity {
         if let Some(vm) = self.vms.touch(&id) {
             vm.last_seen = vm.last_seen.max(at.time);
             vm.segment = sender.segment;
-            vm.host_hint = sender.host_hint.or(vm.host_hint);
+            // A guess; what the mirror locations show together is better (see `moves`).
+            vm.host_hint = vm.host_hint.or(sender.host_hint);
         }
     }
 

@@ -16,6 +16,7 @@ use super::fan_in::FanIn;
 use super::group::GroupQueries;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
+use super::location::Locations;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
 use super::service::{Service, Services};
@@ -39,6 +40,7 @@ counters! {
 #[derive(Debug)]
 pub struct Inventory {
     pub(super) identity: Identity,
+    pub(super) locations: Locations,
     pub(super) services: Services,
     pub(super) peers: Peers,
     pub(super) closed: ClosedPorts,
@@ -59,6 +61,7 @@ impl Inventory {
     pub fn new(config: InventoryConfig) -> Self {
         Inventory {
             identity: Identity::new(&config),
+            locations: Locations::new(),
             services: Services::new(&config),
             peers: Peers::new(&config),
             closed: ClosedPorts::new(),
@@ -89,9 +92,12 @@ impl Inventory {
             Fact::Claim(claim) => {
                 self.identity.claim(claim, at, &mut self.turns);
                 self.settle(None, at, out);
+                self.announced(claim, at.time);
             }
+            Fact::Sighted(sightings) => self.sighted(sightings, at.time),
             Fact::Tick => {
                 self.groups.expire(at.time);
+                self.moves(at, out);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
             Fact::Counters(_) | Fact::Source(_) => {}
@@ -202,6 +208,7 @@ impl Inventory {
     pub fn load(store: &dyn Store, config: InventoryConfig) -> Result<Self, StoreError> {
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
+            locations: Locations::load(store)?,
             services: Services::load(store, &config)?,
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
@@ -223,6 +230,7 @@ impl Inventory {
         ];
         out.extend(sizes.map(|(name, size)| (name, size as u64)));
         self.identity.counters.report(out);
+        self.locations.counters.report(out);
         self.services.counters.report(out);
         self.peers.counters.report(out);
         self.closed.counters.report(out);
@@ -247,6 +255,7 @@ impl Inventory {
                 Turn::Merged { kept, gone } => {
                     self.services.merge(kept, gone);
                     self.peers.merge(kept, gone);
+                    self.locations.merge(kept, gone);
                     tell(What::Merged { kept, gone });
                 }
                 Turn::Split { segment, ip, from, to } => {
@@ -262,7 +271,10 @@ impl Inventory {
                         }
                     }
                 }
-                Turn::Forgotten(vm) => forgotten.push(vm),
+                Turn::Forgotten(vm) => {
+                    self.locations.forget(vm);
+                    forgotten.push(vm);
+                }
             }
         }
         if !forgotten.is_empty() {
@@ -273,6 +285,7 @@ impl Inventory {
 
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
+        self.locations.save(batch, all);
         self.services.save(batch, all);
         self.peers.save(batch, all);
         self.closed.save(batch, all);

@@ -11,6 +11,7 @@ mod flow;
 mod ids;
 mod incident;
 mod link;
+mod location;
 mod observation;
 mod order;
 mod quality;
@@ -25,6 +26,7 @@ pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
 pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
+pub use location::{Location, Sighting};
 pub use observation::{
     Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, RefusedBy, SourceCounts,
 };

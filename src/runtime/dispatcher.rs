@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 
 use crate::capture::{Batch, CaptureError, Filled, Source};
 use crate::counters;
-use crate::decode::{DecodeConfig, Locator, SHARDS};
+use crate::decode::{DecodeConfig, Locator, SHARDS, Sightings};
 use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
 use crate::telemetry::Increments;
 
@@ -53,6 +53,7 @@ pub struct Lane {
 
 pub struct Dispatcher {
     locator: Locator,
+    sightings: Sightings,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -70,6 +71,7 @@ impl Dispatcher {
     pub fn new(decode: &DecodeConfig, lanes: Vec<Lane>, reports: SyncSender<Mail>, now: Timestamp) -> Self {
         Dispatcher {
             locator: Locator::new(decode.clone()),
+            sightings: Sightings::default(),
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -160,6 +162,7 @@ impl Dispatcher {
                 return;
             }
         };
+        self.sightings.see(&located);
         let shard = Locator::shard(&located) % SHARDS;
         let head = Head {
             frame: self.frame,
@@ -201,6 +204,7 @@ impl Dispatcher {
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
         }
+        self.sighted(frame, before);
         if stats {
             self.counters(frame);
         }
@@ -208,11 +212,20 @@ impl Dispatcher {
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
     }
 
+    /// What the second that ended at `time` showed.
+    fn sighted(&mut self, frame: u64, time: Timestamp) {
+        if let Some(sightings) = self.sightings.take() {
+            let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
+            self.own.push(Observation { order, time, fact: Fact::Sighted(sightings) });
+        }
+    }
+
     fn counters(&mut self, frame: u64) {
         let mut report = Vec::new();
         self.intake.report(&mut report);
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
+        self.sightings.counters.report(&mut report);
         let added = self.increments.since_last(&report);
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
         self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
@@ -238,6 +251,7 @@ impl Dispatcher {
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Finish { frame: self.frame, now: self.now });
         }
+        self.sighted(self.frame, self.now);
         self.counters(self.frame);
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });

@@ -3,4 +3,5 @@
 mod discovery;
 mod identity;
 mod memory;
+mod moves;
 mod property;

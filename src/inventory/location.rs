@@ -1,0 +1,308 @@
+//! Location: on which host a VM is, told by the mirror locations that show its frames.
+//!
+//! The sender's host shows every frame of a VM, the receiver's host only those to its own VMs. So a VM is where
+//! frames are seen that no other location shows, and has moved when such frames come from elsewhere and none from
+//! where it was. At most one record a VM, [`STAYS_MAX`] stays each (the oldest is forgotten), [`RIVALS_MAX`] places
+//! in question each (further ones wait, counted).
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use serde::{Deserialize, Serialize};
+
+use super::records::Records;
+use super::rival::{self, Announced, Rival, Row};
+use crate::counters;
+use crate::model::{Location, Timestamp, VmId};
+use crate::store::{Batch, Kind, Store, StoreError};
+
+const STAYS_MAX: usize = 32;
+const RIVALS_MAX: usize = 4;
+const COMPANIONS_MAX: usize = 8;
+const LOCATIONS_MAX: usize = 4_096;
+
+/// Until then the first location is a guess, and another one corrects it.
+const PROBATION_S: f64 = 10.0;
+/// An unannounced move back within this time was none: two senders take turns.
+const BACK_S: f64 = 60.0;
+/// So many windows in which both places show frames of their own, within [`BACK_S`].
+const CONFLICTS: usize = 3;
+/// For so long a VM that sends from two places is not followed.
+const UNPLACED_S: f64 = 600.0;
+/// A location that shows nothing at all any more may be blind rather than empty.
+const SILENT_S: f64 = 2.0;
+
+static WHEREABOUTS: Kind = Kind { tag: 0x1a, name: "whereabouts", version: 1 };
+
+counters! {
+    pub(super) struct LocationCounters {
+        moves => "inventory.vm.moved",
+        corrected => "inventory.location.corrected",
+        conflicts => "inventory.location.conflicts",
+        refused => "inventory.location.refused",
+    }
+}
+
+/// A time on one host.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Stay {
+    pub location: Location,
+    pub since: Timestamp,
+    /// Its last frame there.
+    pub until: Timestamp,
+    /// It announced itself when it came (RARP, gratuitous ARP, unsolicited neighbour advertisement).
+    pub announced: bool,
+}
+
+/// Where a VM was, and what is odd about it.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Whereabouts {
+    /// Oldest first; the last is where it is.
+    pub stays: Vec<Stay>,
+    /// Frames with its MAC come from this location and another one by turns.
+    pub doubled: Option<Doubled>,
+    probation: Timestamp,
+    #[serde(skip)]
+    rivals: Vec<Rival>,
+    /// Locations that showed twins of its frames during this stay: receivers' hosts.
+    #[serde(skip)]
+    companions: Vec<Location>,
+    #[serde(skip)]
+    conflicts: Vec<Timestamp>,
+    /// When an announcement of it was seen last, and where first.
+    #[serde(skip)]
+    announcement: Option<(Timestamp, Location)>,
+}
+
+/// Why a VM cannot be placed.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Doubled {
+    pub also: Location,
+    pub seen: Timestamp,
+    /// Both places show frames to receivers that are not there: two senders have the MAC. Otherwise it may be a host
+    /// whose own port is not mirrored.
+    pub duplicate: bool,
+}
+
+/// What a tick found out.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) enum Found {
+    Moved { from: Stay, to: Stay },
+    Doubled(Location, Doubled),
+}
+
+#[derive(Debug)]
+pub(super) struct Locations {
+    all: Records<VmId, Whereabouts>,
+    /// VMs with rivals.
+    asked: BTreeSet<VmId>,
+    /// When each location last showed anything.
+    heard: BTreeMap<Location, Timestamp>,
+    pub counters: LocationCounters,
+}
+
+impl Locations {
+    pub fn new() -> Self {
+        Locations {
+            all: Records::new(&WHEREABOUTS),
+            asked: BTreeSet::new(),
+            heard: BTreeMap::new(),
+            counters: LocationCounters::default(),
+        }
+    }
+
+    pub fn get(&self, vm: VmId) -> Option<&Whereabouts> {
+        self.all.get(&vm)
+    }
+
+    /// Where it is, once that is more than a guess.
+    pub fn settled(&self, vm: VmId, now: Timestamp) -> Option<Location> {
+        self.all.get(&vm).filter(|known| known.is_settled(now)).and_then(Whereabouts::here)
+    }
+
+    pub fn hear(&mut self, location: Location, now: Timestamp) {
+        if self.heard.len() < LOCATIONS_MAX || self.heard.contains_key(&location) {
+            self.heard.insert(location, now);
+        }
+    }
+
+    /// Takes what the locations showed of one VM in one packet second, in order of their first frame.
+    pub fn second(&mut self, vm: VmId, rows: &[Row], now: Timestamp) {
+        let Some(known) = self.all.touch(&vm) else {
+            let Some(location) = rival::most(rows) else { return };
+            let stay = Stay { location, since: now, until: now, announced: false };
+            self.all.put(vm, Whereabouts { stays: vec![stay], probation: now, ..Whereabouts::default() });
+            return;
+        };
+        let Some(stay) = known.stays.last_mut() else { return };
+        let here = stay.location;
+        if rows.iter().any(|row| row.location == here) {
+            stay.until = now;
+        }
+        if rows.iter().all(|row| row.location == here) && known.rivals.is_empty() || known.is_unplaced(now) {
+            return;
+        }
+        let places: BTreeSet<Location> = rows.iter().map(|row| row.location).filter(|place| *place != here).collect();
+        for place in places {
+            if !known.rivals.iter().any(|rival| rival.location == place) {
+                if rival::pairs(rows, place, here).any(|pair| pair.there > pair.here) {
+                    self.counters.refused += u64::from(!known.ask(place, Announced::No, now));
+                } else if !known.companions.contains(&place) && known.companions.len() < COMPANIONS_MAX {
+                    known.companions.push(place);
+                }
+            }
+        }
+        for rival in &mut known.rivals {
+            rival.second(rival::pairs(rows, rival.location, here));
+        }
+        if !known.rivals.is_empty() {
+            self.asked.insert(vm);
+        }
+    }
+
+    /// The VM announced itself there. Of the copies of one announcement the first tells where it was sent.
+    pub fn announced(&mut self, vm: VmId, there: Location, rarp: bool, now: Timestamp) {
+        let Some(known) = self.all.touch(&vm) else { return };
+        let is_copy = known.announcement.is_some_and(|(time, first)| first != there && now.since_s(time) <= 1.0);
+        if is_copy || known.is_unplaced(now) {
+            return;
+        }
+        known.announcement = Some((now, there));
+        if known.here() != Some(there) {
+            let how = if rarp { Announced::Rarp } else { Announced::Gratuitous };
+            self.counters.refused += u64::from(!known.ask(there, how, now));
+            self.asked.insert(vm);
+        }
+    }
+
+    /// A packet second has passed: decides what can be decided, in order of VM.
+    pub fn tick(&mut self, now: Timestamp) -> Vec<(VmId, Found)> {
+        let mut found = Vec::new();
+        for vm in std::mem::take(&mut self.asked) {
+            let Some(known) = self.all.touch(&vm) else { continue };
+            let Some(here) = known.here() else { continue };
+            let blind = self.heard.get(&here).is_none_or(|heard| now.since_s(*heard) >= SILENT_S);
+            let (conflicts, before) = (known.conflicts.len(), known.stays.clone());
+            let news = known.decide(here, blind, now);
+            self.counters.conflicts += known.conflicts.len().saturating_sub(conflicts) as u64;
+            if !known.rivals.is_empty() {
+                self.asked.insert(vm);
+            }
+            if matches!(news, Some(Found::Moved { .. })) {
+                self.counters.moves += 1;
+            } else if known.stays != before {
+                self.counters.corrected += 1;
+            }
+            if news.is_some() || known.stays != before {
+                self.all.change(&vm);
+            }
+            found.extend(news.map(|news| (vm, news)));
+        }
+        found
+    }
+
+    pub fn merge(&mut self, kept: VmId, gone: VmId) {
+        if let Some(known) = self.all.remove(&gone).filter(|_| !self.all.contains(&kept)) {
+            self.all.put(kept, known);
+        }
+    }
+
+    pub fn forget(&mut self, vm: VmId) {
+        self.all.remove(&vm);
+    }
+
+    pub fn save(&mut self, batch: &mut Batch, all: bool) {
+        self.all.save(batch, all);
+    }
+
+    pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        Ok(Locations { all: Records::load(&WHEREABOUTS, store)?, ..Locations::new() })
+    }
+}
+
+impl Whereabouts {
+    /// Where it is; `None` while it sends from two places.
+    pub fn here(&self) -> Option<Location> {
+        self.stays.last().map(|stay| stay.location)
+    }
+
+    fn is_settled(&self, now: Timestamp) -> bool {
+        now.since_s(self.probation) >= PROBATION_S && !self.is_unplaced(now)
+    }
+
+    pub fn is_unplaced(&self, now: Timestamp) -> bool {
+        self.doubled.is_some_and(|doubled| now.since_s(doubled.seen) < UNPLACED_S)
+    }
+
+    /// False: too many places are in question already.
+    fn ask(&mut self, place: Location, announced: Announced, now: Timestamp) -> bool {
+        if let Some(rival) = self.rivals.iter_mut().find(|rival| rival.location == place) {
+            rival.announced = rival.announced.max(announced);
+            return true;
+        }
+        if self.rivals.len() >= RIVALS_MAX {
+            return false;
+        }
+        self.rivals.push(Rival::new(place, announced, now));
+        true
+    }
+
+    fn decide(&mut self, here: Location, blind: bool, now: Timestamp) -> Option<Found> {
+        let stay = *self.stays.last()?;
+        let in_conflict = self.rivals.iter().find(|rival| rival.conflicts(now)).map(|r| (r.location, r.is_duplicate()));
+        self.rivals.retain(|rival| rival.is_open(now) && !rival.conflicts(now));
+        if let Some((also, duplicate)) = in_conflict {
+            self.conflicts.retain(|time| now.since_s(*time) <= BACK_S);
+            self.conflicts.push(now);
+            if self.conflicts.len() >= CONFLICTS {
+                return self.unplace(here, also, duplicate, now);
+            }
+        }
+        let waits = |rival: &Rival| {
+            blind
+                && rival.announced == Announced::No
+                && now.since_s(rival.since) < BACK_S
+                && self.companions.contains(&rival.location)
+        };
+        let ready = self.rivals.iter().filter(|rival| rival.is_confirmed(now) && !waits(rival));
+        // A receiver's host shows as many frames as the sender's where it has all the receivers.
+        let rank = |rival: &&Rival| {
+            let is_new = !self.companions.contains(&rival.location);
+            (rival.announced, !rival.is_all_local(), is_new, rival.exclusive().0)
+        };
+        let next = ready.max_by_key(rank)?;
+        let (location, since, announced) = (next.location, next.since, next.announced != Announced::No);
+        let next = Stay { location, since, until: now, announced };
+        self.rivals.clear();
+        self.companions.clear();
+        let guessed = since.since_s(self.probation) < PROBATION_S;
+        let lately = !announced && !stay.announced && self.stays.len() > 1 && since.since_s(stay.since) < BACK_S;
+        let back = self.stays.iter().rev().nth(1).is_some_and(|before| before.location == location);
+        if lately && back {
+            self.stays.pop();
+            return self.unplace(location, here, true, now);
+        }
+        if !announced && guessed || lately {
+            // Not a second move: the place was not known well enough.
+            if let Some(last) = self.stays.last_mut() {
+                (last.location, last.until) = (location, now);
+            }
+            return None;
+        }
+        if self.stays.len() >= STAYS_MAX {
+            self.stays.remove(0);
+        }
+        self.stays.push(next);
+        Some(Found::Moved { from: stay, to: next })
+    }
+
+    /// Told once for each other place.
+    fn unplace(&mut self, here: Location, also: Location, duplicate: bool, now: Timestamp) -> Option<Found> {
+        let known = self.doubled.is_some_and(|before| before.also == also && before.duplicate == duplicate);
+        let doubled = Doubled { also, seen: now, duplicate };
+        self.doubled = Some(doubled);
+        self.probation = now.plus_s(UNPLACED_S as i64);
+        self.rivals.clear();
+        self.conflicts.clear();
+        (!known).then_some(Found::Doubled(here, doubled))
+    }
+}
