@@ -9,6 +9,7 @@ mod new_vm;
 mod remote_access;
 mod service_gone;
 mod service_replaced;
+mod vm_moved;
 mod why;
 
 #[cfg(test)]
@@ -52,6 +53,7 @@ roster! {
     service_replaced => ServiceReplaced,
     service_gone => ServiceGone,
     new_peer => NewPeer,
+    vm_moved => VmMoved,
 }
 
 /// One detector. It sees every change once, in order, before the baseline learns from it.

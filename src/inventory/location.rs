@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
+use super::after_move::{AFTER_S, Before};
 use super::records::Records;
 use super::rival::{self, Announced, Rival, Row};
 use crate::counters;
@@ -43,7 +44,7 @@ counters! {
 }
 
 /// A time on one host.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Stay {
     pub location: Location,
     pub since: Timestamp,
@@ -51,6 +52,13 @@ pub struct Stay {
     pub until: Timestamp,
     /// It announced itself when it came (RARP, gratuitous ARP, unsolicited neighbour advertisement).
     pub announced: bool,
+    /// Frames of it that the location showed.
+    pub frames: u64,
+    /// Connections that it answered, and the sum of the times from SYN to SYN-ACK.
+    pub(super) answers: u64,
+    pub(super) answer_ns: u64,
+    /// What differs from the stay before, told an hour after the move; `None` until then.
+    pub differs: Option<Vec<String>>,
 }
 
 /// Where a VM was, and what is odd about it.
@@ -61,6 +69,8 @@ pub struct Whereabouts {
     /// Frames with its MAC come from this location and another one by turns.
     pub doubled: Option<Doubled>,
     probation: Timestamp,
+    /// What its last move is to be compared with.
+    pub(super) before: Option<Box<Before>>,
     #[serde(skip)]
     rivals: Vec<Rival>,
     /// Locations that showed twins of its frames during this stay: receivers' hosts.
@@ -84,7 +94,7 @@ pub struct Doubled {
 }
 
 /// What a tick found out.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
     Moved { from: Stay, to: Stay },
     Doubled(Location, Doubled),
@@ -95,6 +105,8 @@ pub(super) struct Locations {
     all: Records<VmId, Whereabouts>,
     /// VMs with rivals.
     asked: BTreeSet<VmId>,
+    /// VMs that moved within the hour.
+    compared: BTreeSet<VmId>,
     /// When each location last showed anything.
     heard: BTreeMap<Location, Timestamp>,
     pub counters: LocationCounters,
@@ -105,6 +117,7 @@ impl Locations {
         Locations {
             all: Records::new(&WHEREABOUTS),
             asked: BTreeSet::new(),
+            compared: BTreeSet::new(),
             heard: BTreeMap::new(),
             counters: LocationCounters::default(),
         }
@@ -129,14 +142,15 @@ impl Locations {
     pub fn second(&mut self, vm: VmId, rows: &[Row], now: Timestamp) {
         let Some(known) = self.all.touch(&vm) else {
             let Some(location) = rival::most(rows) else { return };
-            let stay = Stay { location, since: now, until: now, announced: false };
+            let stay = Stay::new(location, now, now, false);
             self.all.put(vm, Whereabouts { stays: vec![stay], probation: now, ..Whereabouts::default() });
             return;
         };
         let Some(stay) = known.stays.last_mut() else { return };
         let here = stay.location;
-        if rows.iter().any(|row| row.location == here) {
+        for row in rows.iter().filter(|row| row.location == here) {
             stay.until = now;
+            stay.frames = stay.frames.saturating_add(u64::from(row.frames));
         }
         if rows.iter().all(|row| row.location == here) && known.rivals.is_empty() || known.is_unplaced(now) {
             return;
@@ -181,7 +195,7 @@ impl Locations {
             let Some(known) = self.all.touch(&vm) else { continue };
             let Some(here) = known.here() else { continue };
             let blind = self.heard.get(&here).is_none_or(|heard| now.since_s(*heard) >= SILENT_S);
-            let (conflicts, before) = (known.conflicts.len(), known.stays.clone());
+            let conflicts = known.conflicts.len();
             let news = known.decide(here, blind, now);
             self.counters.conflicts += known.conflicts.len().saturating_sub(conflicts) as u64;
             if !known.rivals.is_empty() {
@@ -189,15 +203,56 @@ impl Locations {
             }
             if matches!(news, Some(Found::Moved { .. })) {
                 self.counters.moves += 1;
-            } else if known.stays != before {
+            } else if known.here() != Some(here) {
                 self.counters.corrected += 1;
             }
-            if news.is_some() || known.stays != before {
+            if news.is_some() || known.here() != Some(here) {
                 self.all.change(&vm);
             }
             found.extend(news.map(|news| (vm, news)));
         }
         found
+    }
+
+    /// A connection was answered by the VM so long after its SYN.
+    pub fn answered(&mut self, vm: VmId, after_ns: u64) {
+        if let Some(stay) = self.all.touch(&vm).and_then(|known| known.stays.last_mut()) {
+            stay.answers += 1;
+            stay.answer_ns = stay.answer_ns.saturating_add(after_ns);
+        }
+    }
+
+    /// The VM is compared with this an hour after it.
+    pub fn compare(&mut self, vm: VmId, before: Before) {
+        if let Some(known) = self.all.change(&vm) {
+            known.before = Some(Box::new(before));
+            self.compared.insert(vm);
+        }
+    }
+
+    /// VMs whose comparison is due, in order.
+    pub fn due(&self, now: Timestamp) -> Vec<VmId> {
+        let is_due = |vm: &&VmId| {
+            let before = self.all.get(vm).and_then(|known| known.before.as_ref());
+            before.is_none_or(|before| now.since_s(before.moved) >= AFTER_S)
+        };
+        self.compared.iter().filter(is_due).copied().collect()
+    }
+
+    pub fn take_before(&mut self, vm: VmId) -> Option<(Before, Stay, Stay)> {
+        self.compared.remove(&vm);
+        let known = self.all.change(&vm)?;
+        let before = *known.before.take()?;
+        match known.stays.as_slice() {
+            [.., from, to] => Some((before, from.clone(), to.clone())),
+            _ => None,
+        }
+    }
+
+    pub fn differs(&mut self, vm: VmId, lines: Vec<String>) {
+        if let Some(stay) = self.all.change(&vm).and_then(|known| known.stays.last_mut()) {
+            stay.differs = Some(lines);
+        }
     }
 
     pub fn merge(&mut self, kept: VmId, gone: VmId) {
@@ -215,7 +270,15 @@ impl Locations {
     }
 
     pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        Ok(Locations { all: Records::load(&WHEREABOUTS, store)?, ..Locations::new() })
+        let all: Records<VmId, Whereabouts> = Records::load(&WHEREABOUTS, store)?;
+        let compared = all.iter().filter(|(_, known)| known.before.is_some()).map(|(vm, _)| *vm).collect();
+        Ok(Locations { all, compared, ..Locations::new() })
+    }
+}
+
+impl Stay {
+    fn new(location: Location, since: Timestamp, until: Timestamp, announced: bool) -> Self {
+        Stay { location, since, until, announced, frames: 0, answers: 0, answer_ns: 0, differs: None }
     }
 }
 
@@ -247,7 +310,7 @@ impl Whereabouts {
     }
 
     fn decide(&mut self, here: Location, blind: bool, now: Timestamp) -> Option<Found> {
-        let stay = *self.stays.last()?;
+        let stay = self.stays.last()?.clone();
         let in_conflict = self.rivals.iter().find(|rival| rival.conflicts(now)).map(|r| (r.location, r.is_duplicate()));
         self.rivals.retain(|rival| rival.is_open(now) && !rival.conflicts(now));
         if let Some((also, duplicate)) = in_conflict {
@@ -271,7 +334,7 @@ impl Whereabouts {
         };
         let next = ready.max_by_key(rank)?;
         let (location, since, announced) = (next.location, next.since, next.announced != Announced::No);
-        let next = Stay { location, since, until: now, announced };
+        let next = Stay::new(location, since, now, announced);
         self.rivals.clear();
         self.companions.clear();
         let guessed = since.since_s(self.probation) < PROBATION_S;
@@ -291,7 +354,7 @@ impl Whereabouts {
         if self.stays.len() >= STAYS_MAX {
             self.stays.remove(0);
         }
-        self.stays.push(next);
+        self.stays.push(next.clone());
         Some(Found::Moved { from: stay, to: next })
     }
 

@@ -1,6 +1,7 @@
 //! Who is there and what they offer: endpoints → VMs, services, peer edges. Fed by observations, it reports
 //! [`Change`]s; it judges nothing.
 
+mod after_move;
 mod change;
 mod clients;
 mod closed;

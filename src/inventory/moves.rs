@@ -7,7 +7,7 @@ use super::location::{Found, Whereabouts};
 use super::rival::Row;
 use super::station;
 use super::table::Inventory;
-use crate::model::{Claim, ClaimKind, Location, Mac, Segment, Sighting, Timestamp, VmId};
+use crate::model::{Claim, ClaimKind, FlowRef, Location, Mac, Segment, Sighting, Timestamp, Transport, VmId};
 
 impl Inventory {
     /// Where a VM was and is; `None` where no frame of it came with a hint at a host.
@@ -47,21 +47,45 @@ impl Inventory {
         }
     }
 
+    /// A connection was answered: latency is one of the things that a move changes.
+    pub(super) fn latency(&mut self, flow: &FlowRef, now: Timestamp) {
+        // Without a MAC of its own the SYN was not seen.
+        if flow.transport == Transport::Tcp
+            && flow.resp.host_hint.is_some()
+            && flow.orig.mac.is_some()
+            && let Some(vm) = self.identity.holder(flow.segment, flow.resp.ip)
+        {
+            self.locations.answered(vm, now.since_ns(flow.first_seen).unsigned_abs());
+        }
+    }
+
     pub(super) fn moves(&mut self, at: At, out: &mut Vec<Change>) {
+        let mut tell = |what| out.push(Change { time: at.time, frame: at.frame, flow: None, what });
         for (vm, found) in self.locations.tick(at.time) {
-            let what = match found {
-                Found::Moved { from, to } => What::VmMoved { vm, from, to },
+            self.show_host(vm);
+            match found {
+                Found::Moved { from, to } => {
+                    let before = self.before_move(vm, to.since);
+                    self.locations.compare(vm, before);
+                    tell(What::VmMoved { vm, from: Box::new(from), to: Box::new(to) });
+                }
                 Found::Doubled(here, doubled) => {
                     let says = if doubled.duplicate {
                         "duplicate MAC: two senders take turns"
                     } else {
                         "sends from two hosts, as one does whose own port is not mirrored"
                     };
-                    What::VmChanged { vm, text: format!("{says} ({here} and {})", doubled.also) }
+                    tell(What::VmChanged { vm, text: format!("{says} ({here} and {})", doubled.also) });
                 }
-            };
-            self.show_host(vm);
-            out.push(Change { time: at.time, frame: at.frame, flow: None, what });
+            }
+        }
+        for vm in self.locations.due(at.time) {
+            let Some((before, from, to)) = self.locations.take_before(vm) else { continue };
+            let lines = self.differs(vm, &before, &from, &to, at.time);
+            let text = if lines.is_empty() { "nothing differs".to_owned() } else { lines.join("; ") };
+            let text = format!("an hour after its move from {} to {}: {text}", from.location, to.location);
+            self.locations.differs(vm, lines);
+            tell(What::VmChanged { vm, text });
         }
     }
 

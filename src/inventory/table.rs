@@ -23,7 +23,7 @@ use super::service::{Service, Services};
 use super::syn_proxy::SynProxies;
 use super::vm::Vm;
 use crate::counters;
-use crate::model::{Fact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -88,7 +88,12 @@ impl Inventory {
         self.now = self.now.max(obs.time);
         let at = At { time: obs.time, frame: if obs.order.packet { obs.order.frame } else { 0 } };
         match &obs.fact {
-            Fact::Flow(flow, fact) => self.flow(flow, fact, at, out),
+            Fact::Flow(flow, fact) => {
+                self.flow(flow, fact, at, out);
+                if *fact == FlowFact::Answer {
+                    self.latency(flow, at.time);
+                }
+            }
             Fact::Claim(claim) => {
                 self.identity.claim(claim, at, &mut self.turns);
                 self.settle(None, at, out);
