@@ -30,6 +30,10 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             let wanted = wanted(brain, vm.as_deref())?;
             Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.vm_row(v)).collect())
         }
+        Request::VmsHistory { vm } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            Ok(in_reading_order(brain, &wanted).into_iter().flat_map(|v| brain.history_rows(v)).collect())
+        }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;
             let services = brain.inventory.services().filter(|s| wanted.has(s.key.vm));

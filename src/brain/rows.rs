@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Brain;
 use crate::baseline::{Baselines, Feature};
-use crate::inventory::{Client, Inventory, PeerEdge, Service, Vm};
+use crate::inventory::{Client, Inventory, PeerEdge, Service, Stay, Vm};
 use crate::model::{Timestamp, VmId};
 
 impl Brain {
@@ -61,6 +61,30 @@ impl Brain {
             "bytes_to_server": edge.bytes_to_server,
             "bytes_to_client": edge.bytes_to_client,
         })
+    }
+
+    /// Where a VM was and when, oldest first.
+    pub fn history_rows(&self, vm: &Vm) -> Vec<Value> {
+        let Some(known) = self.inventory.whereabouts(vm.id) else { return Vec::new() };
+        let last = known.stays.len().saturating_sub(1);
+        let row = |(at, stay): (usize, &Stay)| {
+            let doubled = known.doubled.as_ref().filter(|_| at == last);
+            json!({
+                "vm": vm.id,
+                "vm_name": vm.name,
+                "host": stay.location.to_string(),
+                "since": stay.since,
+                "until": stay.until,
+                "announced": stay.announced,
+                "frames": stay.frames,
+                "latency_ms": stay.latency_ms().map(rounded),
+                "differs": stay.differs,
+                "also": doubled.map(|doubled| json!({
+                    "host": doubled.also.to_string(), "seen": doubled.seen, "duplicate_mac": doubled.duplicate,
+                })),
+            })
+        };
+        known.stays.iter().enumerate().map(row).collect()
     }
 
     pub fn baseline_row(&self, vm: &Vm) -> Value {

@@ -90,6 +90,8 @@ pub trait Known {
     fn name(&self, vm: VmId) -> Option<String>;
     /// Was it in an imported inventory?
     fn listed(&self, vm: VmId) -> bool;
+    /// Did it come with an address that wanders between the members of a cluster, from one that served the same?
+    fn taken_over(&self, service: &ServiceKey) -> bool;
     /// A service over all its addresses and segments; `None` where it is not known.
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>>;
 }

@@ -73,3 +73,42 @@ fn facts(from: &Stay, to: &Stay) -> Vec<(String, String)> {
     facts.push(("what differs".to_owned(), "told an hour later, and by `eastwatch vms --history`".to_owned()));
     facts
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{Lab, vm};
+    use super::*;
+    use crate::baseline::Mode;
+    use crate::inventory::Stay;
+    use crate::model::Location;
+
+    fn moved(lab: &Lab, announced: bool) -> What {
+        let at = |host: u8| Location { host: [10, 9, 9, host].into() };
+        let came = lab.now.plus_s(-5);
+        let from = Stay::new(at(1), came.plus_s(-7_200), came, false);
+        What::VmMoved { vm: vm(1), from: Box::new(from), to: Box::new(Stay::new(at(2), came, lab.now, announced)) }
+    }
+
+    #[test]
+    fn a_move_is_told_whatever_the_mode_and_informs_only() {
+        for mode in [Mode::Auto, Mode::Learn, Mode::Enforce] {
+            let mut lab = Lab::new(mode);
+            let what = moved(&lab, true);
+            let found = lab.see(what);
+            assert_eq!(found.len(), 1);
+            assert_eq!((found[0].detector.name, found[0].severity), ("vm-moved", Severity::Info));
+            assert_eq!(found[0].title, "vm01 moved from 10.9.9.1 to 10.9.9.2");
+            assert!(
+                found[0].reason.ends_with("where it was for 2 h; it announced itself there"),
+                "{}",
+                found[0].reason
+            );
+        }
+    }
+
+    #[test]
+    fn a_change_that_is_no_move_is_not() {
+        let mut lab = Lab::new(Mode::Enforce);
+        assert!(lab.see(What::VmChanged { vm: vm(1), text: "has the address 10.0.0.7".to_owned() }).is_empty());
+    }
+}

@@ -277,7 +277,7 @@ impl Locations {
 }
 
 impl Stay {
-    fn new(location: Location, since: Timestamp, until: Timestamp, announced: bool) -> Self {
+    pub(crate) fn new(location: Location, since: Timestamp, until: Timestamp, announced: bool) -> Self {
         Stay { location, since, until, announced, frames: 0, answers: 0, answer_ns: 0, differs: None }
     }
 }

@@ -2,6 +2,7 @@
 //! [`Change`]s; it judges nothing.
 
 mod after_move;
+mod bindings;
 mod change;
 mod clients;
 mod closed;
@@ -32,6 +33,7 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
+pub use bindings::AddressBinding;
 pub use change::{Basis, Change, What};
 pub use config::InventoryConfig;
 pub use home::Home;
@@ -41,5 +43,6 @@ pub use location::{Doubled, Stay, Whereabouts};
 pub use outside::Outside;
 pub use peer::{Client, PeerEdge};
 pub use service::Service;
+pub use station::Source;
 pub use table::Inventory;
 pub use vm::{Declared, Name, NameSource, Nic, Vm};
