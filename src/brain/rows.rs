@@ -4,12 +4,16 @@ use serde_json::{Map, Value, json};
 
 use super::Brain;
 use crate::baseline::{Baselines, Feature};
-use crate::inventory::{Client, Inventory, PeerEdge, Service, Stay, Vm};
+use crate::inventory::{AddressBinding, Client, Inventory, PeerEdge, Service, Stay, Vm};
 use crate::model::{Timestamp, VmId};
 
 impl Brain {
     pub fn vm_row(&self, vm: &Vm) -> Value {
-        vm_row(vm, &self.baselines, self.now())
+        let mut row = vm_row(vm, &self.baselines, self.now());
+        row["bindings"] = self.inventory.bindings(vm).iter().map(binding_row).collect();
+        row["names"] =
+            vm.names.clone().into_iter().map(|name| json!({ "name": name.text, "source": name.source })).collect();
+        row
     }
 
     pub fn service_row(&self, service: &Service) -> Value {
@@ -160,6 +164,19 @@ pub fn vm_row(vm: &Vm, baselines: &Baselines, now: Timestamp) -> Value {
         "baseline": { "phase": ripeness.phase, "ripeness": rounded(ripeness.value) },
         "tags": vm.tags,
         "router": vm.router,
+        "kind": vm.kind(),
+    })
+}
+
+/// By whose word an address is the VM's.
+fn binding_row(binding: &AddressBinding) -> Value {
+    json!({
+        "ip": binding.ip,
+        "mac": binding.mac,
+        "segment": binding.segment,
+        "source": binding.source,
+        "trust": binding.source.trust(),
+        "last_seen": binding.last_seen,
     })
 }
 

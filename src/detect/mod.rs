@@ -15,7 +15,7 @@ mod why;
 #[cfg(test)]
 mod world;
 
-pub use why::{Explanation, why};
+pub use why::{Explanation, Line, why};
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;

@@ -45,7 +45,7 @@ impl Inventory {
     /// like, by announcement)? Then the member that had the address before served the same on it. Both have an
     /// address of their own besides: who takes a VM's only address takes its place, which is another matter.
     pub fn taken_over(&self, service: &ServiceKey) -> bool {
-        self.services_of(service.vm).filter(|row| row.key == *service).any(|row| {
+        self.service(service).any(|row| {
             let bound = self.identity.bindings.get(&(row.ip, row.segment)).filter(|bound| bound.vm == service.vm);
             bound.and_then(|bound| bound.before).is_some_and(|before| {
                 let before = self.resolve(before);
@@ -58,7 +58,7 @@ impl Inventory {
 }
 
 impl Identity {
-    fn has_besides(&self, vm: VmId, ip: IpAddr) -> bool {
+    pub(super) fn has_besides(&self, vm: VmId, ip: IpAddr) -> bool {
         let others = |vm: &Vm| vm.ips().any(|own| own != ip && own.is_ipv4() == ip.is_ipv4());
         self.vms.get(&vm).is_some_and(others)
     }

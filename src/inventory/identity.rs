@@ -19,6 +19,9 @@ use crate::store::{Batch, Kind, Store, StoreError};
 /// While its owner was heard within this time, another MAC that sends from an address relays it: in a mirror of
 /// both sides of a router every packet is seen twice. A new owner by DHCP comes later than this or announces itself.
 const RELAYED_S: f64 = 60.0;
+/// Two MACs of one maker that claim one address by turns so often, one of which has no other: a team of interfaces.
+/// The members of a cluster have each an address of their own besides, and so has who forges ARP.
+const TEAM_TURNS: u8 = 4;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
 
@@ -112,11 +115,13 @@ pub(super) struct Binding {
     pub forwarded: Timestamp,
     /// Who had it before, in this run.
     pub before: Option<VmId>,
+    /// How often in a row it went back to who had it before, while the other was still using it.
+    pub turns: u8,
 }
 
 impl Binding {
     pub fn new(vm: VmId, mac: Option<Mac>) -> Self {
-        Binding { vm, mac, forwarded: Timestamp::ZERO, before: None }
+        Binding { vm, mac, forwarded: Timestamp::ZERO, before: None, turns: 0 }
     }
 
     pub fn is(&self, vm: VmId, mac: Option<Mac>) -> bool {
@@ -334,8 +339,18 @@ impl Identity {
             },
         };
         let before = bound.filter(|b| !b.is(vm, Some(mac)));
-        let from = bound.and_then(|b| if b.vm == vm { b.before } else { Some(b.vm) });
-        self.bindings.insert((ip, segment), Binding { before: from, ..Binding::new(vm, Some(mac)) });
+        let (from, taken) = match bound {
+            Some(b) if b.vm == vm => (b.before, b.turns),
+            Some(b) if b.before == Some(vm) && b.mac.is_some_and(|owner| self.is_live(owner, segment, ip, at)) => {
+                (Some(b.vm), b.turns.saturating_add(1))
+            }
+            other => (other.map(|b| b.vm), 0),
+        };
+        let vm = match bound.filter(|_| taken >= TEAM_TURNS) {
+            Some(b) if self.is_team(vm, mac, &b, ip) => self.merge(vm, b.vm, turns),
+            _ => vm,
+        };
+        self.bindings.insert((ip, segment), Binding { before: from, turns: taken, ..Binding::new(vm, Some(mac)) });
         let mut is_router = false;
         if let Some(station) = self.stations.change(&key) {
             station.vm = Some(vm);
@@ -442,6 +457,11 @@ impl Identity {
         } else {
             Source::Frames
         }
+    }
+
+    fn is_team(&self, vm: VmId, mac: Mac, other: &Binding, ip: IpAddr) -> bool {
+        other.mac.is_some_and(|owner| owner.0.first_chunk::<3>() == mac.0.first_chunk::<3>())
+            && !(self.has_besides(vm, ip) && self.has_besides(other.vm, ip))
     }
 
     fn heard(&mut self, id: VmId, sender: Sender, at: At) {

@@ -3,6 +3,7 @@
 //! At most [`SEEN_MAX`] addresses a station. A station that is no router forgets the longest silent untied one; of
 //! a router only its own addresses are kept, and beyond the limit it gets no more.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -75,6 +76,18 @@ pub(super) struct Seen {
     pub source: Source,
     pub home: bool,
     pub last: Timestamp,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Frames => "its frames",
+            Source::Eui64 => "its own form",
+            Source::Neighbour => "ARP or ND",
+            Source::Dhcp => "DHCP",
+            Source::Inventory => "the inventory",
+        })
+    }
 }
 
 impl Seen {
