@@ -13,8 +13,10 @@ mod suite {
     mod datacentre;
     mod determinism;
     mod docs;
+    mod encapsulations;
     mod harness;
     mod hostile;
+    mod mirror_scenarios;
     mod queries;
     mod recorded;
     mod scenarios;

@@ -149,6 +149,7 @@ impl Brain {
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Source(counts) => return self.totals.source(counts),
+            Fact::OneWayTunnels(tunnels) => return self.totals.one_way_tunnels.clone_from(tunnels),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
                 self.totals.flow(flow, totals);
                 if self.config.flows {
@@ -314,6 +315,9 @@ impl Brain {
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
+            "one_way_tunnels": self.totals.one_way_tunnels.iter().map(|tunnel| serde_json::json!({
+                "found": tunnel.to_string(), "mend": tunnel.mend(),
+            })).collect::<Vec<_>>(),
             "outside_home": self.inventory.outside().iter().map(|o| serde_json::json!({
                 "ip": o.ip, "segment": o.segment, "flows": o.flows, "bytes": o.bytes,
             })).collect::<Vec<_>>(),

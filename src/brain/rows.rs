@@ -76,7 +76,8 @@ impl Brain {
             json!({
                 "vm": vm.id,
                 "vm_name": vm.name,
-                "host": stay.location.to_string(),
+                "host": stay.location.host,
+                "location": stay.location.to_string(),
                 "since": stay.since,
                 "until": stay.until,
                 "announced": stay.announced,
@@ -84,7 +85,7 @@ impl Brain {
                 "latency_ms": stay.latency_ms().map(rounded),
                 "differs": stay.differs,
                 "also": doubled.map(|doubled| json!({
-                    "host": doubled.also.to_string(), "seen": doubled.seen, "duplicate_mac": doubled.duplicate,
+                    "location": doubled.also.to_string(), "seen": doubled.seen, "duplicate_mac": doubled.duplicate,
                 })),
             })
         };

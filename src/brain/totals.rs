@@ -4,7 +4,9 @@ use std::collections::BTreeMap;
 
 use crate::incident::{IncidentEvent, Joined};
 use crate::inventory::What;
-use crate::model::{CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport};
+use crate::model::{
+    CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, OneWayTunnel, Severity, SourceCounts, Transport,
+};
 
 /// Incidents shown in a summary; more are counted.
 const OPENED_SHOWN_MAX: usize = 1_000;
@@ -13,6 +15,8 @@ const OPENED_SHOWN_MAX: usize = 1_000;
 pub struct Totals {
     counters: BTreeMap<&'static str, u64>,
     sources: BTreeMap<String, SourceCounts>,
+    /// Tunnels that look like a mirror's own and are taken for segments.
+    pub one_way_tunnels: Vec<OneWayTunnel>,
     pub vms_new: u64,
     pub services_new: u64,
     pub peers_new: u64,

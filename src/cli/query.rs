@@ -34,7 +34,7 @@ pub fn vms(global: &Global, config: &Config, args: VmsArgs) -> Result<(), Failur
 fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
     const COLUMNS: &[Column] = &[
         column("VM", named),
-        column("HOST", |r| text(r, "host")),
+        column("HOST", |r| text(r, "location")),
         column("SINCE", |r| time(r, "since")),
         column("UNTIL", |r| time(r, "until")),
         column("FRAMES", |r| text(r, "frames")),

@@ -2,14 +2,15 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::mirror::MirrorConfig;
+
 /// The `[decode]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
-    /// VXLAN and GENEVE network identifiers that carry mirror copies: part of the path, not of the segment.
-    pub path_vnis: Vec<u32>,
-    /// GRE keys that do.
-    pub path_gre_keys: Vec<u32>,
+    /// The `[[mirror]]` tables, which are no part of this section.
+    #[serde(skip)]
+    pub mirrors: Vec<MirrorConfig>,
     /// Unfinished datagrams kept by one shard; beyond it the oldest is forgotten and counted.
     pub fragmented_datagrams_max: usize,
     /// Bytes of fragments kept by one shard, bookkeeping included.
@@ -20,11 +21,6 @@ impl Default for DecodeConfig {
     /// 256 datagrams and 512 KiB: 64 shards under a flood of fragments stay at 32 MiB, and eight datagrams of the
     /// largest size can be in flight in each.
     fn default() -> Self {
-        DecodeConfig {
-            path_vnis: Vec::new(),
-            path_gre_keys: Vec::new(),
-            fragmented_datagrams_max: 256,
-            fragment_bytes_max: 512 * 1024,
-        }
+        DecodeConfig { mirrors: Vec::new(), fragmented_datagrams_max: 256, fragment_bytes_max: 512 * 1024 }
     }
 }

@@ -78,6 +78,8 @@ crate::counters! {
         frames => "decode.frames",
         datagrams => "decode.datagrams",
         tunnels => "decode.tunnels",
+        /// Frames of tunnels of which one end found no place in the table of ends.
+        unwatched => "decode.tunnel.unwatched",
         fragments => "decode.fragments",
         reassembled => "decode.fragment.reassembled",
         /// Bytes that had been received before, with the same content.

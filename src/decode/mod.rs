@@ -13,12 +13,14 @@ mod icmp;
 mod ip;
 mod link;
 mod locate;
+mod mirror;
 mod packet;
 mod plausible;
 mod reader;
 mod sighting;
 mod transport;
 mod tunnel;
+mod tunnel_ends;
 mod udp_tunnel;
 mod wireless;
 
@@ -27,6 +29,8 @@ mod encapsulation_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod mirror_tests;
+#[cfg(test)]
 mod test_frames;
 
 pub use config::DecodeConfig;
@@ -34,5 +38,6 @@ pub use datagram::Decoder;
 pub use discard::{DecodeCounters, Discard};
 pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
+pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, Part, SameVlan};
 pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};
 pub use sighting::{SightingCounters, Sightings};

@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::packet::Located;
 use crate::counters;
-use crate::model::{Location, Mac, Sighting};
+use crate::model::{Direction, Location, Mac, Sighting};
 
 /// A thousand VMs that talk to ten others each, with both ends mirrored; 64 bytes each.
 const SIGHTINGS_MAX: usize = 20_480;
@@ -46,7 +46,10 @@ impl Default for Sightings {
 impl Sightings {
     /// Counts one frame.
     pub fn see(&mut self, located: &Located<'_>) {
-        let Some(location) = Location::of(located.host_hint) else { return };
+        let Some(location) = Location::of(located.host_hint, located.path) else { return };
+        if located.path.direction() == Direction::Egress {
+            return; // the receiver's port
+        }
         let (Some(from), Some(to)) = (located.src_mac.filter(|mac| mac.is_unicast()), located.dst_mac) else { return };
         let one = Sighting { from, to, segment: located.segment, location, frames: 1 };
         let hash = hash(&self.hasher, &one);
@@ -105,6 +108,7 @@ mod tests {
             src: ip(from),
             dst: ip(to),
             shard_pair: (ip(from), ip(to)),
+            path: Default::default(),
             cut: 0,
         }
     }

@@ -80,10 +80,10 @@ mod tests {
     use super::*;
     use crate::baseline::Mode;
     use crate::inventory::Stay;
-    use crate::model::Location;
+    use crate::model::{Location, PathKind};
 
     fn moved(lab: &Lab, announced: bool) -> What {
-        let at = |host: u8| Location { host: [10, 9, 9, host].into() };
+        let at = |host: u8| Location { host: Some([10, 9, 9, host].into()), kind: PathKind::Wire, id: 0 };
         let came = lab.now.plus_s(-5);
         let from = Stay::new(at(1), came.plus_s(-7_200), came, false);
         What::VmMoved { vm: vm(1), from: Box::new(from), to: Box::new(Stay::new(at(2), came, lab.now, announced)) }

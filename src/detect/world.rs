@@ -234,7 +234,13 @@ impl Lab {
 
     pub fn change(&mut self, what: What, client: u8) -> Change {
         self.frame += 1;
-        let end = |last, port| Endpoint { ip: IpAddr::from([10, 0, 0, last]), port, mac: None, host_hint: None };
+        let end = |last, port| Endpoint {
+            ip: IpAddr::from([10, 0, 0, last]),
+            port,
+            mac: None,
+            host_hint: None,
+            path: Default::default(),
+        };
         let flow = FlowRef {
             id: self.frame,
             segment: Segment::UNTAGGED,

@@ -8,7 +8,8 @@ use super::tcp::Handshake;
 use super::wheel::Lane;
 use super::{Head, Timeouts};
 use crate::model::{
-    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, Opening, Segment, Side, Timestamp, Transport, stable_hash,
+    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, MirrorPath, Opening, Segment, Side, Timestamp, Transport,
+    stable_hash,
 };
 
 /// One value for each direction.
@@ -94,6 +95,13 @@ impl Class {
 /// Running totals are told at most this often.
 pub(super) const PROGRESS_S: i64 = 60;
 
+/// Where the latest packet of a direction was mirrored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hint {
+    host: Option<IpAddr>,
+    path: MirrorPath,
+}
+
 pub struct Flow<S> {
     pub(super) key: FlowKey,
     pub(super) packets: Both<u64>,
@@ -101,8 +109,8 @@ pub struct Flow<S> {
     first_seen: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) first_frame: u64,
-    /// Boxed: only a mirror that comes through a tunnel has them.
-    hints: Option<Box<Both<Option<IpAddr>>>>,
+    /// Boxed: only a mirror that comes through a tunnel, or by a second source, has them.
+    hints: Option<Box<Both<Hint>>>,
     macs: Both<Mac>,
     pub(super) tcp: Handshake,
     /// Bytes stepped over and not seen since; stops at 4 GiB.
@@ -187,11 +195,13 @@ impl<S> Flow<S> {
     pub fn reference(&self) -> FlowRef {
         let endpoint = |side| {
             let (ip, port) = self.end(side);
+            let hint = self.hints.as_ref().map(|hints| *hints.of(side)).unwrap_or_default();
             Endpoint {
                 ip,
                 port,
                 mac: Some(*self.macs.of(side)).filter(|m| *m != Mac::ZERO),
-                host_hint: self.hints.as_ref().and_then(|h| *h.of(side)),
+                host_hint: hint.host,
+                path: hint.path,
             }
         };
         FlowRef {
@@ -242,8 +252,8 @@ impl<S> Flow<S> {
             *mac = head.src_mac.filter(|m| m.is_unicast()).unwrap_or_default();
         }
         // The latest hint is the right one: a VM that moves takes its connections along.
-        if head.host_hint.is_some() {
-            *self.hints.get_or_insert_default().of_mut(side) = head.host_hint;
+        if self.hints.is_some() || head.host_hint.is_some() || head.path != MirrorPath::default() {
+            *self.hints.get_or_insert_default().of_mut(side) = Hint { host: head.host_hint, path: head.path };
         }
     }
 

@@ -39,7 +39,7 @@ impl Inventory {
     /// RARP, gratuitous ARP or an unsolicited advertisement came from there.
     pub(super) fn announced(&mut self, claim: &Claim, now: Timestamp) {
         if claim.kind == ClaimKind::Announces
-            && let Some(there) = Location::of(claim.host_hint)
+            && let Some(there) = Location::of(claim.host_hint, claim.path)
             && let Some(vm) = self.vm_of(claim.mac, claim.segment)
         {
             // RARP claims no address, and hypervisors send it for a VM that has moved.
@@ -51,7 +51,7 @@ impl Inventory {
     pub(super) fn latency(&mut self, flow: &FlowRef, now: Timestamp) {
         // Without a MAC of its own the SYN was not seen.
         if flow.transport == Transport::Tcp
-            && flow.resp.host_hint.is_some()
+            && Location::of(flow.resp.host_hint, flow.resp.path).is_some()
             && flow.orig.mac.is_some()
             && let Some(vm) = self.identity.holder(flow.segment, flow.resp.ip)
         {
@@ -97,7 +97,7 @@ impl Inventory {
     }
 
     fn show_host(&mut self, vm: VmId) {
-        let here = self.locations.get(vm).and_then(Whereabouts::here).map(|place| place.host);
+        let here = self.locations.get(vm).and_then(Whereabouts::here).and_then(|place| place.host);
         if self.identity.vms.get(&vm).is_some_and(|known| known.host_hint != here)
             && let Some(vm) = self.identity.vms.change(&vm)
         {

@@ -105,7 +105,7 @@ impl Inventory {
                 self.moves(at, out);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Source(_) => {}
+            Fact::Counters(_) | Fact::Source(_) | Fact::OneWayTunnels(_) => {}
         }
     }
 

@@ -12,6 +12,7 @@ mod ids;
 mod incident;
 mod link;
 mod location;
+mod mirror;
 mod observation;
 mod order;
 mod quality;
@@ -27,11 +28,12 @@ pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use location::{Location, Sighting};
+pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
     Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, RefusedBy, SourceCounts,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;
-pub use segment::{Layer, LayerKind, Segment};
+pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;

@@ -9,6 +9,7 @@ use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Transport};
 use super::location::Sighting;
+use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::segment::Segment;
 use super::time::Timestamp;
@@ -36,6 +37,8 @@ pub enum Fact {
     Counters(Box<Vec<(&'static str, u64)>>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
+    /// Tunnels that look like a mirror's own and are taken for segments; sent at stats ticks while there are any.
+    OneWayTunnels(Vec<OneWayTunnel>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -130,6 +133,7 @@ pub struct Claim {
     pub ip: Option<IpAddr>,
     pub kind: ClaimKind,
     pub host_hint: Option<IpAddr>,
+    pub path: MirrorPath,
 }
 
 #[derive(Clone, Debug, PartialEq)]

@@ -9,7 +9,7 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::capture::{Batch, CaptureError, Filled, Source, SourceId};
 use crate::counters;
 use crate::decode::{DecodeConfig, Locator, SHARDS, Sightings};
 use crate::model::{Fact, LinkType, Observation, Order, Timestamp};
@@ -54,6 +54,8 @@ pub struct Lane {
 pub struct Dispatcher {
     locator: Locator,
     sightings: Sightings,
+    /// Where the latest frame came from.
+    source: Option<SourceId>,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -72,6 +74,7 @@ impl Dispatcher {
         Dispatcher {
             locator: Locator::new(decode.clone()),
             sightings: Sightings::default(),
+            source: None,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -106,7 +109,7 @@ impl Dispatcher {
                     continue;
                 }
             };
-            if !self.batch(&batch) {
+            if !self.batch(&batch, source) {
                 break;
             }
             let idle = Idle(matches!(filled, Filled::Idle));
@@ -131,7 +134,7 @@ impl Dispatcher {
     }
 
     /// False when the other side is gone.
-    fn batch(&mut self, batch: &Batch) -> bool {
+    fn batch(&mut self, batch: &Batch, source: &dyn Source) -> bool {
         for frame in &batch.frames {
             if frame.link == CLOCK_LINK && frame.len == 0 {
                 self.step(frame.time);
@@ -144,6 +147,10 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
+            if self.source != Some(frame.source) {
+                self.source = Some(frame.source);
+                self.locator.arrive(frame.source.0, source.source_name(frame.source));
+            }
             self.packet(frame.link, batch.get(frame), frame.wire_len);
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
                 return false;
@@ -171,6 +178,7 @@ impl Dispatcher {
             src_mac: located.src_mac,
             dst_mac: located.dst_mac,
             host_hint: located.host_hint,
+            path: located.path,
         };
         let lane = usize::from(shard) % self.lanes.len().max(1);
         if let Some((_, parcel)) = self.lanes.get_mut(lane) {
@@ -227,8 +235,16 @@ impl Dispatcher {
         self.locator.counters.report(&mut report);
         self.sightings.counters.report(&mut report);
         let added = self.increments.since_last(&report);
+        self.tell(frame, Fact::Counters(Box::new(added)));
+        let tunnels = self.locator.one_way_tunnels();
+        if !tunnels.is_empty() {
+            self.tell(frame, Fact::OneWayTunnels(tunnels));
+        }
+    }
+
+    fn tell(&mut self, frame: u64, fact: Fact) {
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
-        self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
+        self.own.push(Observation { order, time: self.now, fact });
     }
 
     /// Sends every lane's parcel and the dispatcher's own observations; false when the other side is gone.

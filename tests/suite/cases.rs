@@ -24,6 +24,8 @@ struct Case {
     step: Vec<Step>,
     /// `ADDRESS PROTO/PORT APPLICATION STATE` of every service known in the end.
     services: Option<Vec<String>>,
+    /// How many VMs are known in the end.
+    vms: Option<usize>,
 }
 
 /// One command of a user's.
@@ -108,6 +110,10 @@ fn told(folder: &Path) -> String {
     }
     if let Some(expected) = case.services {
         assert_eq!(services(&work), expected, "{}: services", name(folder));
+    }
+    if let Some(expected) = case.vms {
+        let known = learned_from(&work.file("state"), &["vms"]);
+        assert_eq!(known.as_array().map(Vec::len), Some(expected), "{}: VMs", name(folder));
     }
     out
 }

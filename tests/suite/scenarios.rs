@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
+use super::mirror_scenarios;
+
 pub type Parts = Vec<(&'static str, Scenario)>;
 
 /// How a scenario is written.
@@ -27,20 +29,24 @@ pub const ALL: &[(&str, Write)] = &[
     ("port-123-both-ways", port_123_both_ways),
     ("telnet-on-the-first-day", telnet_on_the_first_day),
     ("shell-port-comes-back", shell_port_comes_back),
+    ("mirrored-at-both-ends", mirror_scenarios::both_ends),
+    ("other-mirror-session", mirror_scenarios::other_session),
+    ("tagged-one-way", mirror_scenarios::tagged_one_way),
+    ("two-tenants", mirror_scenarios::two_tenants),
 ];
 
 const LEARN_HOURS: i64 = 30;
 
 /// Four VMs: app-01 fetches pages of web-01, mon-01 reaches it by SSH too, dns-01 names and numbers everyone.
-struct Office {
-    web: Vm,
+pub struct Office {
+    pub web: Vm,
     app: Vm,
     mon: Vm,
     dns: Vm,
 }
 
 impl Office {
-    fn new(s: &mut Scenario) -> Self {
+    pub fn new(s: &mut Scenario) -> Self {
         let mut vm = |name: &str, n: u8| s.vm(name, &format!("52:54:00:00:00:{n:02x}"), &format!("10.0.0.{n}"));
         Office { web: vm("web-01", 11), app: vm("app-01", 12), mon: vm("mon-01", 13), dns: vm("dns-01", 2) }
     }
@@ -80,7 +86,10 @@ fn after_learning(then: impl Fn(&mut Scenario, &Office)) -> Parts {
     learned_with(|_, _, _| {}, then)
 }
 
-fn learned_with(each_hour: impl Fn(&mut Scenario, &Office, Timestamp), then: impl Fn(&mut Scenario, &Office)) -> Parts {
+pub fn learned_with(
+    each_hour: impl Fn(&mut Scenario, &Office, Timestamp),
+    then: impl Fn(&mut Scenario, &Office),
+) -> Parts {
     let mut learn = Scenario::new(1);
     let office = Office::new(&mut learn);
     let start = learn.now();

@@ -129,6 +129,7 @@ fn an_address_with_a_virtual_mac_is_one_party_whoever_is_master() {
             ip: Some("10.0.0.254".parse().unwrap()),
             kind: ClaimKind::Announces,
             host_hint: None,
+            path: Default::default(),
         };
         scene.fact(crate::model::Fact::Claim(claim.clone()));
         scene.told();

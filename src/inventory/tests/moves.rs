@@ -3,7 +3,7 @@
 use std::net::IpAddr;
 
 use super::super::scene::{Scene, station};
-use crate::model::{Claim, ClaimKind, Fact, Location, Mac, Segment, Sighting};
+use crate::model::{Claim, ClaimKind, Fact, Location, Mac, PathKind, Segment, Sighting};
 
 /// Frames of one second and where they are seen: by the sender's host, then by the receiver's, if it is another.
 struct Site {
@@ -17,7 +17,7 @@ struct Site {
 }
 
 fn at(host: u8) -> Location {
-    Location { host: IpAddr::from([10, 9, 9, host]) }
+    Location { host: Some(IpAddr::from([10, 9, 9, host])), kind: PathKind::Wire, id: 0 }
 }
 
 fn mac(n: usize) -> Mac {
@@ -31,7 +31,14 @@ impl Site {
         for n in 1..=hosts.len() {
             let ip = Some(IpAddr::from([10, 0, (n >> 8) as u8, n as u8]));
             let kind = ClaimKind::Asks { target: IpAddr::from([10, 0, 99, 99]) };
-            scene.fact(Fact::Claim(Claim { segment: Segment::UNTAGGED, mac: mac(n), ip, kind, host_hint: None }));
+            scene.fact(Fact::Claim(Claim {
+                segment: Segment::UNTAGGED,
+                mac: mac(n),
+                ip,
+                kind,
+                host_hint: None,
+                path: Default::default(),
+            }));
         }
         let hosts = [0].into_iter().chain(hosts.iter().copied()).collect();
         let mut site = Site { scene, hosts, sightings: Vec::new(), loss: 0, random: 7 };
@@ -76,9 +83,10 @@ impl Site {
         hosts.dedup();
         for host in hosts {
             self.copy(from, Mac::BROADCAST, host, 1);
-            let host_hint = Some(at(host).host);
+            let host_hint = at(host).host;
             let kind = ClaimKind::Announces;
-            let claim = Claim { segment: Segment::UNTAGGED, mac: mac(from), ip, kind, host_hint };
+            let claim =
+                Claim { segment: Segment::UNTAGGED, mac: mac(from), ip, kind, host_hint, path: Default::default() };
             self.scene.fact(Fact::Claim(claim));
         }
     }
@@ -283,7 +291,7 @@ fn stays_are_bounded_and_survive_a_restart() {
     let stays = site.stays(1);
     site.scene.inventory = super::super::Inventory::load(&store, Default::default()).unwrap();
     assert_eq!(site.stays(1), stays);
-    assert_eq!(site.scene.inventory.vm(site.scene.vm("10.0.0.1")).unwrap().host_hint, Some(at(1).host));
+    assert_eq!(site.scene.inventory.vm(site.scene.vm("10.0.0.1")).unwrap().host_hint, at(1).host);
 }
 
 /// 200 VMs on four hosts, every frame mirrored by both its hosts, one frame in fifty lost by each.

@@ -275,6 +275,7 @@ impl Listeners {
             src_mac: None,
             dst_mac: None,
             host_hint: None,
+            path: Default::default(),
         };
         let (server, _) = flow.end(Side::Resp);
         for (mac, ip, name) in heard.follow.leased {
