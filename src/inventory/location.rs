@@ -3,7 +3,7 @@
 //! The sender's host shows every frame of a VM, the receiver's host only those to its own VMs. So a VM is where
 //! frames are seen that no other location shows, and has moved when such frames come from elsewhere and none from
 //! where it was. At most one record a VM, [`STAYS_MAX`] stays each (the oldest is forgotten), [`RIVALS_MAX`] places
-//! in question each (further ones wait, counted).
+//! in question each (further ones wait, counted). Of [`LOCATIONS_MAX`] locations it is known when they were heard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -19,6 +19,7 @@ use crate::store::{Batch, Kind, Store, StoreError};
 const STAYS_MAX: usize = 32;
 const RIVALS_MAX: usize = 4;
 const COMPANIONS_MAX: usize = 8;
+const PLACES_MAX: usize = RIVALS_MAX + COMPANIONS_MAX;
 const LOCATIONS_MAX: usize = 4_096;
 
 /// Until then the first location is a guess, and another one corrects it.
@@ -156,7 +157,9 @@ impl Locations {
             return;
         }
         let places: BTreeSet<Location> = rows.iter().map(|row| row.location).filter(|place| *place != here).collect();
-        for place in places {
+        // One MAC from more places than that in one second is a flood of forged copies.
+        self.counters.refused += places.len().saturating_sub(PLACES_MAX) as u64;
+        for place in places.into_iter().take(PLACES_MAX) {
             if !known.rivals.iter().any(|rival| rival.location == place) {
                 if rival::pairs(rows, place, here).any(|pair| pair.there > pair.here) {
                     self.counters.refused += u64::from(!known.ask(place, Announced::No, now));
@@ -191,6 +194,9 @@ impl Locations {
     /// A packet second has passed: decides what can be decided, in order of VM.
     pub fn tick(&mut self, now: Timestamp) -> Vec<(VmId, Found)> {
         let mut found = Vec::new();
+        if self.heard.len() >= LOCATIONS_MAX {
+            self.heard.retain(|_, heard| now.since_s(*heard) < BACK_S);
+        }
         for vm in std::mem::take(&mut self.asked) {
             let Some(known) = self.all.touch(&vm) else { continue };
             let Some(here) = known.here() else { continue };
@@ -283,7 +289,7 @@ impl Stay {
 }
 
 impl Whereabouts {
-    /// Where it is; `None` while it sends from two places.
+    /// Where it is, or was when it began to send from two places.
     pub fn here(&self) -> Option<Location> {
         self.stays.last().map(|stay| stay.location)
     }
@@ -364,6 +370,7 @@ impl Whereabouts {
         let doubled = Doubled { also, seen: now, duplicate };
         self.doubled = Some(doubled);
         self.probation = now.plus_s(UNPLACED_S as i64);
+        self.before = None;
         self.rivals.clear();
         self.conflicts.clear();
         (!known).then_some(Found::Doubled(here, doubled))

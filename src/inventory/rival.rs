@@ -151,9 +151,11 @@ impl Rival {
 
 /// The location with the most frames; of equals the one whose copy came first.
 pub(super) fn most(rows: &[Row]) -> Option<Location> {
-    let frames =
-        |place: Location| rows.iter().filter(|row| row.location == place).map(|row| u64::from(row.frames)).sum::<u64>();
-    rows.iter().rev().map(|row| row.location).max_by_key(|place| frames(*place))
+    let mut frames: BTreeMap<Location, u64> = BTreeMap::new();
+    for row in rows {
+        *frames.entry(row.location).or_default() += u64::from(row.frames);
+    }
+    rows.iter().rev().map(|row| row.location).max_by_key(|place| frames.get(place).copied())
 }
 
 /// A second's frames by receiver, seen from one place and from the other.
