@@ -45,7 +45,8 @@ impl Detect for VmMoved {
         let mut finding = world.finding(&DETECTOR, Severity::Info, change, *vm);
         let label = &finding.vm_label;
         finding.title = format!("{label} moved from {} to {}", from.location, to.location);
-        let how = if to.announced { "it announced itself there" } else { "nothing of it comes from the old host" };
+        let how =
+            if to.announced { "it announced itself there" } else { "no frame of it is seen at the old one alone" };
         finding.reason = format!(
             "its frames come from {}, not from {} any more, where it was for {}; {how}",
             to.location,

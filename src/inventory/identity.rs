@@ -19,8 +19,8 @@ use crate::store::{Batch, Kind, Store, StoreError};
 /// While its owner was heard within this time, another MAC that sends from an address relays it: in a mirror of
 /// both sides of a router every packet is seen twice. A new owner by DHCP comes later than this or announces itself.
 const RELAYED_S: f64 = 60.0;
-/// Two MACs of one maker that claim one address by turns so often, one of which has no other: a team of interfaces.
-/// The members of a cluster have each an address of their own besides, and so has who forges ARP.
+/// Two MACs of one maker that claim one address by turns so often, and no other: a team of interfaces. The members of
+/// a cluster have each an address of their own besides, and so has a VM that forges ARP.
 const TEAM_TURNS: u8 = 4;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
@@ -461,7 +461,8 @@ impl Identity {
 
     fn is_team(&self, vm: VmId, mac: Mac, other: &Binding, ip: IpAddr) -> bool {
         other.mac.is_some_and(|owner| owner.0.first_chunk::<3>() == mac.0.first_chunk::<3>())
-            && !(self.has_besides(vm, ip) && self.has_besides(other.vm, ip))
+            && !self.has_besides(vm, ip)
+            && !self.has_besides(other.vm, ip)
     }
 
     fn heard(&mut self, id: VmId, sender: Sender, at: At) {

@@ -155,6 +155,21 @@ fn a_team_of_interfaces_that_takes_turns_with_one_address_becomes_one_vm() {
 }
 
 #[test]
+fn a_vm_that_takes_turns_with_anothers_only_address_stays_apart() {
+    let mut scene = Scene::new();
+    scene.claim("10.0.0.5", 5, asks());
+    scene.claim("10.0.0.66", 66, asks());
+    for _ in 0..6 {
+        for mac in [66, 5] {
+            scene.now_s += 5;
+            scene.claim("10.0.0.5", mac, ClaimKind::Announces);
+        }
+    }
+    assert_eq!(scene.inventory.vms().count(), 2);
+    assert_ne!(scene.vm("10.0.0.5"), scene.vm("10.0.0.66"));
+}
+
+#[test]
 fn containers_behind_one_mac_that_answers_for_them_are_one_host_of_many() {
     let mut scene = Scene::new();
     for n in 5..25u8 {
