@@ -88,6 +88,10 @@ impl Teller {
         match &change.what {
             What::VmNew { vm } => self.vm(change, "new", *vm, inventory, baselines),
             What::VmChanged { vm, text } => self.vm(change, text, *vm, inventory, baselines),
+            What::VmMoved { vm, from, to } => {
+                let text = format!("moved from {} to {}", from.location, to.location);
+                self.vm(change, &text, *vm, inventory, baselines);
+            }
             What::Merged { kept, .. } => self.vm(change, "merged", *kept, inventory, baselines),
             What::ServiceNew { service, .. } => self.service(change, "new", service, inventory),
             What::ServiceApp { service, before: None, .. } => self.service(change, "recognised", service, inventory),

@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::baseline::{BaselineConfig, Baselines, Sanctions};
 use crate::baseline::{Port, Sanction, SanctionSource};
-use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
+use crate::detect::{self, DetectConfig, Detectors, Explanation, Line, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{CaptureQuality, Fact, FlowFact, Observation, ServiceKey, SourceCounts, Timestamp, VmId};
@@ -35,6 +35,9 @@ const STATS_EVERY_S: i64 = 10;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
+
+/// Addresses of a VM that `why` lists.
+const ADDRESSES_EXPLAINED_MAX: usize = 8;
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]
@@ -270,7 +273,24 @@ impl Brain {
                     format!("no incident of its own: {by} announced the port, and it is judged as part of that");
             }
         }
+        told.lines.extend(self.who(vm));
         told
+    }
+
+    /// By whose word its addresses are its own, and where it is.
+    fn who(&self, vm: VmId) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let Some(known) = self.inventory.vm(vm) else { return lines };
+        for binding in self.inventory.bindings(known).iter().take(ADDRESSES_EXPLAINED_MAX) {
+            let mac = binding.mac.map_or(String::new(), |mac| format!(" with MAC {mac}"));
+            let trust = binding.source.trust();
+            let value = format!("{}{mac}, by {} (trust {trust} of 10)", binding.ip, binding.source);
+            lines.push(Line { label: "address", value });
+        }
+        if let Some(stay) = self.inventory.whereabouts(vm).and_then(|known| known.stays.last()) {
+            lines.push(Line { label: "host", value: format!("{} since {}", stay.location, stay.since) });
+        }
+        lines
     }
 
     /// Takes inventories, each in place of what its source listed before: names and tags for the inventory, approvals

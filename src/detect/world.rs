@@ -39,6 +39,7 @@ pub struct Row {
 #[derive(Default)]
 pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
+    pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
 }
 
@@ -86,6 +87,10 @@ impl Known for FakeInventory {
 
     fn listed(&self, vm: VmId) -> bool {
         self.listed.contains(&vm)
+    }
+
+    fn taken_over(&self, service: &ServiceKey) -> bool {
+        self.taken_over.contains(service)
     }
 
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>> {
@@ -151,7 +156,10 @@ impl Lab {
             World { known: &self.known, baselines: &self.baselines, sanctions: &self.sanctions, quality: self.quality };
         let verdict = self.detectors.judge(change, &world, &mut out);
         // Invariant 7: what raised a finding is withheld, where the change would teach anything of it.
-        let teaches = !matches!(change.what, What::Tick | What::VmNew { .. } | What::ServiceRefused { .. });
+        let teaches = !matches!(
+            change.what,
+            What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
+        );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
         self.baselines.learn(change, verdict == Verdict::Withhold);
         out

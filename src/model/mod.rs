@@ -12,6 +12,7 @@ mod flow;
 mod ids;
 mod incident;
 mod link;
+mod location;
 mod mirror;
 mod observation;
 mod order;
@@ -28,6 +29,7 @@ pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
 pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
+pub use location::{Location, Sighting};
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
     AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,

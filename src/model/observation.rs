@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Transport};
+use super::location::Sighting;
 use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::segment::Segment;
@@ -30,6 +31,9 @@ pub enum Fact {
     Claim(Claim),
     /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
     Name(Segment, Box<HeardName>),
+    /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
+    /// comes through a tunnel has any.
+    Sighted(Box<Vec<Sighting>>),
     /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.

@@ -67,3 +67,33 @@ pub fn two_tenants() -> Parts {
         [5_001, 5_002].map(|vni| Tunnel::Vxlan { vni, port: 4789 }.wrap(from, to, frame)).into()
     })
 }
+
+/// Both hosts mirror what their VMs send and receive; from the hour after on web-01 is on the first one, too.
+pub fn moved_to_another_host() -> Parts {
+    let moved = Scenario::new(1).now().plus_s(30 * 3_600);
+    two_hosts(move |time| usize::from(time < moved))
+}
+
+/// The same without the move: all that web-01 and the others say to each other is mirrored twice.
+pub fn stays_on_its_host() -> Parts {
+    two_hosts(|_| 1)
+}
+
+/// The others are on the first host. The copy of the sender's host comes first.
+fn two_hosts(web_is_on: impl Fn(Timestamp) -> usize) -> Parts {
+    let web = Office::new(&mut Scenario::new(1)).web.mac;
+    mirrored(office(), |hosts, time, from_web, frame| {
+        let group = frame.first().is_some_and(|octet| octet & 1 == 1);
+        let to_web = frame.starts_with(&web.0);
+        let there = web_is_on(time);
+        let mut seen_by = match (from_web, to_web || group) {
+            (true, _) => vec![there, 0],
+            (false, true) => vec![0, there],
+            (false, false) => vec![0],
+        };
+        seen_by.dedup();
+        let copy =
+            |host: usize| Tunnel::ErspanTwo { session: 1, port: 4 }.wrap(hosts.all.get(host)?, &hosts.probe, frame);
+        seen_by.into_iter().map(copy).collect()
+    })
+}

@@ -33,6 +33,8 @@ pub const ALL: &[(&str, Write)] = &[
     ("other-mirror-session", mirror_scenarios::other_session),
     ("tagged-one-way", mirror_scenarios::tagged_one_way),
     ("two-tenants", mirror_scenarios::two_tenants),
+    ("moved-to-another-host", mirror_scenarios::moved_to_another_host),
+    ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
 ];
 
 const LEARN_HOURS: i64 = 30;
