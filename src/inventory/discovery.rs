@@ -65,6 +65,8 @@ impl Inventory {
                 let parent = self.live.get(&flow.id).and_then(|live| live.row);
                 self.expectations.announce(flow, expected, parent, at.time);
             }
+            // Says something of the path, nothing of who is there.
+            FlowFact::Conflict(_) => {}
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
             FlowFact::End(_, totals) => {
                 self.totals(flow, totals, at, out);
