@@ -16,6 +16,7 @@ mod suite {
     mod harness;
     mod hostile;
     mod queries;
+    mod reassembly;
     mod recorded;
     mod scenarios;
     mod watch;
