@@ -19,6 +19,7 @@ mod suite {
     mod hostile;
     mod mirror_scenarios;
     mod queries;
+    mod reassembly;
     mod recorded;
     mod scenarios;
     mod watch;

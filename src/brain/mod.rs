@@ -173,6 +173,9 @@ impl Brain {
                 }
             }
             Fact::Flow(flow, FlowFact::App(info)) if self.config.flows => self.teller.flow_app(flow.id, &info.proto),
+            Fact::Flow(flow, FlowFact::Conflict(side)) if self.config.flows => {
+                self.teller.flow_conflict(flow.id, *side)
+            }
             _ => {}
         }
         let mut changes = std::mem::take(&mut self.changes);

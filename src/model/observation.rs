@@ -8,7 +8,7 @@ use std::net::IpAddr;
 
 use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
-use super::flow::{FlowRef, Transport};
+use super::flow::{FlowRef, Side, Transport};
 use super::location::Sighting;
 use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
@@ -59,6 +59,9 @@ pub enum FlowFact {
     Refused(RefusedBy),
     /// The payload proved an application protocol; sent again when more details are known (version, certificate…).
     App(Box<AppInfo>),
+    /// Bytes of this side came in two copies that differ: someone shows a reader other bytes than the receiver, or
+    /// answers in its stead. At most once a flow.
+    Conflict(Side),
     /// This flow announced another one.
     Expect(Box<Expectation>),
     /// Running totals of a long flow, at ticks, at most once a minute.
