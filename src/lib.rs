@@ -11,6 +11,7 @@ pub mod baseline;
 pub mod brain;
 pub mod capture;
 pub mod cli;
+pub mod collector;
 pub mod config;
 pub mod decode;
 pub mod deliver;

@@ -13,6 +13,7 @@ const FLOORS: &[(&str, &[&str])] = &[
     ("store", &["model", "telemetry"]),
     ("capture", &["model", "telemetry"]),
     ("decode", &["model", "telemetry"]),
+    ("collector", &["model", "telemetry"]),
     ("flow", &["decode", "model", "telemetry"]),
     ("stream", &["decode", "model", "telemetry"]),
     ("app", &["stream", "model", "telemetry"]),
@@ -28,7 +29,7 @@ const FLOORS: &[(&str, &[&str])] = &[
 /// Roof: may import everything; nobody but the listed may import them.
 const ROOF: &[(&str, &[&str])] =
     &[("runtime", &["cli", "main"]), ("cli", &["main"]), ("config", &["cli", "runtime", "main"])];
-const PACKET_SIDE: &[&str] = &["capture", "decode", "flow", "stream", "app"];
+const PACKET_SIDE: &[&str] = &["capture", "decode", "collector", "flow", "stream", "app"];
 const LINES_MAX: usize = 600;
 const BANNED_NAMES: &[&str] = &["utils", "util", "helpers", "helper", "common", "manager", "misc"];
 
@@ -146,6 +147,26 @@ fn every_detector_has_a_case_and_a_quiet_twin() {
             assert!(case.exists(), "{name} has no {twin} case: {}", case.display());
         }
     }
+}
+
+/// Two kinds of one tag would read each other's records.
+#[test]
+fn every_kind_of_record_has_a_tag_of_its_own() {
+    let files = sources();
+    let mut by_tag: BTreeMap<&str, Vec<String>> = BTreeMap::new();
+    for file in files.iter().filter(|file| !file.tests_only) {
+        // At the left margin: those of tests are inside their module.
+        for line in file.text.lines().filter(|line| line.starts_with("static ") || line.starts_with("pub static ")) {
+            if let Some((_, rest)) = line.split_once("Kind { tag: ")
+                && let Some((tag, _)) = rest.split_once(',')
+            {
+                by_tag.entry(tag).or_default().push(format!("{}: {line}", file.shown));
+            }
+        }
+    }
+    assert!(by_tag.len() > 10, "found only {by_tag:?}");
+    let twice: Vec<_> = by_tag.values().filter(|kinds| kinds.len() > 1).collect();
+    assert!(twice.is_empty(), "{twice:#?}");
 }
 
 #[test]

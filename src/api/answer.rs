@@ -1,5 +1,6 @@
 //! The answers: what a [`Request`] is answered on a brain. Reads borrow, writes change and are saved by the caller.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde_json::{Value, json};
@@ -10,7 +11,7 @@ use crate::baseline::{DiffLine, Document, Port, Sanction, SanctionSource, diff, 
 use crate::brain::Brain;
 use crate::deliver::incident_row;
 use crate::incident::IncidentEvent;
-use crate::inventory::{Imported, Vm};
+use crate::inventory::{Imported, Service, Vm};
 use crate::model::{AppProto, Incident, IncidentId, IncidentState, Timestamp, VmId};
 
 /// Faults of an imported file that are told.
@@ -28,15 +29,36 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
     match request {
         Request::Vms { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.vm_row(v)).collect())
+            let (names, keys) = (brain.inventory.namesakes(), brain.inventory.shared_ssh_keys());
+            let row = |vm: &Vm| {
+                let own_keys = brain.inventory.keys(vm.id);
+                let called = vm.names.iter().filter_map(|name| names.get(&name.text.to_lowercase()));
+                let keyed = own_keys.iter().filter_map(|key| keys.get(key));
+                let others = |vms: &mut dyn Iterator<Item = &VmId>| -> BTreeSet<VmId> {
+                    vms.copied().filter(|id| *id != vm.id).collect()
+                };
+                let mut row = brain.vm_row(vm);
+                row["same_name"] = json!(others(&mut called.flatten()));
+                row["same_ssh_key"] = json!(others(&mut keyed.flatten()));
+                row["keys"] = json!(own_keys);
+                row
+            };
+            Ok(in_reading_order(brain, &wanted).into_iter().map(row).collect())
+        }
+        Request::VmsHistory { vm } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            Ok(in_reading_order(brain, &wanted).into_iter().flat_map(|v| brain.history_rows(v)).collect())
         }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;
-            let services = brain.inventory.services().filter(|s| wanted.has(s.key.vm));
-            let services = services.filter(|s| only.as_deref().is_none_or(|state| brain.service_state(s) == state));
-            let mut services: Vec<_> = services.collect();
-            services.sort_by_key(|s| (place(brain, s.key.vm), s.segment, s.ip, s.key));
-            Ok(services.into_iter().map(|s| brain.service_row(s)).collect())
+            let fits = |vm, state: &str| wanted.has(vm) && only.as_deref().is_none_or(|only| only == state);
+            let order = |s: &Service| (place(brain, s.key.vm), s.segment, s.ip, s.key);
+            let services = brain.inventory.services().filter(|s| fits(s.key.vm, brain.service_state(s)));
+            let mut rows: Vec<_> = services.map(|s| (order(s), brain.service_row(s))).collect();
+            let transfers = brain.inventory.transfers().filter(|t| fits(t.service.key.vm, brain.transfer_state(t)));
+            rows.extend(transfers.map(|t| (order(&t.service), brain.transfer_row(&t))));
+            rows.sort_by(|a, b| a.0.cmp(&b.0));
+            Ok(rows.into_iter().map(|(_, row)| row).collect())
         }
         Request::Peers { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
@@ -141,10 +163,12 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             Ok(json!({ "text": format!("forgot {whose} anew") }))
         }
         Request::InventoryList {} => Ok(inventory_rows(brain)),
-        Request::InventoryImport { name, text, by: _ } => {
-            let imported = Imported::parse(&name, &text).map_err(|e| e.to_string())?;
-            let said = brain.import(&name, &imported)?;
-            Ok(json!({ "text": said }))
+        Request::InventoryImport { files, format, by: _ } => {
+            let format = format.as_deref().map(str::parse).transpose()?;
+            let sources = Imported::sources(&files, format).map_err(|e| e.to_string())?;
+            let said = brain.import(&sources)?;
+            let notes: Vec<&String> = sources.values().flat_map(|imported| &imported.notes).collect();
+            Ok(json!({ "text": said, "notes": notes }))
         }
         Request::Status {} => Ok(brain.status()),
     }
@@ -313,20 +337,11 @@ fn diff_row(line: &DiffLine) -> Value {
     })
 }
 
+/// The seen first, by name, then the others.
 fn inventory_rows(brain: &Brain) -> Value {
-    let all = in_reading_order(brain, &Wanted(None)).into_iter();
-    let seen = all.filter(|vm| vm.declared != Default::default()).map(|vm| (vm, true));
-    let unseen = brain.inventory.unseen().map(|vm| (vm, false));
-    let rows = seen.chain(unseen).map(|(vm, seen)| {
-        json!({
-            "name": vm.name,
-            "vm": seen.then(|| vm.id.to_string()),
-            "macs": vm.declared.macs,
-            "ips": vm.declared.ips,
-            "tags": vm.tags,
-        })
-    });
-    rows.collect()
+    let mut listed: Vec<_> = brain.inventory.listed().collect();
+    listed.sort_by_key(|(vm, _)| (!vm.seen, place(brain, vm.id)));
+    listed.into_iter().map(|(vm, coverage)| brain.listed_row(vm, coverage)).collect()
 }
 
 /// `90d`, `12h`, `2w`, or a date, or a time.

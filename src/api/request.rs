@@ -1,17 +1,23 @@
 //! The questions, and their paths under `/v1/`.
 //!
-//! A GET takes its parameters from the query string, every other method from a JSON body of at most 1 MiB.
+//! A GET takes its parameters from the query string, every other method from a JSON body of at most 1 MiB, an
+//! inventory's of 32 MiB.
 //! Unknown parameters are refused.
 
 use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
+use crate::inventory::InventoryFile;
 use crate::model::{IncidentState, Severity};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
 pub enum Request {
     Vms {
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        vm: Option<String>,
+    },
+    VmsHistory {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vm: Option<String>,
     },
@@ -107,10 +113,13 @@ pub enum Request {
         by: String,
     },
     InventoryList {},
+    /// All of them, or none where one is at fault.
     InventoryImport {
-        /// The file's content and name (for errors), not a path: the probe may not be able to read the path.
-        name: String,
-        text: String,
+        /// Contents and names (for errors), not paths: the probe may not be able to read a path.
+        files: Vec<InventoryFile>,
+        /// What they are; none: what they show.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<String>,
         by: String,
     },
     Status {},
@@ -147,6 +156,7 @@ const fn route(method: &'static str, path: &'static str, verb: &'static str) -> 
 
 pub const ROUTES: &[Route] = &[
     route("GET", "/v1/vms", "vms"),
+    route("GET", "/v1/vms/history", "vms-history"),
     route("GET", "/v1/services", "services"),
     route("GET", "/v1/peers", "peers"),
     route("GET", "/v1/incidents", "incidents"),

@@ -26,6 +26,8 @@ use super::request::Request;
 
 const CLIENTS_MAX: usize = 8;
 const BODY_BYTES_MAX: usize = 1024 * 1024;
+/// Of an inventory: its files with every character escaped.
+const INVENTORY_BYTES_MAX: usize = 2 * crate::inventory::FILE_BYTES_MAX;
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(5);
 
 /// A bound socket; removed when dropped.
@@ -96,9 +98,13 @@ async fn respond<M: From<Asked> + Send + 'static>(
     ask: SyncSender<M>,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    let body = match Limited::new(body, BODY_BYTES_MAX).collect().await {
+    let bytes_max = if head.uri.path() == "/v1/inventory" { INVENTORY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let body = match Limited::new(body, bytes_max).collect().await {
         Ok(body) => body.to_bytes(),
-        Err(_) => return reply(StatusCode::PAYLOAD_TOO_LARGE, &error("the body is larger than 1 MiB or was cut")),
+        Err(_) => {
+            let told = format!("the body is larger than {} MiB or was cut", bytes_max >> 20);
+            return reply(StatusCode::PAYLOAD_TOO_LARGE, &error(&told));
+        }
     };
     let request = match Request::from_http(head.method.as_str(), head.uri.path(), head.uri.query(), &body) {
         Ok(request) => request,

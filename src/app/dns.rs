@@ -5,9 +5,10 @@
 
 use super::evidence::{Evidence, Role, weigh};
 use super::netbios;
+use super::own_names::OwnNames;
 use super::reader::Reader;
-use super::{Opening, Probe, Protocol};
-use crate::model::Transport;
+use super::{Follow, Opening, Probe, Protocol};
+use crate::model::{NameBy, Transport};
 use Evidence::{Hint, No, Proof, Short};
 
 pub(super) struct Dns(Family);
@@ -41,6 +42,15 @@ impl Protocol for Dns {
 
     fn runs_over(&self, transport: Transport) -> bool {
         transport == Transport::Udp || transport == Transport::Tcp && self.0 != Family::Multicast
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        let by = match self.0 {
+            Family::Unicast => return None,
+            Family::Multicast => NameBy::Mdns,
+            Family::LinkLocal => NameBy::Llmnr,
+        };
+        Some(Box::new(OwnNames::new(by)))
     }
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {

@@ -2,6 +2,7 @@
 //!
 //! Nothing is held: both sides are judged anew whenever the opening grows.
 
+use super::reading::begins;
 use super::{Opening, Probe};
 use crate::model::Side;
 
@@ -32,14 +33,41 @@ impl Evidence {
     pub(super) fn only_if(self, holds: bool) -> Evidence {
         if holds { self } else { No }
     }
+
+    /// Where the bytes begin with this; `Short` while they may.
+    pub(super) fn if_begins(self, bytes: &[u8], prefix: &[u8]) -> Evidence {
+        match begins(bytes, prefix) {
+            Some(begun) => self.only_if(begun),
+            None => Short,
+        }
+    }
+}
+
+/// The part of an end of a protocol in which both ends begin alike: who opened the connection is the client.
+pub(super) fn opener(side: Side) -> Role {
+    match side {
+        Side::Orig => Role::Client,
+        Side::Resp => Role::Server,
+    }
+}
+
+/// What follows a mark in some bytes.
+pub(super) fn after<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
+    let at = bytes.windows(mark.len().max(1)).position(|w| w == mark)?;
+    bytes.get(at + mark.len()..)
 }
 
 /// Judges each side that has spoken. One side that contradicts decides against; one proof, or a client's and a
 /// server's hint from opposite sides, decides for.
 pub(super) fn weigh(opening: &Opening<'_>, judge: impl Fn(&[u8]) -> Evidence) -> Probe {
+    weigh_sides(opening, |_, bytes| judge(bytes))
+}
+
+/// The same, where what bytes mean depends on who sent them: both ends begin alike.
+pub(super) fn weigh_sides(opening: &Opening<'_>, judge: impl Fn(Side, &[u8]) -> Evidence) -> Probe {
     let said = |side| match opening.side(side) {
         [] => None,
-        bytes => Some(judge(bytes)),
+        bytes => Some(judge(side, bytes)),
     };
     match (said(Side::Orig), said(Side::Resp)) {
         (Some(No), _) | (_, Some(No)) => Probe::NotForUs,
@@ -82,6 +110,7 @@ mod tests {
             resp,
             orig_port: 40000,
             resp_port: 40001,
+            before: Default::default(),
             midstream: false,
             first: Side::Orig,
         };

@@ -22,6 +22,7 @@ impl Talk {
             resp: &self.resp,
             orig_port: 40_000,
             resp_port: 50_000,
+            before: Default::default(),
             midstream: self.midstream,
             first: if self.orig.is_empty() && !self.resp.is_empty() { Side::Resp } else { self.first },
         }
@@ -122,6 +123,15 @@ fn every_example_is_recognised_as_exactly_its_protocol() {
             let certain = matches!(protocol.probe(&talk.opening()), Probe::Certain(_));
             assert_eq!(certain, protocol.name() == name, "{} asked about {name}", protocol.name());
         }
+    }
+}
+
+#[test]
+fn every_example_of_datagrams_is_shown_to_its_protocol() {
+    for (name, talk) in examples().into_iter().filter(|(_, talk)| talk.transport == Transport::Udp) {
+        let heard =
+            AppState::new(Transport::Udp, false).data(Side::Orig, &talk.orig, &ends(), &mut AppCounters::default());
+        assert_eq!(heard.app.map(|a| a.proto.to_string()), Some(name.to_owned()));
     }
 }
 

@@ -16,12 +16,23 @@ pub(super) struct Example {
     pub resp: Vec<u8>,
     pub first: Side,
     pub resp_port: u16,
+    /// How the originator's datagram before began.
+    pub before: [[u8; 12]; 2],
 }
 
 impl Example {
     pub fn new(app: &'static str, transport: Transport, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
         let first = if orig.is_empty() { Side::Resp } else { Side::Orig };
-        Example { app, server, transport, orig: orig.to_vec(), resp: resp.to_vec(), first, resp_port: 40001 }
+        Example {
+            app,
+            server,
+            transport,
+            orig: orig.to_vec(),
+            resp: resp.to_vec(),
+            first,
+            resp_port: 40001,
+            before: Default::default(),
+        }
     }
 
     pub fn tcp(app: &'static str, orig: &[u8], resp: &[u8], server: Option<Side>) -> Self {
@@ -37,6 +48,11 @@ impl Example {
         self
     }
 
+    pub fn after(mut self, orig: &[u8; 12]) -> Self {
+        self.before = [*orig, [0; 12]];
+        self
+    }
+
     pub fn server_first(mut self) -> Self {
         self.first = Side::Resp;
         self
@@ -49,6 +65,7 @@ impl Example {
             resp: &self.resp,
             orig_port: 40000,
             resp_port: self.resp_port,
+            before: self.before,
             midstream: false,
             first: self.first,
         }
@@ -69,6 +86,14 @@ pub(super) fn ask(protocol: &dyn Protocol, transport: Transport, orig: &[u8], re
 
 pub(super) fn ask_ports(protocol: &dyn Protocol, transport: Transport, orig: &[u8], resp: &[u8], port: u16) -> Probe {
     protocol.probe(&Example::new("", transport, orig, resp, None).port(port).opening())
+}
+
+/// Each of these is none of this protocol's.
+pub(super) fn refuses(protocol: &dyn Protocol, transport: Transport, near_misses: &[(&[u8], &[u8])]) {
+    for (orig, resp) in near_misses {
+        let probe = ask(protocol, transport, orig, resp);
+        assert_eq!(probe, Probe::NotForUs, "{} of {} / {}", protocol.name(), orig.escape_ascii(), resp.escape_ascii());
+    }
 }
 
 /// A client at 10.0.0.9 and a server at 10.0.0.5.
@@ -105,6 +130,85 @@ fn all() -> Vec<Example> {
     all.extend(super::redis::tests::examples());
     all.extend(super::memcached::tests::examples());
     all.extend(super::syslog::tests::examples());
+    all.extend(super::http2::tests::examples());
+    all.extend(super::kafka::tests::examples());
+    all.extend(super::amqp::tests::examples());
+    all.extend(super::mqtt::tests::examples());
+    all.extend(super::nats::tests::examples());
+    all.extend(super::zookeeper::tests::examples());
+    all.extend(super::cassandra::tests::examples());
+    all.extend(super::clickhouse::tests::examples());
+    all.extend(super::oracle::tests::examples());
+    all.extend(super::drda::tests::examples());
+    all.extend(super::iscsi::tests::examples());
+    all.extend(super::nbd::tests::examples());
+    all.extend(super::ceph::tests::examples());
+    all.extend(super::rsync::tests::examples());
+    all.extend(super::smb_direct::tests::examples());
+    all.extend(super::rtmp::tests::examples());
+    all.extend(super::rtsp::tests::examples());
+    all.extend(super::jabber::tests::examples());
+    all.extend(super::irc::tests::examples());
+    all.extend(super::mining::tests::examples());
+    all.extend(super::git::tests::examples());
+    all.extend(super::svn::tests::examples());
+    all.extend(super::lpd::tests::examples());
+    all.extend(super::bitcoin::tests::examples());
+    all.extend(super::bittorrent::tests::examples());
+    // infrastructure, industry, remote, voice
+    all.extend(super::modbus::tests::examples());
+    all.extend(super::dnp3::tests::examples());
+    all.extend(super::iec104::tests::examples());
+    all.extend(super::tpkt::tests::examples());
+    all.extend(super::enip::tests::examples());
+    all.extend(super::bacnet::tests::examples());
+    all.extend(super::rmcp::tests::examples());
+    all.extend(super::radius::tests::examples());
+    all.extend(super::tacacs::tests::examples());
+    all.extend(super::openvpn::tests::examples());
+    all.extend(super::wireguard::tests::examples());
+    all.extend(super::l2tp::tests::examples());
+    all.extend(super::stun::tests::examples());
+    all.extend(super::mgcp::tests::examples());
+    all.extend(super::coap::tests::examples());
+    all.extend(super::ssdp::tests::examples());
+    all.extend(super::wsd::tests::examples());
+    all.extend(super::flow_export::tests::examples());
+    all.extend(super::collectd::tests::examples());
+    all.extend(super::gtp::tests::examples());
+    all.extend(super::diameter::tests::examples());
+    all.extend(super::xdmcp::tests::examples());
+    all.extend(super::slp::tests::examples());
+    all.extend(super::rtcp::tests::examples());
+    all.extend(super::rtp::tests::examples());
+    all.extend(super::bgp::tests::examples());
+    all.extend(super::ldp::tests::examples());
+    all.extend(super::nntp::tests::examples());
+    all.extend(super::banner::tests::examples());
+    all.extend(super::whois::tests::examples());
+    all.extend(super::zabbix::tests::examples());
+    all.extend(super::nrpe::tests::examples());
+    all.extend(super::ajp::tests::examples());
+    all.extend(super::java::tests::examples());
+    all.extend(super::erlang::tests::examples());
+    all.extend(super::afp::tests::examples());
+    all.extend(super::ndmp::tests::examples());
+    all.extend(super::dicom::tests::examples());
+    all.extend(super::hl7::tests::examples());
+    all.extend(super::firebird::tests::examples());
+    all.extend(super::smpp::tests::examples());
+    all.extend(super::x11::tests::examples());
+    all.extend(super::spice::tests::examples());
+    all.extend(super::rsh::tests::examples());
+    all.extend(super::citrix::tests::examples());
+    all.extend(super::sap::tests::examples());
+    all.extend(super::notes::tests::examples());
+    all.extend(super::teamviewer::tests::examples());
+    all.extend(super::rdpudp::tests::examples());
+    all.extend(super::openflow::tests::examples());
+    all.extend(super::fastcgi::tests::examples());
+    all.extend(super::pptp::tests::examples());
+    all.extend(super::opcua::tests::examples());
     all
 }
 
@@ -141,6 +245,20 @@ fn an_example_in_pieces_ends_the_same_as_in_one() {
         }
         let app = app.unwrap_or_else(|| panic!("{} in pieces is not recognised", example.app));
         assert_eq!((app.proto.as_str(), app.server), (example.app, example.server));
+    }
+}
+
+#[test]
+fn an_example_of_datagrams_is_shown_to_its_protocol() {
+    for example in all().iter().filter(|e| e.transport == Transport::Udp) {
+        let ends = Ends { resp: (IpAddr::from([10, 0, 0, 5]), example.resp_port), ..ends(Transport::Udp, 0) };
+        let mut state = AppState::new(Transport::Udp, false);
+        let mut heard = |side, bytes: &[u8]| state.data(side, bytes, &ends, &mut AppCounters::default()).app;
+        if example.before != <[[u8; 12]; 2]>::default() {
+            heard(Side::Orig, &example.before[0]);
+        }
+        let app = example.opening().sides().into_iter().filter_map(|(side, bytes)| heard(side, bytes)).last();
+        assert_eq!(app.map(|a| a.proto.to_string()), Some(example.app.to_owned()));
     }
 }
 

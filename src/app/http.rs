@@ -2,6 +2,7 @@
 //!
 //! Only the heads inside the opening are read. A head longer than that keeps what was read of it.
 
+use super::http_application::Exchange;
 use super::line::{Lines, find};
 use super::reading::{Reading, begins, probe_sides};
 use super::{Described, OPENING_BYTES_MAX, Opening, Probe, Protocol};
@@ -47,6 +48,18 @@ impl Protocol for Http {
             if *name == Field::Server {
                 let (product, version) = product(value);
                 info.product(product, version);
+            }
+        }
+        let exchange = Exchange {
+            request: request.first.unwrap_or_default(),
+            status: response.first.unwrap_or_default(),
+            answered: response.fields_text,
+            body: response.rest,
+        };
+        if let Some(application) = exchange.application() {
+            info.detail("application", application.name);
+            if !application.product.is_empty() {
+                info.product(application.product, application.version);
             }
         }
         let full = opening.side(server).len() >= OPENING_BYTES_MAX;
@@ -122,6 +135,8 @@ const FIELDS: [(&str, Field); 4] =
 struct Head<'a> {
     first: Option<&'a [u8]>,
     fields: arrayvec::ArrayVec<(Field, &'a [u8]), 8>,
+    /// What follows the start line.
+    fields_text: &'a [u8],
     /// The empty line was reached.
     whole: bool,
     rest: &'a [u8],
@@ -131,6 +146,7 @@ impl<'a> Head<'a> {
     fn read(bytes: &'a [u8]) -> Self {
         let mut lines = Lines::new(bytes);
         let mut head = Head { first: lines.next(), ..Head::default() };
+        head.fields_text = lines.rest();
         for line in lines.by_ref() {
             if line.is_empty() {
                 head.whole = true;
@@ -245,6 +261,8 @@ pub(super) mod tests {
             (info.get("upgrade"), info.get("status"), whole),
             (Some("websocket"), Some("101"), Described::Whole)
         );
+        let (info, _) = described(&Http, tcp(REQUEST, b"HTTP/1.1 204 No Content\r\nX-Influxdb-Version: 2.7.1\r\n\r\n"));
+        assert_eq!((info.get("application"), info.product.as_deref()), (Some("influxdb"), Some("InfluxDB")));
     }
 
     #[test]

@@ -4,60 +4,141 @@
 //! itself, or all have declined, or the bound is reached; then they are freed. What must be read afterwards
 //! (FTP's PASV, SIP's SDP…) is a [`Follow`].
 
+mod afp;
+mod ajp;
+mod amqp;
+mod bacnet;
+mod banner;
 mod ber;
+mod bgp;
+mod bitcoin;
+mod bittorrent;
+mod cassandra;
+mod ceph;
+mod citrix;
+mod clickhouse;
+mod coap;
+mod collectd;
 mod dcerpc;
 mod dhcp;
 mod dhcpv6;
+mod diameter;
+mod dicom;
 mod digest;
+mod dnp3;
 mod dns;
+mod drda;
+mod enip;
+mod erlang;
 mod evidence;
 #[cfg(test)]
 mod exam;
 #[cfg(test)]
 mod examples;
+mod fastcgi;
+mod firebird;
+mod flow_export;
 mod ftp;
 mod ftp_data;
+mod git;
 mod greeting;
+mod gtp;
+mod hl7;
 mod http;
+mod http2;
+mod http_application;
+mod iec104;
 mod ike;
 mod imap;
+mod irc;
+mod iscsi;
 mod ja3;
 mod ja4;
+mod jabber;
+mod java;
+mod kafka;
 mod krb5;
+mod l2tp;
 mod ldap;
+mod ldp;
 mod line;
+mod lpd;
 mod memcached;
+mod mgcp;
+mod mining;
+mod modbus;
 mod mongodb;
+mod mqtt;
 mod mysql;
+mod nats;
+mod nbd;
+mod ndmp;
 mod netbios;
+mod nntp;
+mod notes;
+mod nrpe;
 mod ntp;
+mod opcua;
+mod openflow;
 mod opening;
+mod openvpn;
+mod oracle;
+mod own_names;
 mod pgsql;
 mod pop3;
+mod pptp;
 mod quic;
+mod radius;
 mod rdp;
+mod rdpudp;
 mod reader;
 mod reading;
 mod recognise;
 mod redis;
 mod rfb;
+mod rmcp;
 mod roster_index;
 mod rpc;
+mod rsh;
+mod rsync;
+mod rtcp;
+mod rtmp;
+mod rtp;
+mod rtsp;
+mod sap;
 mod sdp;
 mod sip;
+mod slp;
 mod smb;
+mod smb_direct;
+mod smpp;
 mod smtp;
 mod snmp;
 mod socks;
+mod spice;
+mod ssdp;
 mod ssh;
 mod ssh_kex;
+mod stun;
+mod svn;
 mod syslog;
+mod tacacs;
 mod tds;
+mod teamviewer;
 mod telnet;
 mod tftp;
 mod tls;
 mod tls_certificate;
 mod tls_hello;
+mod tor;
+mod tpkt;
+mod whois;
+mod wireguard;
+mod wsd;
+mod x11;
+mod xdmcp;
+mod zabbix;
+mod zookeeper;
 
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
@@ -130,6 +211,8 @@ pub struct FollowOut {
     pub expect: Vec<Expectation>,
     /// Addresses a DHCP server gave away: client MAC, address, host name.
     pub leased: Vec<(crate::model::Mac, std::net::IpAddr, Option<String>)>,
+    /// What a host calls itself.
+    pub names: Vec<crate::model::HeardName>,
     /// Details to add to the flow's application; told again to the fact side.
     pub details: Vec<(&'static str, String)>,
 }
@@ -173,4 +256,95 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &redis::Redis,
     &memcached::Memcached,
     &syslog::Syslog,
+    &http2::Http2,
+    &mqtt::Mqtt,
+    &amqp::Amqp,
+    &nats::Nats,
+    &kafka::Kafka,
+    &zookeeper::Zookeeper,
+    &cassandra::Cassandra,
+    &clickhouse::Clickhouse,
+    &oracle::Oracle,
+    &drda::Drda,
+    &iscsi::Iscsi,
+    &nbd::Nbd,
+    &ceph::Ceph,
+    &rpc::Rpc::GLUSTER,
+    &rsync::Rsync,
+    &smb_direct::SmbDirect,
+    &rtmp::Rtmp,
+    &rtsp::Rtsp,
+    &jabber::Jabber,
+    &irc::Irc,
+    &mining::Mining,
+    &git::Git,
+    &svn::Svn,
+    &lpd::Lpd,
+    &bitcoin::Bitcoin,
+    &bittorrent::Bittorrent,
+    &bittorrent::BittorrentDht,
+    // infrastructure, industry, remote, voice
+    &modbus::Modbus,
+    &dnp3::Dnp3,
+    &iec104::Iec104,
+    &tpkt::OverTpkt::S7COMM,
+    &tpkt::OverTpkt::S7COMM_PLUS,
+    &tpkt::OverTpkt::H323,
+    &enip::Enip,
+    &bacnet::Bacnet,
+    &rmcp::Rmcp,
+    &radius::Radius,
+    &tacacs::Tacacs,
+    &openvpn::Openvpn,
+    &wireguard::Wireguard,
+    &l2tp::L2tp,
+    &stun::Stun,
+    &mgcp::Mgcp,
+    &coap::Coap,
+    &ssdp::Ssdp,
+    &wsd::Wsd,
+    &flow_export::FlowExport::NETFLOW,
+    &flow_export::FlowExport::IPFIX,
+    &flow_export::FlowExport::SFLOW,
+    &collectd::Collectd,
+    &gtp::GtpC,
+    &diameter::Diameter,
+    &xdmcp::Xdmcp,
+    &slp::Slp,
+    &rtcp::Rtcp,
+    &rtp::Rtp,
+    &bgp::Bgp,
+    &ldp::Ldp,
+    &nntp::Nntp,
+    &banner::Banner::MANAGESIEVE,
+    &banner::Banner::VMWARE,
+    &banner::Banner::MUNIN,
+    &banner::Banner::CHECKMK,
+    &whois::Whois,
+    &zabbix::Zabbix,
+    &nrpe::Nrpe,
+    &ajp::Ajp,
+    &java::Rmi,
+    &java::Jdwp,
+    &erlang::Epmd,
+    &erlang::Distribution,
+    &afp::Afp,
+    &ndmp::Ndmp,
+    &dicom::Dicom,
+    &hl7::Hl7,
+    &firebird::Firebird,
+    &smpp::Smpp,
+    &x11::X11,
+    &spice::Spice,
+    &rsh::RCommand::RSH,
+    &rsh::RCommand::RLOGIN,
+    &citrix::Citrix,
+    &sap::Sap,
+    &notes::Nrpc,
+    &teamviewer::Teamviewer,
+    &rdpudp::Rdpudp,
+    &openflow::Openflow,
+    &fastcgi::Fastcgi,
+    &pptp::Pptp,
+    &opcua::OpcUa,
 ];

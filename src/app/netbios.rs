@@ -4,9 +4,10 @@
 //! The session service (TCP 139) is only SMB's transport: see `smb`.
 
 use super::evidence::{Evidence, Role, weigh};
+use super::own_names::OwnNames;
 use super::reader::Reader;
-use super::{Opening, Probe, Protocol};
-use crate::model::Transport;
+use super::{Follow, Opening, Probe, Protocol};
+use crate::model::{NameBy, Transport};
 use Evidence::{No, Proof};
 
 pub(super) struct Netbios;
@@ -22,6 +23,10 @@ impl Protocol for Netbios {
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| name_service(bytes).or_else(|| datagram(bytes)).unwrap_or(No))
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(OwnNames::new(NameBy::Nbns)))
     }
 }
 
@@ -59,13 +64,31 @@ fn datagram(bytes: &[u8]) -> Option<Evidence> {
     fits.then_some(Proof(Role::Peer))
 }
 
-/// Sixteen bytes written as 32 letters A to P (RFC 1001 section 14.1), perhaps with a scope behind.
+/// Steps over a name. False: it is none of NetBIOS's.
 fn encoded_name(r: &mut Reader<'_>) -> Option<bool> {
-    if r.u8()? != 32 || !r.take(32)?.iter().all(|b| matches!(b, b'A'..=b'P')) {
+    if r.u8()? != 32 {
+        return Some(false);
+    }
+    if !r.take(32)?.iter().all(is_letter) {
         return Some(false);
     }
     let scope = r.until(0)?;
     Some(scope.len() <= 222)
+}
+
+/// The letters of a name: sixteen bytes written as 32 letters A to P (RFC 1001 section 14.1), perhaps with a scope
+/// behind.
+pub(super) fn encoded_letters<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
+    if r.u8()? != 32 {
+        return None;
+    }
+    let letters = r.take(32).filter(|letters| letters.iter().all(is_letter))?;
+    r.until(0)?;
+    Some(letters)
+}
+
+fn is_letter(byte: &u8) -> bool {
+    matches!(byte, b'A'..=b'P')
 }
 
 #[cfg(test)]

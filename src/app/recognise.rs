@@ -1,10 +1,11 @@
 //! The recognition of one flow: probing, then describing, then following, then nothing.
 //!
-//! Probing ends undecided (`app_proto` null) when every protocol declined, when neither direction takes more bytes,
+//! Probing ends undecided (`app_proto` null) when every protocol declined (of a stream), when neither direction takes more bytes,
 //! when [`UNKEPT_BYTES_MAX`] bytes came that could not be kept, or after [`DATAGRAMS_MAX`] datagrams. Describing ends
 //! when the protocol says so or when neither direction takes more. The owner may end both early
 //! ([`AppState::give_up`]) when its memory budget is spent.
 
+use super::opening::BEFORE_BYTES;
 use super::roster_index::{Set, index};
 use super::{Described, Ends, Follow, FollowOut, OPENING_BYTES_MAX, Opening, Probe, ROSTER};
 use crate::counters;
@@ -42,6 +43,7 @@ pub struct AppState {
     transport: Transport,
     orig: Vec<u8>,
     resp: Vec<u8>,
+    before: [[u8; BEFORE_BYTES]; 2],
     first: Option<Side>,
     midstream: bool,
     /// Directions that take no more bytes: a gap follows what is held.
@@ -60,6 +62,14 @@ enum Phase {
     Done,
 }
 
+/// Who is asked about new bytes while probing.
+enum Asked {
+    These(Set),
+    Nobody,
+    /// And nobody will be asked again.
+    NobodyAnyMore,
+}
+
 impl AppState {
     pub fn new(transport: Transport, midstream: bool) -> Self {
         let all = index().over(transport);
@@ -67,6 +77,7 @@ impl AppState {
             transport,
             orig: Vec::new(),
             resp: Vec::new(),
+            before: Default::default(),
             first: None,
             midstream,
             closed: [false; 2],
@@ -108,18 +119,19 @@ impl AppState {
             return heard;
         }
         self.first.get_or_insert(side);
-        if self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX {
-            return heard;
-        }
-        if !self.narrow(side, bytes) {
-            self.undecided(counters);
-            return heard;
-        }
+        let asked = match self.asked(side, bytes) {
+            Asked::Nobody => return heard,
+            Asked::NobodyAnyMore => {
+                self.undecided(counters);
+                return heard;
+            }
+            Asked::These(asked) => asked,
+        };
         let first_answer = self.transport != Transport::Udp && self.held_of(side) == 0;
         let kept = matches!(self.phase, Phase::Probing(_) | Phase::Describing(..)) && self.keep(side, bytes);
-        if let Phase::Probing(alive) = self.phase {
+        if matches!(self.phase, Phase::Probing(_)) {
             if kept {
-                self.probe(alive, ends, counters, &mut heard);
+                self.probe(asked, ends, counters, &mut heard);
             } else if self.unkept > UNKEPT_BYTES_MAX {
                 self.undecided(counters);
             }
@@ -135,15 +147,26 @@ impl AppState {
         heard
     }
 
-    /// By its first byte a stream or a datagram is usually nobody's, or that of a few. False where it is nobody's.
-    fn narrow(&mut self, side: Side, bytes: &[u8]) -> bool {
-        let Phase::Probing(alive) = &mut self.phase else { return true };
+    /// Who may be asked about these bytes while probing: by its first byte a stream or a datagram is usually
+    /// nobody's, or that of a few.
+    fn asked(&mut self, side: Side, bytes: &[u8]) -> Asked {
+        let Phase::Probing(alive) = &mut self.phase else { return Asked::These(Set::default()) };
         if self.transport == Transport::Udp {
-            *alive = alive.and(index().datagram(bytes));
-        } else if self.orig.is_empty() && self.resp.is_empty() && self.closed == [false; 2] {
+            if bytes.len() <= KEEP_ALIVE_BYTES_MAX {
+                return Asked::Nobody;
+            }
+            // Each datagram is another message: nonsense sent first must not hide what follows it.
+            let asked = alive.and(index().datagram(bytes));
+            if !asked.is_empty() {
+                return Asked::These(asked);
+            }
+            self.datagrams = self.datagrams.saturating_add(1);
+            return if self.datagrams >= DATAGRAMS_MAX { Asked::NobodyAnyMore } else { Asked::Nobody };
+        }
+        if self.orig.is_empty() && self.resp.is_empty() && self.closed == [false; 2] {
             *alive = alive.and(index().stream(side, self.midstream, bytes));
         }
-        !alive.is_empty()
+        if alive.is_empty() { Asked::NobodyAnyMore } else { Asked::These(*alive) }
     }
 
     /// Bytes of this direction are missing from here on.
@@ -177,6 +200,9 @@ impl AppState {
             Side::Resp => &mut self.resp,
         };
         if self.transport == Transport::Udp {
+            if let (Some(before), Some(head)) = (self.before.get_mut(side as usize), buffer.first_chunk()) {
+                *before = *head;
+            }
             buffer.clear();
             self.datagrams = self.datagrams.saturating_add(1);
         }
@@ -197,6 +223,7 @@ impl AppState {
             resp: &self.resp,
             orig_port: ends.orig.1,
             resp_port: ends.resp.1,
+            before: self.before,
             midstream: self.midstream,
             first: self.first.unwrap_or(Side::Orig),
         }
@@ -217,9 +244,10 @@ impl AppState {
             }
         }
         let Some((i, protocol, server)) = certain else {
-            if alive.is_empty() || self.full() || self.datagrams >= DATAGRAMS_MAX {
+            let udp = self.transport == Transport::Udp;
+            if (alive.is_empty() && !udp) || self.full() || self.datagrams >= DATAGRAMS_MAX {
                 self.undecided(counters);
-            } else {
+            } else if !udp {
                 self.phase = Phase::Probing(alive);
             }
             return;
@@ -406,13 +434,19 @@ mod tests {
     }
 
     #[test]
-    fn a_keep_alive_speaks_against_nobody_and_a_datagram_does() {
+    fn keep_alives_and_a_little_nonsense_hide_no_message() {
         let invite = crate::app::sip::tests::INVITE;
         let mut pieces = vec![(Side::Orig, b"\r\n\r\n".as_slice()); 300];
         pieces.push((Side::Orig, invite));
         assert_eq!(heard(Transport::Udp, &pieces).0, ["sip"]);
-        let (names, _, state, counters) =
-            heard(Transport::Udp, &[(Side::Orig, b"\x01\x01nothing"), (Side::Orig, invite)]);
+        let nonsense = (Side::Orig, b"\xf7\xf7nothing".as_slice());
+        assert_eq!(heard(Transport::Udp, &[nonsense, (Side::Orig, invite)]).0, ["sip"]);
+    }
+
+    #[test]
+    fn a_flow_of_nonsense_is_not_listened_to_for_ever() {
+        let nonsense = (Side::Orig, b"\xf7\xf7nothing".as_slice());
+        let (names, _, state, counters) = heard(Transport::Udp, &[nonsense; DATAGRAMS_MAX as usize]);
         assert!(names.is_empty() && !state.listening());
         assert_eq!((counters.undecided, state.held()), (1, 0));
     }

@@ -3,7 +3,7 @@
 //! The first request and the first reply are judged; the version is looked for in the answers to INFO and HELLO.
 //! Keys, values and AUTH are not kept.
 
-use super::evidence::{Evidence, Role, weigh};
+use super::evidence::{Evidence, Role, after, weigh};
 use super::{Described, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Transport};
 use Evidence::{Hint, No, Proof, Short};
@@ -116,11 +116,6 @@ impl Protocol for Redis {
         }
         Described::Partly
     }
-}
-
-fn after<'a>(bytes: &'a [u8], mark: &[u8]) -> Option<&'a [u8]> {
-    let at = bytes.windows(mark.len()).position(|w| w == mark)?;
-    bytes.get(at + mark.len()..)
 }
 
 /// A number of at most nine digits and the end of the line; `None` where it is none, `Some(None)` where it is cut.

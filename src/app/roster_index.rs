@@ -51,6 +51,7 @@ impl Set {
 pub(super) struct Index {
     tcp: Set,
     udp: Set,
+    sctp: Set,
     /// By first byte; of streams one for either side, and again for those picked up in mid-connection.
     streams: [[Set; 256]; 4],
     datagrams: [Set; 256],
@@ -71,6 +72,7 @@ impl Index {
         Index {
             tcp: Set::of(tcp),
             udp: Set::of(udp),
+            sctp: Set::of(|p| p.runs_over(Transport::Sctp)),
             streams: [
                 stream(Side::Orig, false),
                 stream(Side::Resp, false),
@@ -86,6 +88,7 @@ impl Index {
         match transport {
             Transport::Tcp => self.tcp,
             Transport::Udp => self.udp,
+            Transport::Sctp => self.sctp,
             _ => Set::default(),
         }
     }
@@ -107,8 +110,16 @@ fn stream_begins(protocol: &dyn Protocol, side: Side, midstream: bool, byte: u8)
     let said = [byte];
     let (orig, resp): (&[u8], &[u8]) = if side == Side::Orig { (&said, &[]) } else { (&[], &said) };
     PORTS_ASKED.iter().any(|port| {
-        let opening =
-            Opening { transport: Transport::Tcp, orig, resp, orig_port: 0, resp_port: *port, midstream, first: side };
+        let opening = Opening {
+            transport: Transport::Tcp,
+            orig,
+            resp,
+            orig_port: 0,
+            resp_port: *port,
+            midstream,
+            first: side,
+            before: Default::default(),
+        };
         protocol.probe(&opening) != Probe::NotForUs
     })
 }
@@ -125,10 +136,11 @@ mod tests {
     fn a_first_byte_leaves_few_to_ask() {
         assert!(names(index().stream(Side::Orig, false, b"SSH-2.0-Go\r\n")).contains(&"ssh"));
         assert!(!names(index().stream(Side::Orig, false, b"SSH-2.0-Go\r\n")).contains(&"tls"));
+        assert_eq!(names(index().over(Transport::Sctp)), ["diameter"]);
         assert_eq!(names(index().over(Transport::Icmp)), [""; 0]);
         // The mean over all first bytes is what a connection of unknown content costs.
         let asked: usize = (0..=255u8).map(|byte| names(index().stream(Side::Orig, false, &[byte])).len()).sum();
-        assert!(asked <= 12 * 256, "{asked}");
+        assert!(asked <= 13 * 256, "{asked}");
     }
 
     #[test]

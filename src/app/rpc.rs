@@ -17,17 +17,24 @@ pub(super) struct Rpc(Program);
 enum Program {
     Nfs,
     Portmap,
+    Gluster,
     Other,
 }
 
 impl Rpc {
     pub(super) const NFS: Rpc = Rpc(Program::Nfs);
     pub(super) const PORTMAP: Rpc = Rpc(Program::Portmap);
+    pub(super) const GLUSTER: Rpc = Rpc(Program::Gluster);
     pub(super) const OTHER: Rpc = Rpc(Program::Other);
 }
 
 const PORTMAP: u32 = 100_000;
 const NFS: u32 = 100_003;
+/// GlusterFS: management (daemon, friends, bricks, command line), its port mapper, handshake, files, callbacks, dump.
+const GLUSTER: [u32; 10] =
+    [1_238_433, 1_238_437, 1_238_463, 1_298_433, 1_298_437, 4_867_634, 14_398_633, 34_123_456, 52_743_234, 123_451_501];
+/// GlusterFS has flavours of its own (AUTH_GLUSTERFS, versions 2 and 3; version 1 took 5).
+const GLUSTER_FLAVORS: std::ops::RangeInclusive<u32> = 390_039..=390_040;
 /// RPC services keep their port until they restart: a day covers clients that cache it.
 const ENDPOINT_TTL_S: u32 = 86_400;
 const CALLS_MAX: usize = 4;
@@ -39,6 +46,7 @@ fn program(number: u32) -> Program {
     match number {
         NFS => Program::Nfs,
         PORTMAP => Program::Portmap,
+        number if GLUSTER.contains(&number) => Program::Gluster,
         _ => Program::Other,
     }
 }
@@ -48,6 +56,7 @@ impl Protocol for Rpc {
         match self.0 {
             Program::Nfs => "nfs",
             Program::Portmap => "portmap",
+            Program::Gluster => "glusterfs",
             Program::Other => "rpc",
         }
     }
@@ -108,7 +117,11 @@ impl Rpc {
             },
             // Accepted or denied; an accepted reply has a verifier and one of six states.
             1 => match (r.u32(), r.u32(), r.u32()) {
-                (Some(0), Some(flavor), Some(length)) if flavor <= 6 && length <= 400 => Hint(Role::Server),
+                (Some(0), Some(flavor), Some(length))
+                    if (flavor <= 6 || GLUSTER_FLAVORS.contains(&flavor)) && length <= 400 =>
+                {
+                    Hint(Role::Server)
+                }
                 (Some(1), Some(reason), _) if reason <= 1 => Hint(Role::Server),
                 (Some(0 | 1), Some(_), Some(_)) => No,
                 (Some(0 | 1) | None, ..) => Short,
@@ -147,7 +160,8 @@ impl<'a> Call<'a> {
 /// Flavour (none, sys, short, DH, RPCSEC_GSS, TLS), and at most 400 bytes (RFC 5531 section 8.2).
 fn opaque_auth(r: &mut Reader<'_>) -> Option<()> {
     let (flavor, length) = (r.u32()?, r.u32()?);
-    let fits = flavor <= 7 && length <= 400 && (flavor != 0 || length == 0);
+    let known = flavor <= 7 || GLUSTER_FLAVORS.contains(&flavor);
+    let fits = known && length <= 400 && (flavor != 0 || length == 0);
     if !fits {
         return None;
     }

@@ -47,6 +47,9 @@ impl Protocol for Tds {
     }
 }
 
+/// What tells a request in mid-connection: the packet's header, and ten bytes of a header or text.
+const REQUEST_BYTES_MIN: usize = 18;
+
 struct Packet {
     kind: u8,
     length: u16,
@@ -94,6 +97,9 @@ fn judge(bytes: &[u8]) -> Evidence {
 /// In mid-connection: a batch or a procedure call, and the tokens of its answer. `None` where it is another packet.
 fn request(bytes: &[u8]) -> Option<Evidence> {
     let mut r = Reader::new(bytes);
+    if matches!(bytes, [1 | 3, ..]) && bytes.len() < REQUEST_BYTES_MIN {
+        return Some(Short);
+    }
     let packet = packet(&mut r)?;
     let [kind, 0..=0x1f, _, _, _, _, _, 0, body @ ..] = bytes else { return None };
     if packet.length <= HEADER_BYTES {
@@ -214,6 +220,9 @@ pub(super) mod tests {
         assert_eq!(Tds.probe(&example.opening()), Probe::NotForUs);
         let midstream = |example: &Example| Tds.probe(&Opening { midstream: true, ..example.opening() });
         assert_eq!(midstream(&example), Probe::Certain(Some(Side::Resp)));
+        for cut in 1..batch.len() {
+            assert_ne!(midstream(&Example::tcp("", &batch[..cut], b"", None)), Probe::NotForUs, "{cut}");
+        }
         example.resp = b"HTTP/1.1 200 OK\r\n".to_vec();
         assert_eq!(midstream(&example), Probe::NotForUs);
     }

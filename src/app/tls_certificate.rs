@@ -6,6 +6,7 @@ use sha1::Digest;
 
 use super::digest::hex;
 use super::reader::Reader;
+use super::tor;
 use crate::model::{AppInfo, Timestamp};
 
 /// Alternative names kept: enough to know the host, and the text is cut at 256 bytes anyway.
@@ -21,6 +22,9 @@ pub(super) fn describe(body: &[u8], info: &mut AppInfo) {
     let Ok((_, certificate)) = x509_parser::parse_x509_certificate(der) else { return };
     let (subject, issuer) = (certificate.subject().to_string(), certificate.issuer().to_string());
     info.detail("self_signed", if subject == issuer { "yes" } else { "no" });
+    if tor::relay(&subject, &issuer) {
+        info.detail("application", "tor");
+    }
     info.detail("subject", subject);
     info.detail("issuer", issuer);
     info.detail("serial", hex(certificate.raw_serial()));

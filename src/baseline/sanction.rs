@@ -69,6 +69,15 @@ impl Sanctions {
         Ok(())
     }
 
+    /// # Errors
+    /// So many more would be too many, if none of them were there already.
+    pub fn has_room(&self, more: usize) -> Result<(), String> {
+        match self.all.len() + more > SANCTIONS_MAX {
+            true => Err(format!("{SANCTIONS_MAX} sanctions are kept at most: remove some, or sanction whole VMs")),
+            false => Ok(()),
+        }
+    }
+
     /// Removes what has exactly this scope (whatever its application) and returns it.
     pub fn remove(&mut self, vm: VmId, service: Option<Port>) -> Vec<Sanction> {
         let keys: Vec<_> = self.all.keys().filter(|(v, s, _)| *v == vm && *s == service).cloned().collect();

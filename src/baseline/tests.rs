@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::inventory::{Basis, Change, What};
+use crate::inventory::{Basis, Change, Sight, What};
 use crate::model::{AppInfo, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, MemoryStore, Store};
 
@@ -26,7 +26,7 @@ fn at(hour: f64, what: What) -> Change {
 
 fn opens(n: u8, port: u16, level: u8) -> What {
     let (segment, ip) = (Segment::UNTAGGED, IpAddr::from([10, 0, 0, n]));
-    let basis = Basis { level, closed_at: None, midstream: false };
+    let basis = Basis { level, closed_at: None, sight: Sight::Whole };
     What::ServiceNew { service: key(n, port), segment, ip, class: ServiceClass::Unicast, basis }
 }
 

@@ -17,9 +17,11 @@ pub use held::Capture;
 pub use known::Facts;
 pub use totals::{Opened, Totals};
 
+use std::collections::BTreeMap;
+
 use crate::baseline::{BaselineConfig, Baselines, Sanctions};
 use crate::baseline::{Port, Sanction, SanctionSource};
-use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
+use crate::detect::{self, DetectConfig, Detectors, Explanation, Line, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{
@@ -41,6 +43,9 @@ const HALF_SEEN_SHOWN_MAX: usize = 20;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
+
+/// Addresses of a VM that `why` lists.
+const ADDRESSES_EXPLAINED_MAX: usize = 8;
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]
@@ -117,6 +122,19 @@ impl Brain {
         self.begun.map(|begun| self.now.since_s(begun))
     }
 
+    /// Of the rows there are, those first seen in this run: what was taken back or forgotten since is not among them.
+    pub fn new_vms(&self) -> usize {
+        self.inventory.vms().filter(|vm| self.is_new(vm.first_seen)).count()
+    }
+
+    pub fn new_services(&self) -> usize {
+        self.inventory.services().filter(|service| self.is_new(service.first_seen)).count()
+    }
+
+    fn is_new(&self, first_seen: Timestamp) -> bool {
+        self.begun.is_some_and(|begun| first_seen >= begun)
+    }
+
     pub fn totals(&self) -> &Totals {
         &self.totals
     }
@@ -157,7 +175,9 @@ impl Brain {
         self.begun.get_or_insert(observation.time);
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
+            Fact::Awaited(awaited) => return self.totals.awaited.clone_from(awaited),
             Fact::Source(counts) => return self.totals.source(counts),
+            Fact::OneWayTunnels(tunnels) => return self.totals.one_way_tunnels.clone_from(tunnels),
             Fact::Quality(sources) => return self.totals.seen(sources),
             Fact::Flow(flow, FlowFact::Progress(totals)) => self.look(flow, totals, false),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
@@ -168,6 +188,9 @@ impl Brain {
                 }
             }
             Fact::Flow(flow, FlowFact::App(info)) if self.config.flows => self.teller.flow_app(flow.id, &info.proto),
+            Fact::Flow(flow, FlowFact::Conflict(side)) if self.config.flows => {
+                self.teller.flow_conflict(flow.id, *side)
+            }
             _ => {}
         }
         let mut changes = std::mem::take(&mut self.changes);
@@ -198,7 +221,6 @@ impl Brain {
         let facts = Facts { inventory, sight, blind, totals, now: self.now };
         let world = World { known: &facts, baselines, sanctions, quality: totals.quality() };
         let verdict = detectors.judge(change, &world, &mut findings);
-        self.totals.change(&change.what);
         self.teller.change(change, &self.inventory, &self.baselines);
         let mut events = Vec::new();
         for finding in &findings {
@@ -263,16 +285,67 @@ impl Brain {
         let facts = self.facts();
         let quality = self.totals.quality();
         let world = World { known: &facts, baselines: &self.baselines, sanctions: &self.sanctions, quality };
-        detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now)
+        let mut told = detect::why(&world, vm, port, &self.incidents.of_vm(vm), self.now);
+        let key = port.map(|(transport, port)| ServiceKey { vm: self.inventory.resolve(vm), transport, port });
+        if let Some(transfer) = self.inventory.transfers().find(|transfer| Some(transfer.service.key) == key) {
+            // No detector knows of it.
+            let by = transfer.announced_by;
+            for line in told.lines.iter_mut().filter(|line| line.label == "seen") {
+                line.value.clone_from(&transfer.service.evidence);
+            }
+            if told.lines.iter().all(|line| line.label != "incident") {
+                told.verdict =
+                    format!("no incident of its own: {by} announced the port, and it is judged as part of that");
+            }
+        }
+        told.lines.extend(self.who(vm));
+        told
     }
 
-    /// Takes an inventory file: names and tags for the inventory, approvals for the sanctions. Says what it did.
+    /// By whose word its addresses are its own, and where it is.
+    fn who(&self, vm: VmId) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let Some(known) = self.inventory.vm(vm) else { return lines };
+        for binding in self.inventory.bindings(known).iter().take(ADDRESSES_EXPLAINED_MAX) {
+            let mac = binding.mac.map_or(String::new(), |mac| format!(" with MAC {mac}"));
+            let trust = binding.source.trust();
+            let value = format!("{}{mac}, by {} (trust {trust} of 10)", binding.ip, binding.source);
+            lines.push(Line { label: "address", value });
+        }
+        if let Some(stay) = self.inventory.whereabouts(vm).and_then(|known| known.stays.last()) {
+            lines.push(Line { label: "host", value: format!("{} since {}", stay.location, stay.since) });
+        }
+        lines
+    }
+
+    /// Takes inventories, each in place of what its source listed before: names and tags for the inventory, approvals
+    /// for the sanctions. Says what it did.
     ///
     /// # Errors
-    /// More approvals than there is room for.
-    pub fn import(&mut self, name: &str, imported: &Imported) -> Result<String, String> {
+    /// More VMs or approvals than there is room for; nothing of any source is taken then.
+    pub fn import(&mut self, sources: &BTreeMap<String, Imported>) -> Result<String, String> {
+        let vms = sources.values().flat_map(|imported| &imported.vms);
+        let (vms, approvals) = (vms.clone().count(), vms.map(|vm| vm.sanctioned.len()).sum());
+        self.inventory.has_room(sources)?;
+        let replaced =
+            |s: &&Sanction| matches!(&s.source, SanctionSource::Inventory(name) if sources.contains_key(name));
+        let replaced = self.sanctions.list().filter(replaced).count();
+        self.sanctions.has_room(usize::saturating_sub(approvals, replaced))?;
+        let mut count = 0;
+        for (name, imported) in sources {
+            count += self.import_one(name, imported)?;
+        }
+        let plural = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
+        let from = match sources.len() {
+            1 => sources.keys().cloned().collect(),
+            n => format!("{n} sources"),
+        };
+        Ok(format!("{} and {} taken from {from}", plural(vms, "VM"), plural(count, "sanctioned service")))
+    }
+
+    fn import_one(&mut self, name: &str, imported: &Imported) -> Result<usize, String> {
         let mut changes = Vec::new();
-        let rows = self.inventory.import(imported, self.now, &mut changes);
+        let vms = self.inventory.import(name, imported, self.now, &mut changes)?;
         for change in changes {
             self.judge(&change);
         }
@@ -290,17 +363,19 @@ impl Brain {
             hits: 0,
             last_hit: None,
         };
-        let sanctions: Vec<Sanction> =
-            rows.iter().flat_map(|(vm, services)| services.iter().map(|service| approve(*vm, *service))).collect();
+        let ports = || {
+            let rows = vms.iter().zip(&imported.vms);
+            rows.flat_map(|(vm, row)| row.sanctioned.iter().map(|port| (*vm, *port)))
+        };
+        let sanctions: Vec<Sanction> = ports().map(|(vm, port)| approve(vm, port)).collect();
         let count = self.sanctions.import(&source, sanctions)?;
         let mut events = Vec::new();
-        for (vm, port) in rows.iter().flat_map(|(vm, ports)| ports.iter().map(move |port| (*vm, *port))) {
+        for (vm, port) in ports() {
             let text = format!("listed in {name}");
             self.incidents.sanctioned(vm, Some(port), None, "inventory", &text, self.now, &mut events);
         }
         self.happened(&events);
-        let plural = |n: usize, noun: &str| if n == 1 { format!("1 {noun}") } else { format!("{n} {noun}s") };
-        Ok(format!("{} and {} taken from {name}", plural(rows.len(), "VM"), plural(count, "sanctioned service")))
+        Ok(count)
     }
 
     /// The probe in a few numbers.
@@ -317,6 +392,13 @@ impl Brain {
             "sources": self.totals.source_rows(),
             "quality": crate::deliver::quality(self.quality()),
             "half_seen": self.half_seen(),
+            "inventory": self.coverage(),
+            "one_way_tunnels": self.totals.one_way_tunnels.iter().map(|tunnel| serde_json::json!({
+                "found": tunnel.to_string(), "mend": tunnel.mend(),
+            })).collect::<Vec<_>>(),
+            "awaited_templates": self.totals.awaited.iter().map(|a| serde_json::json!({
+                "exporter": a.exporter, "template": a.template, "sets": a.sets,
+            })).collect::<Vec<_>>(),
             "outside_home": self.inventory.outside().iter().map(|o| serde_json::json!({
                 "ip": o.ip, "segment": o.segment, "flows": o.flows, "bytes": o.bytes,
             })).collect::<Vec<_>>(),
@@ -405,10 +487,10 @@ impl Brain {
     }
 
     /// From which level of a full disk on a kind of record is held back; `None`: never. Incidents, what people
-    /// approved, the clock and the captures held are small and cannot be learned again.
+    /// approved or listed, the clock and the captures held are small and cannot be learned again.
     pub fn shed_at(tag: u8) -> Option<Shed> {
         match tag {
-            0x00..=0x0f | 0x24 | 0x30..=0x3f => None,
+            0x00..=0x0f | 0x18 | 0x24 | 0x30..=0x3f => None,
             // VMs, stations, aliases, services, and what is normal for them.
             0x10..=0x13 | 0x20..=0x22 => Some(Shed::Evidence),
             _ => Some(Shed::History),
@@ -421,7 +503,7 @@ impl Brain {
             self.totals.source(source);
             let cause = Cause::Source(source.name.clone());
             let notice = match source.gone {
-                true => self.blind.onset(cause, "the interface went away: nothing is seen from it", self.now),
+                true => self.blind.onset(cause, "it went away: nothing is seen from it", self.now),
                 false => self.blind.sees(&cause, self.now),
             };
             self.notice(notice);

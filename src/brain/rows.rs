@@ -4,18 +4,36 @@ use serde_json::{Map, Value, json};
 
 use super::Brain;
 use crate::baseline::{Baselines, Feature};
-use crate::inventory::{Client, Inventory, PeerEdge, Service, Vm};
+use crate::inventory::{AddressBinding, Client, Coverage, Inventory, PeerEdge, Service, Stay, Transfer, Vm};
 use crate::model::{Timestamp, VmId};
+
+/// So many unseen VMs are named where only their number is asked.
+const COVERAGE_NAMED_MAX: usize = 5;
 
 impl Brain {
     pub fn vm_row(&self, vm: &Vm) -> Value {
-        vm_row(vm, &self.baselines, self.now())
+        let mut row = vm_row(vm, &self.inventory, &self.baselines, self.now());
+        row["bindings"] = self.inventory.bindings(vm).iter().map(binding_row).collect();
+        row
     }
 
     pub fn service_row(&self, service: &Service) -> Value {
         let mut row = service_row(service, &self.inventory);
         row["state"] = self.service_state(service).into();
+        row["announced_by"] = Value::Null;
         row
+    }
+
+    /// An announced port among the services. It was not judged by itself: its state is that of who announced it.
+    pub fn transfer_row(&self, transfer: &Transfer) -> Value {
+        let mut row = service_row(&transfer.service, &self.inventory);
+        row["state"] = self.transfer_state(transfer).into();
+        row["announced_by"] = transfer.announced_by.to_string().into();
+        row
+    }
+
+    pub fn transfer_state(&self, transfer: &Transfer) -> &'static str {
+        self.inventory.announcer(transfer).map_or("observed", |service| self.service_state(service))
     }
 
     /// One of `observed`, `learned`, `sanctioned`, `unsanctioned`, `gone`: what a person should know first.
@@ -63,6 +81,31 @@ impl Brain {
         })
     }
 
+    /// Where a VM was and when, oldest first.
+    pub fn history_rows(&self, vm: &Vm) -> Vec<Value> {
+        let Some(known) = self.inventory.whereabouts(vm.id) else { return Vec::new() };
+        let last = known.stays.len().saturating_sub(1);
+        let row = |(at, stay): (usize, &Stay)| {
+            let doubled = known.doubled.as_ref().filter(|_| at == last);
+            json!({
+                "vm": vm.id,
+                "vm_name": vm.name,
+                "host": stay.location.host,
+                "location": stay.location.to_string(),
+                "since": stay.since,
+                "until": stay.until,
+                "announced": stay.announced,
+                "frames": stay.frames,
+                "latency_ms": stay.latency_ms().map(rounded),
+                "differs": stay.differs,
+                "also": doubled.map(|doubled| json!({
+                    "location": doubled.also.to_string(), "seen": doubled.seen, "duplicate_mac": doubled.duplicate,
+                })),
+            })
+        };
+        known.stays.iter().enumerate().map(row).collect()
+    }
+
     pub fn baseline_row(&self, vm: &Vm) -> Value {
         let ripeness = self.baselines.ripeness(vm.id, Feature::Services, self.now());
         let peers = self.baselines.ripeness(vm.id, Feature::Peers, self.now());
@@ -79,6 +122,42 @@ impl Brain {
             "flows": ripeness.tally.flows,
             "observed": format!("{:.0} h", ripeness.tally.observed_h.floor()),
             "waits_for": ripeness.to_string(),
+        })
+    }
+
+    /// The listed VMs: how many of them the mirror shows, and some that it does not.
+    pub fn coverage(&self) -> Value {
+        let mut counts = [0u64; 3];
+        let (mut half, mut unseen) = (Vec::new(), Vec::new());
+        for (vm, coverage) in self.inventory.listed() {
+            let (count, labels) = match coverage {
+                Coverage::Seen => (0, None),
+                Coverage::HalfSeen => (1, Some(&mut half)),
+                Coverage::Unseen => (2, Some(&mut unseen)),
+            };
+            counts[count] += 1;
+            if let Some(labels) = labels.filter(|labels| labels.len() < COVERAGE_NAMED_MAX) {
+                labels.push(vm.label());
+            }
+        }
+        let [seen, half_seen, not_seen] = counts;
+        json!({ "seen": seen, "half_seen": half_seen, "unseen": not_seen, "half_seen_vms": half, "unseen_vms": unseen })
+    }
+
+    /// A VM as inventories list it.
+    pub fn listed_row(&self, vm: &Vm, coverage: Coverage) -> Value {
+        let listing = self.inventory.listing(vm.id);
+        json!({
+            "name": vm.name,
+            "vm": self.inventory.seen_as(vm),
+            "macs": vm.declared.macs,
+            "ips": vm.declared.ips,
+            "tags": vm.tags,
+            "coverage": coverage,
+            "uuid": vm.uuid,
+            "host": listing.host,
+            "cluster": listing.cluster,
+            "sources": listing.sources,
         })
     }
 
@@ -122,20 +201,41 @@ pub fn service_row(service: &Service, inventory: &Inventory) -> Value {
     })
 }
 
-pub fn vm_row(vm: &Vm, baselines: &Baselines, now: Timestamp) -> Value {
+pub fn vm_row(vm: &Vm, inventory: &Inventory, baselines: &Baselines, now: Timestamp) -> Value {
+    let listing = inventory.listing(vm.id);
     let ripeness = baselines.ripeness(vm.id, Feature::Services, now);
     json!({
         "vm": vm.id,
         "vm_name": vm.name,
         "nics": vm.nics.iter().map(|nic| json!({ "mac": nic.mac, "segment": nic.segment, "ips": nic.ips })).collect::<Vec<_>>(),
         "segment": vm.segment,
-        "hypervisor": vm.hypervisor(),
+        "hypervisor": vm.hypervisor().or(listing.hypervisor),
         "host_hint": vm.host_hint,
         "first_seen": vm.first_seen,
         "last_seen": vm.last_seen,
         "baseline": { "phase": ripeness.phase, "ripeness": rounded(ripeness.value) },
         "tags": vm.tags,
         "router": vm.router,
+        "kind": vm.kind(),
+        "uuid": vm.uuid,
+        "host": listing.host,
+        "cluster": listing.cluster,
+        "names": vm.names.iter().map(|name| {
+            let heard = inventory.heard(vm.id, name);
+            json!({ "name": name.text, "source": name.source, "first_seen": heard.map(|h| h.first), "last_seen": heard.map(|h| h.last) })
+        }).collect::<Vec<_>>(),
+    })
+}
+
+/// By whose word an address is the VM's.
+fn binding_row(binding: &AddressBinding) -> Value {
+    json!({
+        "ip": binding.ip,
+        "mac": binding.mac,
+        "segment": binding.segment,
+        "source": binding.source,
+        "trust": binding.source.trust(),
+        "last_seen": binding.last_seen,
     })
 }
 

@@ -5,9 +5,9 @@ use std::collections::BTreeMap;
 use super::events::source_row;
 use super::sight::share;
 use crate::incident::{IncidentEvent, Joined};
-use crate::inventory::What;
 use crate::model::{
-    CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, SourceQuality, Transport,
+    AwaitedTemplate, CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, OneWayTunnel, Severity,
+    SourceCounts, SourceQuality, Transport,
 };
 
 /// Incidents shown in a summary; more are counted.
@@ -17,13 +17,14 @@ const OPENED_SHOWN_MAX: usize = 1_000;
 pub struct Totals {
     counters: BTreeMap<&'static str, u64>,
     sources: BTreeMap<String, SourceCounts>,
+    /// Tunnels that look like a mirror's own and are taken for segments.
+    pub one_way_tunnels: Vec<OneWayTunnel>,
     /// What their frames look like; sources of a file have only this.
     seen: BTreeMap<String, SourceQuality>,
-    pub vms_new: u64,
-    pub services_new: u64,
-    pub peers_new: u64,
     pub opened: Opened,
     pub findings: u64,
+    /// Flow records that wait for a template.
+    pub awaited: Vec<AwaitedTemplate>,
     /// TCP flows that ended: how many, their bytes, and the bytes that were acknowledged but never seen.
     tcp: Tcp,
     /// Records held back because the disk was full, and those of them that were given up.
@@ -73,16 +74,6 @@ impl Totals {
     /// The live sources, as `stats` and the status show them.
     pub fn source_rows(&self) -> Vec<serde_json::Value> {
         self.sources.values().map(|counts| source_row(counts, self.seen.get(&counts.name))).collect()
-    }
-
-    pub fn change(&mut self, what: &What) {
-        match what {
-            What::VmNew { .. } => self.vms_new += 1,
-            What::VmChanged { text, .. } if text == crate::inventory::EXPECTED_CAME => self.vms_new += 1,
-            What::ServiceNew { .. } => self.services_new += 1,
-            What::PeerNew { .. } => self.peers_new += 1,
-            _ => {}
-        }
     }
 
     pub fn finding(&mut self, joined: Joined) {

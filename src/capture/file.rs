@@ -115,6 +115,11 @@ impl Reader {
             }
     }
 
+    /// Is there more in the window than the record it stands at?
+    pub fn holds_more(&self) -> bool {
+        self.input.bytes().len() > self.head.map_or(0, |head| head.record_len as usize)
+    }
+
     /// What ended the file early, once.
     pub fn take_fault(&mut self) -> Option<CaptureError> {
         self.fault.take()
@@ -151,12 +156,15 @@ fn no_capture(input: &Input) -> CaptureError {
     let bytes = input.bytes();
     let name = input.name();
     let (what, mend) = match bytes {
-        [] => ("holds nothing once decompressed", "capture again, or leave it out"),
+        [] => ("holds nothing", "capture again, or leave it out"),
         [0xfd, b'7', b'z', b'X', ..] => ("is compressed with xz", "decompress it: `xz -dc FILE | eastwatch read -`"),
         [b'B', b'Z', b'h', ..] => ("is compressed with bzip2", "decompress it: `bzip2 -dc FILE | eastwatch read -`"),
         [0x04, 0x22, 0x4d, 0x18, ..] => ("is compressed with lz4", "decompress it: `lz4 -dc FILE | eastwatch read -`"),
         [b'P', b'K', 3, 4, ..] => ("is a zip archive", "unpack it first"),
-        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => ("is compressed twice", "decompress it once"),
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] if input.is_compressed() => {
+            ("is compressed twice", "decompress it once")
+        }
+        [0x1f, 0x8b, ..] | [0x28, 0xb5, 0x2f, 0xfd, ..] => ("is a compressed stream", "send it as it was captured"),
         [b's', b'n', b'o', b'o', b'p', ..] | [b'R', b'T', b'S', b'S', ..] | [b'G', b'M', b'B', b'U', ..] => {
             ("is a capture in another format", "convert it: `editcap -F pcapng FILE OUT.pcapng`")
         }

@@ -83,7 +83,16 @@ impl Input {
             }
             _ => Decoder::Plain(raw),
         };
-        Ok(Input { name, source, window: Vec::new(), start: 0, end: 0, offset: 0, ended: false, stream })
+        Ok(Self::of(name, source, stream))
+    }
+
+    /// A stream that need not end, as it is: the sender of a compressed one could ask for 128 MiB.
+    pub fn endless(name: String, from: Box<dyn Read + Send>) -> Self {
+        Self::of(name, Decoder::Plain(Raw { from, head: Vec::new(), read: 0, digest: Box::default() }), true)
+    }
+
+    fn of(name: String, source: Decoder, stream: bool) -> Self {
+        Input { name, source, window: Vec::new(), start: 0, end: 0, offset: 0, ended: false, stream }
     }
 
     pub fn name(&self) -> &str {

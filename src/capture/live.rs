@@ -1,29 +1,23 @@
 //! Live interfaces through libpcap: promiscuous, a large ring, the filter in the kernel. Nothing is ever sent.
 //! At most [`INTERFACES_MAX`] interfaces, each with a ring of `buffer_mib`; when a ring is full the kernel drops
-//! and counts, and [`Source::losses`] tells.
+//! and counts, and [`Source::losses`](super::Source::losses) tells.
 
-use std::collections::BTreeMap;
 use std::path::PathBuf;
-use std::time::Duration;
 
 use pcap::{Active, Capture, Device, Precision, Stat};
 use serde::{Deserialize, Serialize};
 
 use crate::model::{LinkType, SourceCounts, Timestamp};
 
+use super::CaptureCounters;
 use super::batch::{Batch, FRAME_BYTES_MAX, SourceId};
 use super::error::CaptureError;
 use super::filter::link_of_dlt;
-use super::{CaptureCounters, Filled, Progress, Source};
+use super::listen::Listen;
 
 const INTERFACES_MAX: usize = 64;
-/// How long the kernel may hold a block that is not full, and how long [`Live`] waits before it says idle: short
-/// enough for a stop to be felt as immediate, long enough for a silent probe to cost nothing.
+/// How long the kernel may hold a block that is not full.
 const READ_TIMEOUT_MS: i32 = 100;
-/// libpcap cannot time out on a silent TPACKET_V3 ring, so an idle source looks again after a nap that doubles.
-/// At 10 Gbit/s the longest nap fills a seventh of the default ring.
-const NAPS_US: [u64; 7] = [250, 500, 1_000, 2_000, 4_000, 8_000, 8_000];
-
 const MICROSECOND_ONLY: [&str; 5] = ["nflog", "nfqueue", "usbmon", "bluetooth", "dbus"];
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -34,22 +28,18 @@ pub struct LiveConfig {
     /// Bytes kept of each frame.
     pub snaplen: u32,
     pub promiscuous: bool,
+    /// What is listened for besides the interfaces, each as `--listen` names it.
+    pub listen: Vec<Listen>,
 }
 
 impl Default for LiveConfig {
     fn default() -> Self {
-        LiveConfig { buffer_mib: 64, snaplen: FRAME_BYTES_MAX as u32, promiscuous: true }
+        LiveConfig { buffer_mib: 64, snaplen: FRAME_BYTES_MAX as u32, promiscuous: true, listen: Vec::new() }
     }
 }
 
 pub struct Live {
     interfaces: Vec<Interface>,
-    /// The interface to be asked first: each in its turn, so that a busy one starves no other.
-    turn: usize,
-    /// What broke while other interfaces gave frames; told at the next fill.
-    fault: Option<CaptureError>,
-    counters: CaptureCounters,
-    links: BTreeMap<LinkType, SourceId>,
 }
 
 struct Interface {
@@ -73,39 +63,52 @@ impl Live {
             let what = format!("{} interfaces are more than {INTERFACES_MAX}", names.len());
             return Err(CaptureError::new("-i", what, "name fewer, or `any`"));
         }
-        let mut live = Live {
-            interfaces: Vec::new(),
-            turn: 0,
-            fault: None,
-            counters: CaptureCounters::default(),
-            links: BTreeMap::new(),
-        };
+        let mut live = Live { interfaces: Vec::new() };
         for name in names {
             if live.interfaces.iter().any(|known| known.counts.name == *name) {
                 return Err(CaptureError::new(name, "is named twice", "give each interface once"));
             }
-            let interface = Interface::open(name, filter, config)?;
-            live.links.entry(interface.link).or_insert(SourceId(live.interfaces.len() as u16));
-            live.interfaces.push(interface);
+            live.interfaces.push(Interface::open(name, filter, config)?);
         }
         Ok(live)
     }
 
-    /// Takes what the rings hold; true where the batch got a frame.
-    fn poll(&mut self, batch: &mut Batch) -> Result<bool, CaptureError> {
-        let many = self.interfaces.len();
-        self.turn = self.turn.wrapping_add(1);
-        for step in 0..many {
-            let at = self.turn.wrapping_add(step) % many;
-            if let Some(interface) = self.interfaces.get_mut(at) {
-                interface.drain(SourceId(at as u16), batch, &mut self.counters)?;
-            }
+    pub(super) fn len(&self) -> usize {
+        self.interfaces.len()
+    }
+
+    /// Does at least one still give frames?
+    pub(super) fn lives(&self) -> bool {
+        self.interfaces.iter().any(|interface| interface.capture.is_some())
+    }
+
+    /// Moves what the ring of one interface holds into the batch, while both have frames.
+    pub(super) fn drain(
+        &mut self,
+        at: usize,
+        batch: &mut Batch,
+        counters: &mut CaptureCounters,
+    ) -> Result<(), CaptureError> {
+        match self.interfaces.get_mut(at) {
+            Some(interface) => interface.drain(SourceId(at as u16), batch, counters),
+            None => Ok(()),
         }
-        if many > 1 {
-            // Rings were read one after another; stable, so frames of one interface keep their order.
-            batch.frames.sort_by_key(|frame| frame.time);
-        }
-        Ok(!batch.is_empty())
+    }
+
+    /// Each interface's counts, the kernel asked anew.
+    pub(super) fn losses(&mut self) -> impl Iterator<Item = SourceCounts> {
+        self.interfaces.iter_mut().map(|interface| {
+            interface.sample();
+            interface.counts.clone()
+        })
+    }
+
+    pub(super) fn name(&self, at: usize) -> Option<&str> {
+        self.interfaces.get(at).map(|interface| interface.counts.name.as_str())
+    }
+
+    pub(super) fn links(&self) -> impl Iterator<Item = (LinkType, SourceId)> {
+        self.interfaces.iter().enumerate().map(|(at, interface)| (interface.link, SourceId(at as u16)))
     }
 }
 
@@ -181,59 +184,6 @@ impl Interface {
             self.counts.interface_drops += u64::from(now.if_dropped.wrapping_sub(self.before.if_dropped));
             self.before = now;
         }
-    }
-}
-
-impl Source for Live {
-    fn fill(&mut self, batch: &mut Batch) -> Result<Filled, CaptureError> {
-        batch.clear();
-        if let Some(error) = self.fault.take() {
-            return Err(error);
-        }
-        if self.interfaces.iter().all(|interface| interface.capture.is_none()) {
-            return Ok(Filled::End);
-        }
-        let mut waited_us = 0;
-        let mut naps = NAPS_US.iter().chain(std::iter::repeat(&8_000));
-        loop {
-            match self.poll(batch) {
-                Ok(true) => return Ok(Filled::Frames),
-                Ok(false) => {}
-                // What the other interfaces gave is not lost: the broken one is silent from now on.
-                Err(error) if batch.is_empty() => return Err(error),
-                Err(error) => {
-                    self.fault = Some(error);
-                    return Ok(Filled::Frames);
-                }
-            }
-            if waited_us >= READ_TIMEOUT_MS as u64 * 1_000 {
-                return Ok(Filled::Idle);
-            }
-            let nap = naps.next().copied().unwrap_or(8_000);
-            std::thread::sleep(Duration::from_micros(nap));
-            waited_us += nap;
-        }
-    }
-
-    fn counters(&self, out: &mut Vec<(&'static str, u64)>) {
-        self.counters.report(out);
-    }
-
-    fn progress(&self) -> Progress {
-        Progress { bytes_read: self.counters.bytes, bytes_total: None, frames: self.counters.frames }
-    }
-
-    fn source_name(&self, id: SourceId) -> &str {
-        self.interfaces.get(usize::from(id.0)).map_or("?", |interface| interface.counts.name.as_str())
-    }
-
-    fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
-        self.links.iter().map(|(link, source)| (*link, *source)).collect()
-    }
-
-    fn losses(&mut self) -> Vec<SourceCounts> {
-        self.interfaces.iter_mut().for_each(Interface::sample);
-        self.interfaces.iter().map(|interface| interface.counts.clone()).collect()
     }
 }
 

@@ -103,6 +103,19 @@ impl Files {
         Ok(files)
     }
 
+    /// One capture that comes by itself and need not end: there is no file to open or to know again.
+    pub(super) fn of(reader: Reader) -> Self {
+        let mut files = Files::none(None);
+        let name = reader.input().name().to_owned();
+        files.add(Path::new(&name), Box::new(reader), None, true);
+        files
+    }
+
+    /// Is part of the next record here, and the rest not?
+    pub(super) fn inside_record(&self) -> bool {
+        self.files.iter().filter_map(Entry::reader).any(Reader::holds_more)
+    }
+
     fn none(filter: Option<Filter>) -> Self {
         Files {
             files: Vec::new(),

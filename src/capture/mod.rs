@@ -1,29 +1,36 @@
 //! Capture: where packets come from. A [`Source`] fills a [`Batch`] (one buffer, reused) with frames, their times
-//! and the mirror source each came by: [`Files`] reads captures as one stream in time order, [`Live`] listens on
-//! interfaces and never sends.
+//! and the mirror source each came by: [`Files`] reads captures as one stream in time order, [`Mirrors`] takes what
+//! comes by interfaces, UDP listeners and capture streams, and never sends.
 //!
 //! Bound: a batch holds at most 256 frames and 1 MiB; a frame at most 256 KiB; a file's window at most 1 MiB.
 //! At the bound: a fuller batch waits for the next fill; a longer record is counted and discarded.
 
 mod batch;
+mod clock;
+mod datagrams;
 mod error;
 mod fields;
 mod file;
 mod filter;
 mod hold_back;
 mod input;
+mod listen;
 mod live;
 mod merge;
+mod mirrors;
 mod pcap_file;
 mod pcapng_file;
+mod streams;
 
 pub use batch::{BATCH_BYTES_MAX, BATCH_FRAMES_MAX, Batch, FRAME_BYTES_MAX, Frame, SourceId};
 pub use error::CaptureError;
 pub use filter::Filter;
 pub use hold_back::HoldBack;
 pub use input::{digest, stored_bytes};
+pub use listen::{Listen, ListenKind};
 pub use live::{Live, LiveConfig};
 pub use merge::{Content, Files};
+pub use mirrors::Mirrors;
 
 use crate::model::{LinkType, SourceCounts, Timestamp};
 

@@ -4,6 +4,7 @@ use std::path::PathBuf;
 
 use clap::{ArgAction, Args, Parser, Subcommand, ValueEnum};
 
+use crate::capture::Listen;
 use crate::model::Severity;
 
 #[derive(Debug, Parser)]
@@ -64,7 +65,7 @@ pub enum Command {
     /// Analyse live mirror sources until stopped (SIGINT or SIGTERM: drain, save, exit 0)
     Watch(WatchArgs),
     /// List the VMs that were seen
-    Vms(QueryArgs),
+    Vms(VmsArgs),
     /// List the services they offer, with the proof
     Services(ServicesArgs),
     /// List who uses whose services
@@ -111,7 +112,7 @@ pub struct RunArgs {
     /// Where VMs live: auto, or networks separated by commas [default: auto]
     #[arg(long, value_name = "auto|CIDR[,CIDR]")]
     pub home: Option<String>,
-    /// VM inventory to load (TOML or CSV)
+    /// VM inventory to load, in any format of `inventory import`
     #[arg(long, value_name = "FILE")]
     pub inventory: Option<PathBuf>,
     /// Capture filter (BPF, as tcpdump's)
@@ -146,8 +147,12 @@ pub struct ReadArgs {
 #[derive(Debug, Args)]
 pub struct WatchArgs {
     /// Mirror interface; repeatable
-    #[arg(short, long = "interface", required = true, value_name = "IFACE", num_args = 1..)]
+    #[arg(short, long = "interface", value_name = "IFACE", num_args = 1..)]
     pub interface: Vec<String>,
+    /// Mirror, flow export or capture stream to listen for; repeatable, with or without -i. KIND: vxlan, geneve, gre,
+    /// tzsp, netflow, ipfix, sflow (UDP) or pcap (TCP, 127.0.0.1 unless ADDR is named: it knows no passwords)
+    #[arg(long, value_name = "KIND:[ADDR:]PORT")]
+    pub listen: Vec<Listen>,
     /// Record what is analysed (packets and steps of time) so that `read` replays it to the same bytes
     #[arg(long, value_name = "FILE")]
     pub record: Option<PathBuf>,
@@ -163,6 +168,15 @@ pub struct QueryArgs {
     /// Only this VM (id, name or address)
     #[arg(long, value_name = "VM")]
     pub vm: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct VmsArgs {
+    #[command(flatten)]
+    pub query: QueryArgs,
+    /// Show on which host each was, and when
+    #[arg(long)]
+    pub history: bool,
 }
 
 #[derive(Clone, Debug, Default, Args)]
@@ -232,14 +246,27 @@ pub struct HandleArgs {
 
 #[derive(Debug, Subcommand)]
 pub enum InventoryCommand {
-    /// Take names, tags and sanctioned services from a file (TOML or CSV)
-    Import { file: PathBuf },
+    /// Take VMs from files, in place of what their source listed before
+    Import(InventoryImportArgs),
     /// List imported VMs, seen or not
     List {
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct InventoryImportArgs {
+    /// Files, or folders of them: libvirt XML, Proxmox, RVTools, OpenStack, NetBox, or our own TOML and CSV
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// All of them are this one source [default: each file or folder is a source by its own name]
+    #[arg(long, value_name = "NAME")]
+    pub source: Option<String>,
+    /// What they are [default: what they show]
+    #[arg(long, value_name = "FORMAT", value_parser = ["toml", "csv", "libvirt", "proxmox", "rvtools", "openstack", "netbox"])]
+    pub format: Option<String>,
 }
 
 #[derive(Debug, Args)]

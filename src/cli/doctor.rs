@@ -104,9 +104,20 @@ fn state(global: &Global, config: &Config, rows: &mut Vec<Value>) {
 fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
     let number = |key: &str| status.get(key).and_then(Value::as_u64).unwrap_or(0);
     rows.push(row("inventory", Ok(format!("{} VMs, {} services", number("vms"), number("services")))));
+    rows.extend(coverage(status));
     rows.push(clock(&text(status, "time"), running));
     for source in status.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         rows.push(drops(source));
+    }
+    for awaited in status.get("awaited_templates").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+        let [exporter, template, sets] = ["exporter", "template", "sets"].map(|key| text(awaited, key));
+        let found = format!("flow records came before template {template} and were dropped (sets: {sets})");
+        let mend = "exporters repeat it every few minutes: let this one do so (template refresh)".to_owned();
+        rows.push(row(&format!("exporter {exporter}"), Err((found, mend))));
+    }
+    for tunnel in status.get("one_way_tunnels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+        let found = format!("{}: a mirror's own tunnel?", text(tunnel, "found"));
+        rows.push(row("tunnels", Err((found, format!("decide by {}", text(tunnel, "mend"))))));
     }
     if running {
         quality(status, rows);
@@ -120,6 +131,35 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         Ok(format!("busy outside home: {}", list.join(", ")))
     };
     rows.push(row("home", found));
+}
+
+/// Which VMs of the inventory the mirror shows. Some are always off; none seen is another network's inventory.
+fn coverage(status: &Value) -> Option<Value> {
+    let listed = status.get("inventory")?;
+    let number = |key: &str| listed.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let (seen, half, unseen) = (number("seen"), number("half_seen"), number("unseen"));
+    let all = seen + half + unseen;
+    if all == 0 {
+        return None;
+    }
+    let named = |count: u64, key: &str| {
+        let names: Vec<&str> = listed.get(key)?.as_array()?.iter().filter_map(Value::as_str).collect();
+        let more = if count as usize > names.len() { ", …" } else { "" };
+        (count > 0).then(|| format!(" ({}{more})", names.join(", ")))
+    };
+    let found = format!(
+        "of {all} VMs {seen} are seen, {half} half seen{}, {unseen} unseen{}",
+        named(half, "half_seen_vms").unwrap_or_default(),
+        named(unseen, "unseen_vms").unwrap_or_default()
+    );
+    let packets = status.get("vms").and_then(Value::as_u64).unwrap_or(0) > 0;
+    Some(row(
+        "coverage",
+        match seen + half == 0 && packets {
+            true => Err((found, "is it the inventory of the mirrored network? see docs/reference.md".to_owned())),
+            false => Ok(found),
+        },
+    ))
 }
 
 /// A probe's newest packet time lies near now; a state whose time lies ahead holds every packet for late.
@@ -154,10 +194,11 @@ fn drops(source: &Value) -> Value {
     let check = format!("source {}", text(source, "name"));
     if source.get("gone").and_then(Value::as_bool) == Some(true) {
         let mend = "bring it back and start the probe again".to_owned();
-        return row(&check, Err((format!("{found}; the interface went away"), mend)));
+        return row(&check, Err((format!("{found}; it went away"), mend)));
     }
     if share > LOSS_SHARE {
-        return row(&check, Err((found, "raise [capture] buffer_mib, or --workers".to_owned())));
+        let mend = "raise [capture] buffer_mib (of a listener: net.core.rmem_max too), or --workers";
+        return row(&check, Err((found, mend.to_owned())));
     }
     match percent("truncated") > CUT_PERCENT {
         true => row(&check, Err((found, "raise the mirror's snap length, and [capture] snaplen".to_owned()))),

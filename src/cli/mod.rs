@@ -4,6 +4,7 @@ pub mod args;
 mod doctor;
 mod generate;
 mod handle;
+mod inventory;
 mod output;
 mod place;
 mod query;
@@ -85,7 +86,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Services(args) => query::services(&global, &config, args),
         Command::Peers(args) => query::peers(&global, &config, args),
         Command::Incidents(args) => handle::incidents(&global, &config, args),
-        Command::Inventory(command) => query::inventory(&global, &config, command),
+        Command::Inventory(command) => inventory::run(&global, &config, command),
         Command::Why(args) => query::why(&global, &config, args),
         Command::Baseline(command) => handle::baseline(&global, &config, command),
         Command::Sanction(command) => handle::sanction(&global, &config, command),

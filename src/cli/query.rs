@@ -1,5 +1,6 @@
-//! `vms`, `services`, `peers`, `why`, `inventory`: what is known.
+//! `vms`, `services`, `peers`, `why`: what is known.
 
+use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::Path;
 
@@ -8,15 +9,21 @@ use serde_json::Value;
 use crate::api::Request;
 use crate::config::Config;
 
-use super::args::{Format, Global, InventoryCommand, QueryArgs, ServicesArgs, WhyArgs};
+use super::Failure;
+use super::args::{Format, Global, QueryArgs, ServicesArgs, VmsArgs, WhyArgs};
 use super::output::{Column, bytes, column, print, text, time, wrapped, write_out};
 use super::place::ask;
-use super::{Failure, user_name};
 
-pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
+pub fn vms(global: &Global, config: &Config, args: VmsArgs) -> Result<(), Failure> {
+    if args.history {
+        return history(global, config, args.query);
+    }
     const COLUMNS: &[Column] = &[
         column("VM", |r| text(r, "vm")),
-        column("NAME", |r| text(r, "vm_name")),
+        column("NAME", |r| {
+            let shared = r.get("same_name").and_then(Value::as_array).is_some_and(|others| !others.is_empty());
+            text(r, "vm_name") + if shared { " (others too)" } else { "" }
+        }),
         column("ADDRESSES", |r| nic_list(r, "ips")),
         column("MAC", |r| nic_list(r, "mac")),
         column("SEGMENT", |r| text(r, "segment")),
@@ -24,13 +31,67 @@ pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Fail
         column("BASELINE", phase),
         column("LAST SEEN", |r| time(r, "last_seen")),
     ];
-    let rows = ask(global, config, Request::Vms { vm: args.vm })?;
-    Ok(print(&rows, COLUMNS, args.format, global.color, "no VMs seen yet")?)
+    let rows = ask(global, config, Request::Vms { vm: args.query.vm })?;
+    Ok(print(&rows, COLUMNS, args.query.format, global.color, "no VMs seen yet")?)
+}
+
+fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("VM", named),
+        column("HOST", |r| text(r, "location")),
+        column("SINCE", |r| time(r, "since")),
+        column("UNTIL", |r| time(r, "until")),
+        column("FRAMES", |r| text(r, "frames")),
+        column("DIFFERS", |r| match r.get("differs").and_then(Value::as_array) {
+            None => "-".to_owned(),
+            Some(lines) if lines.is_empty() => "nothing".to_owned(),
+            Some(lines) => lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
+        }),
+    ];
+    let rows = ask(global, config, Request::VmsHistory { vm: args.vm })?;
+    let none = "no frame came with a hint at a host: the mirror has no tunnel";
+    Ok(print(&rows, COLUMNS, args.format, global.color, none)?)
 }
 
 pub fn services(global: &Global, config: &Config, args: ServicesArgs) -> Result<(), Failure> {
     let rows = ask(global, config, Request::Services { vm: args.query.vm, only: args.only })?;
+    let rows = if args.query.format == Format::Table { together(rows) } else { rows };
     Ok(print(&rows, SERVICE_COLUMNS, args.query.format, global.color, "no services seen")?)
+}
+
+/// One row for all ports that one service announced at one address: a person reads a range, not its members.
+fn together(rows: Value) -> Value {
+    let Value::Array(rows) = rows else { return rows };
+    let mut shown: Vec<Value> = Vec::with_capacity(rows.len());
+    // Per group: where it stands, and how many ports it has.
+    let mut groups: BTreeMap<[String; 4], (usize, usize)> = BTreeMap::new();
+    for row in rows {
+        if row["announced_by"].is_null() {
+            shown.push(row);
+            continue;
+        }
+        let (at, ports) = groups
+            .entry(["vm", "segment", "ip", "announced_by"].map(|key| text(&row, key)))
+            .and_modify(|(_, ports)| *ports += 1)
+            .or_insert((shown.len(), 1));
+        let Some(group) = shown.get_mut(*at) else {
+            shown.push(row);
+            continue;
+        };
+        let sum = |key: &str| group[key].as_u64().unwrap_or(0) + row[key].as_u64().unwrap_or(0);
+        let (flows, first) = (sum("flows"), text(group, "port").split('-').next().unwrap_or_default().to_owned());
+        group["flows"] = flows.into();
+        // Ports come in order.
+        group["port"] = format!("{first}-{}", text(&row, "port")).into();
+        group["evidence"] = format!("{ports} ports announced by {}", text(&row, "announced_by")).into();
+        if row["clients"].as_u64() > group["clients"].as_u64() {
+            group["clients"] = row["clients"].clone();
+        }
+        if row["first_seen"].as_str() < group["first_seen"].as_str() {
+            group["first_seen"] = row["first_seen"].clone();
+        }
+    }
+    shown.into()
 }
 
 /// Columns of a service list; the summary of `read` shows the same.
@@ -82,28 +143,6 @@ pub fn why(global: &Global, config: &Config, args: WhyArgs) -> Result<(), Failur
     Ok(write_out(&out)?)
 }
 
-pub fn inventory(global: &Global, config: &Config, command: InventoryCommand) -> Result<(), Failure> {
-    const COLUMNS: &[Column] = &[
-        column("NAME", |r| text(r, "name")),
-        column("SEEN AS", |r| text(r, "vm")),
-        column("MACS", |r| list(r, "macs")),
-        column("ADDRESSES", |r| list(r, "ips")),
-        column("TAGS", |r| list(r, "tags")),
-    ];
-    match command {
-        InventoryCommand::List { format } => {
-            let rows = ask(global, config, Request::InventoryList {})?;
-            Ok(print(&rows, COLUMNS, format, global.color, "no inventory was imported")?)
-        }
-        InventoryCommand::Import { file } => {
-            let text = read_text(&file)?;
-            let name = file.display().to_string();
-            let answer = ask(global, config, Request::InventoryImport { name, text, by: user_name() })?;
-            Ok(write_out(&format!("{}\n", super::output::text(&answer, "text")))?)
-        }
-    }
-}
-
 /// A file of an operator's, at most 64 MiB.
 pub fn read_text(file: &Path) -> Result<String, Failure> {
     let shown = file.display();
@@ -151,7 +190,8 @@ fn nic_list(row: &Value, key: &str) -> String {
     shorten(all.into_iter().filter(|t| t != "-").collect())
 }
 
-fn list(row: &Value, key: &str) -> String {
+/// A list of texts, its beginning.
+pub fn list(row: &Value, key: &str) -> String {
     let items: &[Value] = row.get(key).and_then(Value::as_array).map_or(&[], Vec::as_slice);
     shorten(items.iter().filter_map(Value::as_str).map(str::to_owned).collect())
 }
@@ -162,5 +202,29 @@ fn shorten(all: Vec<String>) -> String {
         0 => "-".to_owned(),
         1..=3 => all.join(" "),
         n => format!("{} +{} more", all.iter().take(3).cloned().collect::<Vec<_>>().join(" "), n - 3),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use serde_json::json;
+
+    use super::*;
+
+    fn port(port: u16, announced_by: Option<&str>) -> Value {
+        json!({ "vm": "vm-1", "segment": "-", "ip": "10.0.0.9", "proto": "tcp", "port": port, "flows": 2, "clients": 1,
+                "evidence": "SYN-ACK", "first_seen": format!("{port}"), "announced_by": announced_by })
+    }
+
+    #[test]
+    fn ports_of_one_announcer_are_one_line_and_services_are_not() {
+        let (ftp, other) = (Some("10.0.0.9 tcp/21"), Some("10.0.0.5 tcp/21"));
+        let rows = [port(21, None), port(50_001, ftp), port(50_002, other), port(50_003, ftp), port(50_004, None)];
+        let shown = together(rows.to_vec().into());
+        let lines: Vec<_> = shown.as_array().unwrap().iter().map(|r| (text(r, "port"), text(r, "flows"))).collect();
+        let lines: Vec<_> = lines.iter().map(|(port, flows)| (port.as_str(), flows.as_str())).collect();
+        assert_eq!(lines, [("21", "2"), ("50001-50003", "4"), ("50002", "2"), ("50004", "2")]);
+        assert_eq!(text(&shown[1], "evidence"), "2 ports announced by 10.0.0.9 tcp/21");
+        assert_eq!(text(&shown[1], "first_seen"), "50001");
     }
 }

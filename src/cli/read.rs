@@ -12,6 +12,7 @@ use crate::brain::{Brain, Capture, Teller};
 use crate::capture::{Files, Source, digest, stored_bytes};
 use crate::config::Loaded;
 use crate::deliver::Eve;
+use crate::inventory::{Imported, InventoryFile};
 use crate::runtime::{CLOCK_LINK, Intake, Plan, mailbox, run as run_pipeline};
 use crate::store::{self, MadeBy, Options};
 
@@ -52,7 +53,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let plan = Plan {
         workers,
-        decode: loaded.config.decode.clone(),
+        decode: loaded.config.decode(),
         limits: settings::shard_limits(&loaded.config),
         seed: READ_SEED,
         full_ends: true,
@@ -177,11 +178,12 @@ pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunA
     if let Some(file) = &loaded.config.networks.inventory {
         let text = super::query::read_text(file)?;
         let name = file.display().to_string();
-        let imported = crate::inventory::Imported::parse(&name, &text).map_err(Failure::run)?;
-        for note in &imported.notes {
+        let file = InventoryFile { source: name.clone(), name, text };
+        let sources = Imported::sources(&[file], None).map_err(Failure::run)?;
+        for note in sources.values().flat_map(|imported| &imported.notes) {
             eprintln!("eastwatch: {note}");
         }
-        brain.import(&name, &imported).map_err(Failure::run)?;
+        brain.import(&sources).map_err(Failure::run)?;
     }
     Ok(brain)
 }

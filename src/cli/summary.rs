@@ -36,13 +36,21 @@ pub fn told(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -
     if twins > 0 {
         line("twins", format!("{} packets seen once more, counted once", grouped(twins)));
     }
-    line("VMs", format!("{} ({} new)", grouped(vms as u64), grouped(totals.vms_new)));
-    line("services", format!("{} ({} new)", grouped(services as u64), grouped(totals.services_new)));
+    line("VMs", format!("{} ({} new)", grouped(vms as u64), grouped(brain.new_vms() as u64)));
+    let announced = match brain.inventory.transfers().count() {
+        0 => String::new(),
+        1 => ", and 1 announced transfer".to_owned(),
+        n => format!(", and {} announced transfers", grouped(n as u64)),
+    };
+    line("services", format!("{} ({} new){announced}", grouped(services as u64), grouped(brain.new_services() as u64)));
     let outside = brain.inventory.outside();
     if !outside.is_empty() {
         let list: Vec<String> =
             outside.iter().take(3).map(|o| format!("{} ({} flows)", o.ip, grouped(o.flows))).collect();
         line("outside home", format!("{}; --home says what is home", list.join(", ")));
+    }
+    for tunnel in &totals.one_way_tunnels {
+        line("one way", format!("{tunnel}: a mirror's own tunnel? {} decides", tunnel.mend()));
     }
     line(
         "incidents",

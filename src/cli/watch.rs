@@ -10,7 +10,7 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{self, Server};
 use crate::brain::Teller;
-use crate::capture::{HoldBack, Live};
+use crate::capture::{HoldBack, Listen, ListenKind, LiveConfig, Mirrors};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::model::Timestamp;
@@ -30,16 +30,21 @@ const LOSSES_EVERY: Duration = Duration::from_secs(1);
 
 pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), Failure> {
     settings::overlay(&mut loaded, &args.run)?;
+    listeners(&mut loaded, &args)?;
     let dir = loaded.config.store.dir.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_STATE));
     let workers = settings::workers(&args.run)?;
-    let live = Live::open(&args.interface, args.run.filter.as_deref(), &loaded.config.capture).map_err(Failure::run)?;
+    let live =
+        Mirrors::open(&args.interface, args.run.filter.as_deref(), &loaded.config.capture).map_err(Failure::run)?;
+    if !global.quiet {
+        caveats(&live, &args, &loaded.config.capture);
+    }
     let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
     let mut source = Recording::new(HoldBack::new(live, args.interface.len() > 1), recorder);
     let plan = Plan {
         workers,
-        decode: loaded.config.decode.clone(),
+        decode: loaded.config.decode(),
         limits: settings::shard_limits(&loaded.config),
         seed: seed(),
         full_ends: false,
@@ -53,10 +58,13 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         global: global.clone(),
         run: args.run.clone(),
         loaded: loaded.clone(),
+        listen: args.listen.clone(),
     };
     let edge_gone = edge.start()?;
     if !global.quiet {
-        eprintln!("eastwatch: watching {}; Ctrl-C stops", args.interface.join(", "));
+        let listeners = loaded.config.capture.listen.iter().map(ToString::to_string);
+        let sources: Vec<String> = args.interface.iter().cloned().chain(listeners).collect();
+        eprintln!("eastwatch: watching {}; Ctrl-C stops", sources.join(", "));
     }
     let mut last_packet = Instant::now();
     let mut last_losses = Instant::now();
@@ -94,6 +102,36 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     }
 }
 
+/// The listeners of the command line over those of the configuration; without any source there is nothing to watch.
+fn listeners(loaded: &mut Loaded, args: &WatchArgs) -> Result<(), Failure> {
+    if !args.listen.is_empty() {
+        loaded.config.capture.listen.clone_from(&args.listen);
+        loaded.from_command_line("capture.listen", "--listen");
+    }
+    if args.interface.is_empty() && loaded.config.capture.listen.is_empty() {
+        return Err(Failure::usage(
+            "nothing to watch: name an interface (-i IFACE) or a listener (--listen KIND:PORT)",
+        ));
+    }
+    Ok(())
+}
+
+/// What works less well than the command line may let one think.
+fn caveats(mirrors: &Mirrors, args: &WatchArgs, config: &LiveConfig) {
+    for (name, granted) in mirrors.small_buffers(config) {
+        eprintln!(
+            "eastwatch: {name}: the kernel grants {} KiB of receive buffer; for all {} MiB: sysctl -w \
+             net.core.rmem_max={}",
+            granted >> 10,
+            config.buffer_mib,
+            usize::from(config.buffer_mib) << 20,
+        );
+    }
+    if args.run.filter.is_some() && config.listen.iter().any(|listen| listen.kind != ListenKind::Pcap) {
+        eprintln!("eastwatch: --filter applies to interfaces and capture streams; datagrams of --listen all pass");
+    }
+}
+
 /// What runs beside the pipeline: the control socket and the signals.
 struct Edge {
     socket: PathBuf,
@@ -102,6 +140,7 @@ struct Edge {
     global: Global,
     run: RunArgs,
     loaded: Loaded,
+    listen: Vec<Listen>,
 }
 
 impl Edge {
@@ -151,6 +190,9 @@ impl Edge {
     fn reload(&mut self) {
         let read = settings::loaded(&self.global).and_then(|mut loaded| {
             settings::overlay(&mut loaded, &self.run)?;
+            if !self.listen.is_empty() {
+                loaded.config.capture.listen.clone_from(&self.listen);
+            }
             Ok(loaded)
         });
         let loaded = match read {

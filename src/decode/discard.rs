@@ -38,6 +38,8 @@ discards! {
     Short, short => "decode.discard.short";
     /// A capture of a kind of link that is not known here.
     LinkType, link_type => "decode.discard.link_type";
+    /// What came to a listener is not the tunnel that it listens for.
+    NoTunnel, no_tunnel => "decode.discard.no_tunnel";
     /// A frame of a protocol that carries no IP and no ARP (spanning tree, LLDP, PPP negotiation…).
     NotIp, not_ip => "decode.discard.not_ip";
     /// More than 16 tags and tunnels, or fragmented tunnels within fragmented tunnels.
@@ -64,6 +66,8 @@ discards! {
     FragmentCut, fragment_cut => "decode.discard.fragment_cut";
     /// A datagram in more pieces than any path makes; it is forgotten whole.
     FragmentFlood, fragment_flood => "decode.discard.fragment_flood";
+    /// A fragment that overlaps another where the receiver drops such datagrams (RFC 5722): it is forgotten whole.
+    FragmentOverlap, fragment_overlap => "decode.discard.fragment_overlap";
 }
 
 impl fmt::Display for Discard {
@@ -78,6 +82,8 @@ crate::counters! {
         frames => "decode.frames",
         datagrams => "decode.datagrams",
         tunnels => "decode.tunnels",
+        /// Frames of tunnels of which one end found no place in the table of ends.
+        unwatched => "decode.tunnel.unwatched",
         fragments => "decode.fragments",
         reassembled => "decode.fragment.reassembled",
         /// Bytes that had been received before, with the same content.

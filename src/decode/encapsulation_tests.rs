@@ -1,8 +1,10 @@
 //! One test an encapsulation, with a near miss where one exists: the VM's packet is seen, in its segment.
 
+use std::net::IpAddr;
+
 use super::test_frames::*;
 use super::{DecodeConfig, Discard, LAYERS_MAX, Locator};
-use crate::model::LinkType;
+use crate::model::{Carrier, LinkType};
 
 #[test]
 fn plain_ethernet_has_no_segment_and_no_host() {
@@ -103,8 +105,11 @@ fn ip_in_ip_is_opened_in_all_four_combinations() {
 }
 
 fn gre(flags: u16, kind: u16, rest: &[&[u8]]) -> Vec<u8> {
-    let head = joined(&[&flags.to_be_bytes(), &kind.to_be_bytes()]);
-    ethernet(0x0800, &ipv4(47, &joined(&[&head, &rest.concat()])))
+    ethernet(0x0800, &ipv4(47, &gre_bytes(flags, kind, rest)))
+}
+
+fn gre_bytes(flags: u16, kind: u16, rest: &[&[u8]]) -> Vec<u8> {
+    joined(&[&flags.to_be_bytes(), &kind.to_be_bytes(), &rest.concat()])
 }
 
 #[test]
@@ -140,11 +145,18 @@ fn erspan_sessions_are_path_never_segment() {
     assert_eq!(two(0x00), from_vm("-"));
     assert_eq!(two(0x18), from_vm("-"));
     assert_eq!(two(0x10), from_vm("vlan:20"), "the tag was moved from the frame into the header");
+    let header = [0x10, 20, 0x10, 77, 0, 0, 0, 1];
+    let left = |id| see(&gre(0x1000, 0x88be, &[&[0; 4], &header, &tagged(&[id], 0x0800, &vm_packet())]));
+    assert_eq!(left(20), from_vm("vlan:20"), "the tag was left in the frame, too");
+    assert_eq!(left(30), from_vm("vlan:20.30"), "the tag within the one that was moved");
     let three = [0x20, 20, 0, 77, 0, 0, 0, 1, 0, 0, 0, 0];
     assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &three, &vm_frame()])), from_vm("-"));
     let mut with_platform = three;
     with_platform[11] = 1;
     assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &with_platform, &[0; 8], &vm_frame()])), from_vm("-"));
+    let mut catalyst = three;
+    catalyst[10] = 0x1e;
+    assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &catalyst, &[0; 8], &vm_frame()])), from_vm("-"));
 }
 
 #[test]
@@ -302,17 +314,38 @@ fn every_link_type_reaches_ip() {
 }
 
 #[test]
-fn an_id_that_the_operator_calls_path_is_no_segment() {
-    let config = DecodeConfig { path_vnis: vec![9], path_gre_keys: vec![3], ..DecodeConfig::default() };
-    let mut locator = Locator::new(config);
-    let keyed = |key| gre(0x2000, 0x6558, &[&[0, 0, 0, key], &vm_frame()]);
-    for (frame, segment) in [
-        (udp_frame(50000, 4789, &vxlan(9, &vm_frame())), "-"),
-        (udp_frame(50000, 4789, &vxlan(3, &vm_frame())), "vxlan:3"),
-        (keyed(3), "-"),
-        (keyed(9), "gre:0x9"),
+fn access_points_mirror_wireless_frames_by_tzsp() {
+    let head = [8, 1, 0, 0, 2, 0, 0, 0, 0, 9, 0x52, 0x54, 0, 0, 0, 0xa, 0x52, 0x54, 0, 0, 0, 0xb, 0, 0];
+    let frame = joined(&[&head, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &vm_packet()]);
+    assert_eq!(see(&udp_frame(50000, 37008, &joined(&[&[1, 0, 0, 18, 0, 1], &frame]))), from_vm("-"));
+    assert_eq!(see(&udp_frame(50000, 37008, &joined(&[&[1, 0, 0, 119, 0, 1], &frame]))), from_host());
+}
+
+#[test]
+fn group_policy_of_vxlan_changes_no_segment() {
+    let policy = joined(&[&[0x88, 0, 0x12, 0x34, 0, 0, 7, 0], &vm_frame()]);
+    assert_eq!(see(&udp_frame(50000, 4789, &policy)), from_vm("vxlan:7"));
+}
+
+#[test]
+fn a_tunnel_that_ends_at_a_listener_is_path_and_what_is_inside_is_not() {
+    let host = IpAddr::from(HOST_A);
+    let frame = tagged(&[10], 0x0800, &vm_packet());
+    let erspan = gre_bytes(0x1000, 0x88be, &[&[0, 0, 0, 1, 0x10, 20, 0x10, 0, 0, 0, 0, 0], &vm_frame()]);
+    for (carrier, datagram, segment) in [
+        (Carrier::Vxlan, vxlan(5001, &frame), "vlan:10"),
+        (Carrier::Vxlan, vxlan(5001, &udp_frame(1, 4789, &vxlan(9, &frame))), "vxlan:9/vlan:10"),
+        (Carrier::Geneve, joined(&[&[1, 0, 0x65, 0x58, 0, 0, 7, 0, 1, 1, 0, 0], &frame]), "vlan:10"),
+        (Carrier::Gre, gre_bytes(0x2000, 0x6558, &[&[0, 0, 0, 3], &frame]), "vlan:10"),
+        // The tag that ERSPAN moved into its header is the VM's.
+        (Carrier::Gre, erspan, "vlan:20"),
+        (Carrier::Tzsp, joined(&[&[1, 0, 0, 1, 1], &frame]), "vlan:10"),
     ] {
-        let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, NOW).unwrap().unwrap();
-        assert_eq!(located.segment.to_string(), segment);
+        let received = joined(&[&carrier.tags(host), &datagram]);
+        assert_eq!(see_link(252, &received), from_vm(segment), "{carrier:?}");
+        for other in [b"nonsense".to_vec(), Vec::new()] {
+            assert_eq!(see_link(252, &joined(&[&carrier.tags(host), &other])), Err(Discard::NoTunnel), "{carrier:?}");
+        }
     }
+    assert_eq!(see_link(252, b"no tags"), Err(Discard::LinkType));
 }

@@ -1,5 +1,6 @@
 //! The first half of decoding, in the dispatcher: link, tag and tunnel headers are peeled until the packet that a
-//! VM sent or received is found, with its segment, its outer sender and the addresses that choose its shard.
+//! VM sent or received is found, with its segment, its outer sender, the path its copy came by and the addresses that
+//! choose its shard.
 //!
 //! At most 16 tags and tunnels; a deeper nest is a counted discard. Fragments of protocols that may hide a tunnel
 //! (UDP among them) are joined here, because only the whole datagram shows what is inside; all others are joined
@@ -12,9 +13,12 @@ use super::discard::{DecodeCounters, Discard};
 use super::fragment::Reassembly;
 use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
+use super::mirror::{Mirrors, Part};
 use super::packet::{Located, Network};
-use super::{arp, icmp, tunnel};
-use crate::model::{LayerKind, LinkType, Mac, Timestamp};
+use super::tunnel::Inner;
+use super::tunnel_ends::TunnelEnds;
+use super::{arp, icmp, tunnel, udp_tunnel};
+use crate::model::{Carrier, LayerKind, LinkType, Mac, MirrorPath, OneWayTunnel, PathKind, Timestamp};
 
 /// Virtual shards, whatever the number of workers (a power of two).
 pub const SHARDS: u16 = 64;
@@ -24,12 +28,17 @@ pub const LAYERS_MAX: u8 = 16;
 /// One owner: the dispatcher.
 #[derive(Debug)]
 pub struct Locator {
-    config: DecodeConfig,
+    mirrors: Mirrors,
+    ends: TunnelEnds,
+    /// Where frames come from now.
+    source: u16,
     fragments: Reassembly,
     /// Packet second of the last expiry of fragments.
     second: i64,
     outer: Vec<u8>,
     inner: Vec<u8>,
+    /// The last packet came out of a tunnel whose ends are services.
+    served: bool,
     pub counters: DecodeCounters,
 }
 
@@ -42,13 +51,28 @@ impl Locator {
             ..DecodeConfig::default()
         };
         Locator {
+            mirrors: Mirrors::new(config.mirrors),
+            ends: TunnelEnds::new(),
+            source: 0,
             fragments: Reassembly::new(&limits),
-            config,
             second: 0,
             outer: Vec::new(),
             inner: Vec::new(),
+            served: false,
             counters: DecodeCounters::default(),
         }
+    }
+
+    /// The next frames come from this mirror source: its number within the run, and its name, which `[[mirror]]`
+    /// may ask for.
+    pub fn arrive(&mut self, number: u16, name: &str) {
+        self.source = number;
+        self.mirrors.arrive(number, name);
+    }
+
+    /// Tunnels taken for segments that go one way into one address, most frames first.
+    pub fn one_way_tunnels(&self) -> Vec<OneWayTunnel> {
+        self.ends.one_way()
     }
 
     /// Finds the network packet in a captured frame of `wire_len` bytes on the wire. `Ok(None)`: a fragment that
@@ -65,16 +89,59 @@ impl Locator {
             self.second = time.second();
             self.fragments.expire(time, &mut self.counters);
         }
-        let Locator { config, fragments, outer, inner, counters, .. } = self;
+        let Locator { mirrors, ends, fragments, outer, inner, served, counters, .. } = self;
         let cut = wire_len.saturating_sub(frame.len() as u32);
-        let mut peeler = Peeler { config, fragments, counters, time, stack: Stack::new(cut) };
-        match peeler.follow(link, frame, outer, inner) {
+        let mut stack = Stack::new(cut);
+        stack.path.source = self.source;
+        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack, served: false, outside: false };
+        let followed = peeler.follow(link, frame, outer, inner);
+        *served = peeler.served;
+        match followed {
             Ok(Some(place)) => Ok(Some(peeler.located(place))),
             Ok(None) => Ok(None),
             Err(reason) => {
                 peeler.counters.discard(reason);
                 Err(reason)
             }
+        }
+    }
+
+    /// The tunnel around the packet that this frame yielded last, where the tunnel's ends serve it (L2TP): they are
+    /// hosts of someone's network, unlike the ends of a mirror or an overlay. None for all others, and for one that
+    /// came in fragments.
+    #[inline]
+    pub fn around<'a>(
+        &'a mut self,
+        link: LinkType,
+        frame: &'a [u8],
+        wire_len: u32,
+        time: Timestamp,
+    ) -> Option<Located<'a>> {
+        if !self.served {
+            return None;
+        }
+        self.served = false;
+        self.outside(link, frame, wire_len, time)
+    }
+
+    #[cold]
+    fn outside<'a>(
+        &'a mut self,
+        link: LinkType,
+        frame: &'a [u8],
+        wire_len: u32,
+        time: Timestamp,
+    ) -> Option<Located<'a>> {
+        let Locator { mirrors, ends, fragments, .. } = self;
+        let mut stack = Stack::new(wire_len.saturating_sub(frame.len() as u32));
+        stack.path.source = self.source;
+        // The frame was counted when it was located.
+        let counters = &mut DecodeCounters::default();
+        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack, served: false, outside: true };
+        let (header, bytes) = peeler.first(link, frame).ok()?;
+        match peeler.peel(header, bytes) {
+            Ok(Step::Found(place)) if peeler.served => Some(peeler.located(place)),
+            _ => None,
         }
     }
 
@@ -130,11 +197,15 @@ enum Step<'a> {
 }
 
 struct Peeler<'t> {
-    config: &'t DecodeConfig,
+    mirrors: &'t Mirrors,
+    ends: &'t mut TunnelEnds,
     fragments: &'t mut Reassembly,
     counters: &'t mut DecodeCounters,
     time: Timestamp,
     stack: Stack,
+    served: bool,
+    /// Stop before a tunnel whose ends are services, and join no fragments.
+    outside: bool,
 }
 
 impl Peeler<'_> {
@@ -147,7 +218,8 @@ impl Peeler<'_> {
         outer: &'a mut Vec<u8>,
         inner: &'a mut Vec<u8>,
     ) -> Result<Option<Place<'a>>, Discard> {
-        let network = match self.peel(link::from_link_type(link)?, frame)? {
+        let (header, bytes) = self.first(link, frame)?;
+        let network = match self.peel(header, bytes)? {
             Step::Found(place) => return Ok(Some(place)),
             Step::Held => return Ok(None),
             Step::Whole(network) => network,
@@ -155,6 +227,26 @@ impl Peeler<'_> {
         self.fragments.swap_whole(outer);
         self.stack.cut = 0;
         self.follow_whole(network, outer, inner)
+    }
+
+    /// What the frame begins with.
+    #[inline(always)]
+    fn first<'a>(&mut self, link: LinkType, frame: &'a [u8]) -> Result<(Header, &'a [u8]), Discard> {
+        match link {
+            LinkType::UPPER_PDU => self.received(frame),
+            _ => Ok((link::from_link_type(link)?, frame)),
+        }
+    }
+
+    /// A datagram that a listener received. The tunnel ends there: its sender and its ids are the mirror path.
+    fn received<'a>(&mut self, frame: &'a [u8]) -> Result<(Header, &'a [u8]), Discard> {
+        let (carrier, sender, datagram) = Carrier::read(frame).ok_or(Discard::LinkType)?;
+        let inner = udp_tunnel::received(carrier, datagram, self.stack.cut).ok_or(Discard::NoTunnel)?;
+        self.counters.work.tunnels += 1;
+        self.stack.deeper()?;
+        self.stack.host_hint = Some(sender);
+        self.leave(&inner);
+        Ok((inner.header, inner.bytes))
     }
 
     /// On from a reassembled datagram, through at most one more.
@@ -202,23 +294,25 @@ impl Peeler<'_> {
             if let Some(fragment) = &ip.fragment {
                 later_fragment = fragment.offset > 0;
                 // What the capture cut can never be joined; it is treated as what it shows.
-                if tunnel::may_carry(ip.protocol) && ip.cut() == 0 {
+                if tunnel::may_carry(ip.protocol) && ip.cut() == 0 && !self.outside {
                     let whole = self.fragments.push(self.stack.segment, bytes, &ip, self.time, self.counters)?;
                     return Ok(if whole { Step::Whole(network) } else { Step::Held });
                 }
             }
             let tunnel = if later_fragment { None } else { tunnel::open(&ip) };
-            let Some(inner) = tunnel else {
+            let served = tunnel.is_some() && ip.protocol == protocol::UDP && udp_tunnel::is_l2tp(ip.payload);
+            self.served |= served;
+            let Some(inner) = tunnel.filter(|_| !(served && self.outside)) else {
                 let shard_pair = self.shard_pair(&ip);
                 return Ok(Step::Found(Place { network, bytes, src: ip.src, dst: ip.dst, shard_pair }));
             };
-            self.enter(&ip, inner.layer)?;
+            self.enter(&ip, &inner)?;
             (header, bytes) = (inner.header, inner.bytes);
         }
     }
 
     /// Passes from a tunnel's outer packet to what it carries.
-    fn enter(&mut self, ip: &Ip<'_>, layer: Option<(LayerKind, u32)>) -> Result<(), Discard> {
+    fn enter(&mut self, ip: &Ip<'_>, inner: &Inner<'_>) -> Result<(), Discard> {
         self.counters.work.tunnels += 1;
         let stack = &mut self.stack;
         stack.deeper()?;
@@ -226,17 +320,34 @@ impl Peeler<'_> {
         stack.host_hint.get_or_insert(ip.src);
         // The outer MACs are those of hosts and routers, never of the VM inside.
         (stack.src_mac, stack.dst_mac) = (None, None);
-        if let Some((kind, id)) = layer {
-            let path = match kind {
-                LayerKind::Vxlan | LayerKind::Geneve => self.config.path_vnis.contains(&id),
-                LayerKind::Gre => self.config.path_gre_keys.contains(&id),
-                _ => false,
-            };
-            if !path {
-                stack.segment = stack.segment.with(kind, id);
+        let part = self.mirrors.tunnel(ip.src, ip.dst, inner.layer.unwrap_or_default(), stack);
+        if inner.path.is_some() || part == Some(Part::Path) {
+            self.leave(inner);
+        } else if let Some((kind, id)) = inner.layer {
+            // What the operator has decided needs no word.
+            if part.is_none() {
+                let watched = self.ends.count(kind, ip.src, ip.dst);
+                self.counters.work.unwatched += u64::from(!watched);
             }
+            let id = if part == Some(Part::Vsid) { id & !0xff } else { id };
+            stack.segment = stack.segment.with(kind, id);
         }
         Ok(())
+    }
+
+    /// Leaves a tunnel that is path: by its kind, or because somebody says so.
+    fn leave(&mut self, inner: &Inner<'_>) {
+        let (kind, id) = inner.layer.unwrap_or_default();
+        let named = match kind {
+            LayerKind::Vxlan => PathKind::Vxlan,
+            LayerKind::Geneve => PathKind::Geneve,
+            _ => PathKind::Gre,
+        };
+        self.stack.leave(inner.path.unwrap_or(MirrorPath::new(named, id)));
+        // The VM's own tag, which ERSPAN moved into its header.
+        if kind == LayerKind::Vlan {
+            self.stack.segment = self.stack.segment.with(kind, id);
+        }
     }
 
     #[inline(always)]
@@ -256,10 +367,13 @@ impl Peeler<'_> {
     }
 
     #[inline(always)]
-    fn located<'a>(&self, place: Place<'a>) -> Located<'a> {
+    fn located<'a>(&mut self, place: Place<'a>) -> Located<'a> {
+        if self.mirrors.finishes() {
+            self.mirrors.finish(&mut self.stack);
+        }
         let Place { network, bytes, src, dst, shard_pair } = place;
-        let Stack { segment, src_mac, dst_mac, host_hint, cut, .. } = self.stack;
-        Located { bytes, network, segment, src_mac, dst_mac, host_hint, src, dst, shard_pair, cut }
+        let Stack { segment, src_mac, dst_mac, host_hint, path, cut, .. } = self.stack;
+        Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut }
     }
 }
 
@@ -394,6 +508,36 @@ mod tests {
         let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32 + 10, NOW).unwrap().unwrap();
         // The outer length is complete, so the ten bytes more were padding.
         assert_eq!((located.cut, located.bytes.len()), (0, 40));
+    }
+
+    #[test]
+    fn around_an_l2tp_packet_is_the_datagram_of_its_ends_and_around_another_tunnels_nothing() {
+        let l2tp = udp_frame(1701, 1701, &joined(&[&[0, 3, 0, 0, 0, 0, 0, 5], &vm_frame()]));
+        let vxlan = udp_frame(50000, 4789, &vxlan(1, &vm_frame()));
+        let around = |frame: &[u8]| -> (Option<Seen>, Option<Seen>) {
+            let mut locator = Locator::new(DecodeConfig::default());
+            let length = frame.len() as u32;
+            let inside = locator.locate(LinkType::ETHERNET, frame, length, NOW).unwrap().map(Seen::from);
+            (inside, locator.around(LinkType::ETHERNET, frame, length, NOW).map(Seen::from))
+        };
+        assert_eq!(around(&l2tp), (from_vm("-").ok(), from_host().ok()));
+        assert_eq!(around(&vxlan), (from_vm("vxlan:1").ok(), None));
+        assert_eq!(around(&udp_frame(1701, 1701, b"no tunnel")), (from_host().ok(), None));
+        // As a mirror sends it: the ends live in the mirror's tenant.
+        let mirrored = udp_frame(50000, 4789, &super::super::test_frames::vxlan(7, &l2tp));
+        let (_, outside) = around(&mirrored);
+        assert!(outside.is_some_and(|seen| seen.segment == "vxlan:7"));
+    }
+
+    #[test]
+    fn a_fragmented_tunnel_has_nothing_around_it() {
+        let tunnel = udp(1701, 1701, &joined(&[&[0, 3, 0, 0, 0, 0, 0, 5], &vm_frame()]));
+        let mut locator = Locator::new(DecodeConfig::default());
+        for half in halves(17, 1, &tunnel).map(|packet| ethernet(0x0800, &packet)) {
+            let length = half.len() as u32;
+            locator.locate(LinkType::ETHERNET, &half, length, NOW).unwrap();
+            assert!(locator.around(LinkType::ETHERNET, &half, length, NOW).is_none());
+        }
     }
 
     #[test]

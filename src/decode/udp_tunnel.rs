@@ -9,7 +9,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::tunnel::{self, Inner};
-use crate::model::LayerKind;
+use crate::model::{Carrier, LayerKind, MirrorPath, PathKind};
 
 /// What a UDP datagram carries, where it is a tunnel. `udp` starts at the UDP header.
 #[inline]
@@ -45,6 +45,23 @@ pub(super) fn open(udp: &[u8], cut: u32) -> Option<Inner<'_>> {
         0x00 if src == 3544 || dst == 3544 => teredo(payload, cut, true),
         _ => None,
     }
+}
+
+/// What a datagram carries that came to a listener: the listener says which tunnel it is, whatever the port.
+pub(super) fn received(carrier: Carrier, datagram: &[u8], cut: u32) -> Option<Inner<'_>> {
+    match carrier {
+        Carrier::Vxlan => vxlan(datagram, cut).or_else(|| vxlan_gpe(datagram, cut)),
+        Carrier::Geneve => geneve(datagram, cut),
+        Carrier::Gre => tunnel::gre(datagram, cut),
+        Carrier::Tzsp => tzsp(datagram, cut),
+        Carrier::Cflow | Carrier::Sflow => None,
+    }
+}
+
+/// Is this datagram, which is a tunnel, L2TP? Its ends are servers that someone runs, not a mirror's or an overlay's.
+pub(super) fn is_l2tp(udp: &[u8]) -> bool {
+    const L2TP: [u8; 2] = 1701u16.to_be_bytes();
+    udp.first_chunk().is_some_and(|&[s1, s0, d1, d0]| [s1, s0] == L2TP || [d1, d0] == L2TP)
 }
 
 /// RFC 7348: only the I flag, reserved fields zero; or with the group policy extension (flag G, group id).
@@ -138,15 +155,23 @@ fn teredo(payload: &[u8], cut: u32, known_port: bool) -> Option<Inner<'_>> {
     (known_port || (made_by_teredo && carried)).then(|| Inner::new(Header::Network(Network::Ipv6), reader.rest()))
 }
 
-/// TZSP, the mirror protocol of RouterOS and others: version 1, encapsulation 1 is Ethernet, tags up to tag 1.
+/// TZSP, the mirror protocol of RouterOS and access points: version 1, tags up to tag 1, then Ethernet or 802.11.
 fn tzsp(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
     const TAGS_MAX: usize = 64;
     let mut reader = Reader::new(payload);
-    let ([1, 0 | 1], 1) = (reader.array()?, reader.be16()?) else { return None };
+    let [1, 0 | 1] = reader.array()? else { return None };
+    let header = match reader.be16()? {
+        1 => Header::Ethernet,
+        18 => Header::Wireless,
+        _ => return None,
+    };
     for _ in 0..TAGS_MAX {
         match reader.u8()? {
             0 => {}
-            1 => return Inner::new(Header::Ethernet, reader.rest()).plausible(cut),
+            1 => {
+                let inner = Inner::new(header, reader.rest()).plausible(cut)?;
+                return Some(inner.by(MirrorPath::new(PathKind::Tzsp, 0)));
+            }
             _ => {
                 let length = reader.u8()?;
                 reader.skip(usize::from(length))?;

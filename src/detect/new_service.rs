@@ -9,7 +9,7 @@ use serde::{Deserialize, Serialize};
 use super::memory::Memory;
 use super::{Detect, Seen, Verdict, World, new_service_reason, remote_access};
 use crate::baseline::{Feature, Mode};
-use crate::inventory::{Change, What};
+use crate::inventory::{Change, Sight, What};
 use crate::model::{AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
@@ -92,6 +92,9 @@ impl NewService {
         if world.baselines.is_learned(key) && !self.breaks_day0(key, change, world) {
             return Verdict::Learn;
         }
+        if world.known.taken_over(key) {
+            return Verdict::Learn;
+        }
         let judged = world.baselines.judges(key.vm, Feature::Services, change.time);
         if world.sanctioned(key, change.time) {
             self.pending.remove(key);
@@ -119,8 +122,9 @@ impl NewService {
 
     /// Was it told by the day-0 list? Then it stays unlearned though its VM is not ripe.
     fn told_day0(&self, key: &ServiceKey, world: &World<'_>) -> bool {
-        let told = self.pending.get(key).and_then(|c| c.told.as_ref()).and_then(|(.., app)| app.as_ref());
-        world.mode() == Mode::Auto && told.is_some_and(|app| self.config.day0.iter().any(|name| name == app.as_str()))
+        let told = self.pending.get(key).is_some_and(|c| c.told.is_some());
+        let day0 = |app: AppProto| self.config.day0.iter().any(|name| name == app.as_str());
+        world.mode() == Mode::Auto && told && world.app(key).is_some_and(day0)
     }
 
     /// Tells a candidate that has enough evidence, or has more to tell than before.
@@ -131,7 +135,8 @@ impl NewService {
             None => self.qualifies(key, &seen, candidate, change.time, world),
             Some((at, uses, told_app)) => {
                 let again = change.time.since_s(*at) >= self.config.again_s as f64 && candidate.uses > *uses;
-                again || (app.is_some() && told_app.is_none())
+                let whole = seen.basis.level >= 3 && seen.basis.sight == Sight::Whole;
+                again || (app.is_some() && told_app.is_none() && whole)
             }
         };
         if !due {
@@ -140,7 +145,9 @@ impl NewService {
         let told_uses = candidate.told.as_ref().map(|(at, uses, _)| (*at, candidate.uses.saturating_sub(*uses)));
         out.push(new_service_reason::argue(key, &seen, candidate, told_uses, change, world));
         if let Some(candidate) = self.pending.touch(key, change.time) {
-            candidate.told = Some((change.time, candidate.uses, app));
+            // A remark about what began before the capture counts as told without its application: a whole exchange
+            // is judged anew.
+            candidate.told = Some((change.time, candidate.uses, app.filter(|_| seen.basis.sight == Sight::Whole)));
         }
     }
 
@@ -155,9 +162,15 @@ impl NewService {
         world: &World<'_>,
     ) -> bool {
         let app = seen.app.map(|a| a.proto.as_str());
+        let ephemeral = world.baselines.profile(key.vm).is_some_and(|p| p.is_ephemeral(key.port));
         if seen.basis.level < 3 {
-            // Began before the capture: only the payload's word, and then only as a remark.
-            return seen.basis.midstream && app.is_some();
+            return match seen.basis.sight {
+                Sight::Whole => false,
+                // Began before the capture: only the payload's word, and then only as a remark.
+                Sight::Midstream => app.is_some(),
+                // Another device's word, a remark too.
+                Sight::Record => !ephemeral || candidate.uses >= 2,
+            };
         }
         if remote_access::is_remote_access(key.transport, key.port, app) {
             return true;
@@ -168,7 +181,6 @@ impl NewService {
             || seen.basis.level >= 4
             || app.is_some()
             || seen.bytes > HANDSHAKE_BYTES.saturating_mul(seen.flows.max(1));
-        let ephemeral = world.baselines.profile(key.vm).is_some_and(|p| p.is_ephemeral(key.port));
         if !ephemeral {
             return spoken;
         }

@@ -4,7 +4,7 @@
 use super::new_service::{Candidate, DETECTOR};
 use super::{Seen, World, count, frames, remote_access};
 use crate::baseline::{Feature, Hours};
-use crate::inventory::Change;
+use crate::inventory::{Change, Sight};
 use crate::model::{Evidence, Finding, ServiceClass, ServiceKey, Severity, Timestamp, Transport};
 
 /// A refusal up to a week old proves that the service started since; older ones prove little (detection.md 3.5).
@@ -64,7 +64,8 @@ impl Aggravations {
         let against = [self.started.is_some(), self.remote_access, self.mismatch, self.stranger, self.first_service];
         let against = against.into_iter().filter(|b| *b).count();
         match seen.class {
-            _ if seen.basis.midstream => Severity::Low,
+            // What no packet showed from its beginning is a remark.
+            _ if seen.basis.sight != Sight::Whole => Severity::Low,
             // It only sends to a group: nothing listens that one could connect to.
             ServiceClass::Multicast | ServiceClass::Broadcast => Severity::Low,
             ServiceClass::Symmetric => Severity::Medium,
@@ -108,12 +109,15 @@ fn reason(
         }
         None => "nothing was learned of this VM".to_owned(),
     });
-    match (against.started, seen.basis.midstream) {
+    match (against.started, seen.basis.sight) {
         (Some(at), _) => parts.push(format!("it was started: a connection was refused at {}", at.short())),
-        (None, true) => {
+        (None, Sight::Midstream) => {
             parts.push("its connection began before the capture, so it may have been there before".to_owned())
         }
-        (None, false) => parts.push("observed first: no earlier refusal tells when it was started".to_owned()),
+        (None, Sight::Record) => {
+            parts.push("only a flow record tells of it: no packet of it was seen here".to_owned());
+        }
+        (None, Sight::Whole) => parts.push("observed first: no earlier refusal tells when it was started".to_owned()),
     }
     if let Some(app) = seen.app {
         let product =
@@ -153,8 +157,10 @@ fn facts(seen: &Seen<'_>) -> Vec<(String, String)> {
     if let Some(at) = seen.basis.closed_at {
         facts.push(("refused before".to_owned(), at.to_string()));
     }
-    if seen.basis.midstream {
-        facts.push(("began before the capture".to_owned(), "yes".to_owned()));
+    match seen.basis.sight {
+        Sight::Whole => {}
+        Sight::Midstream => facts.push(("began before the capture".to_owned(), "yes".to_owned())),
+        Sight::Record => facts.push(("known by a flow record only".to_owned(), "yes".to_owned())),
     }
     facts
 }

@@ -4,7 +4,7 @@
 use super::super::world::{Lab, app, key, vm};
 use super::*;
 use crate::baseline::{BaselineConfig, Baselines};
-use crate::inventory::Basis;
+use crate::inventory::{Basis, Sight};
 use crate::model::Severity;
 
 fn ripe() -> Lab {
@@ -74,7 +74,7 @@ fn remote_access_speaks_at_its_handshake_and_is_critical_from_a_stranger() {
     assert_eq!(found[0].severity, Severity::High);
     // A second VM, whose first client is a VM that never spoke to it.
     lab.ripen(vm(2));
-    let basis = Basis { level: 2, closed_at: None, midstream: false };
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Whole };
     assert!(lab.opens_with(key(2, 22), basis, 9).is_empty());
     lab.reach(vm(9), key(2, 22));
     lab.known.rows.get_mut(&key(2, 22)).expect("a row").basis.level = 3;
@@ -87,7 +87,7 @@ fn remote_access_speaks_at_its_handshake_and_is_critical_from_a_stranger() {
 fn a_refusal_within_a_week_tells_that_it_was_started_and_an_older_one_does_not() {
     let mut lab = ripe();
     let closed =
-        |lab: &Lab, days: i64| Basis { level: 4, closed_at: Some(lab.now.plus_s(-days * 86_400)), midstream: false };
+        |lab: &Lab, days: i64| Basis { level: 4, closed_at: Some(lab.now.plus_s(-days * 86_400)), sight: Sight::Whole };
     let basis = closed(&lab, 6);
     assert!(lab.opens_with(key(1, 4_444), basis, 9)[0].reason.contains("it was started"));
     let basis = closed(&lab, 8);
@@ -97,9 +97,36 @@ fn a_refusal_within_a_week_tells_that_it_was_started_and_an_older_one_does_not()
 #[test]
 fn what_began_before_the_capture_is_a_remark() {
     let mut lab = ripe();
-    let basis = Basis { level: 1, closed_at: None, midstream: true };
+    let basis = Basis { level: 1, closed_at: None, sight: Sight::Midstream };
     assert!(lab.opens_with(key(1, 9_000), basis, 9).is_empty());
     assert_eq!(proves(&mut lab, key(1, 9_000), "http")[0].severity, Severity::Low);
+}
+
+#[test]
+fn what_only_a_flow_record_tells_is_a_remark_and_says_so() {
+    let mut lab = ripe();
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Record };
+    let found = lab.opens_with(key(1, 9_000), basis, 9);
+    assert_eq!((found.len(), found[0].severity), (1, Severity::Low));
+    assert!(found[0].reason.contains("only a flow record tells of it"), "{}", found[0].reason);
+    // As packets the same evidence is not enough; as a record it is not on a client's port.
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Whole };
+    assert!(lab.opens_with(key(1, 9_001), basis, 9).is_empty());
+    let basis = Basis { level: 2, closed_at: None, sight: Sight::Record };
+    assert!(lab.opens_with(key(1, 40_100), basis, 9).is_empty());
+}
+
+#[test]
+fn a_whole_exchange_after_the_remark_is_judged_in_full_and_more_of_the_middle_is_not() {
+    let mut lab = ripe();
+    let basis = |level, sight| Basis { level, closed_at: None, sight };
+    let service = key(1, 9_000);
+    lab.opens_with(service, basis(1, Sight::Midstream), 9);
+    assert_eq!(proves(&mut lab, service, "http").len(), 1);
+    assert!(lab.uses(service, 9).is_empty(), "the middle of another conversation");
+    let found = lab.see(What::ServiceRaised { service, basis: basis(4, Sight::Whole) });
+    assert_eq!(found.iter().map(|f| f.severity).collect::<Vec<_>>(), [Severity::High]);
+    assert!(lab.uses(service, 9).is_empty(), "it is told once");
 }
 
 #[test]

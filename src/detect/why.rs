@@ -4,6 +4,7 @@ use serde::Serialize;
 
 use super::{World, count, remote_access};
 use crate::baseline::{Feature, Hours, Mode, Port, Ripeness};
+use crate::inventory::Sight;
 use crate::model::{Incident, IncidentState, ServiceKey, Timestamp, VmId};
 
 /// The answer of `eastwatch why`.
@@ -156,7 +157,11 @@ fn evidence(world: &World<'_>, key: &ServiceKey) -> Vec<(&'static str, String)> 
             format!(
                 "{} of 4{}",
                 seen.basis.level,
-                if seen.basis.midstream { ", began before the capture" } else { "" }
+                match seen.basis.sight {
+                    Sight::Whole => "",
+                    Sight::Midstream => ", began before the capture",
+                    Sight::Record => ", by a flow record only",
+                }
             ),
         ),
         ("application", app.unwrap_or("not recognised").to_owned()),

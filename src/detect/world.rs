@@ -7,7 +7,7 @@ use std::net::IpAddr;
 
 use super::{DetectConfig, Detectors, Known, Seen, Verdict, World};
 use crate::baseline::{BaselineConfig, Baselines, Mode, Port, Sanction, SanctionSource, Sanctions};
-use crate::inventory::{Basis, Change, What};
+use crate::inventory::{Basis, Change, Sight, What};
 use crate::model::{
     AppInfo, CaptureQuality, Endpoint, Finding, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
 };
@@ -39,6 +39,7 @@ pub struct Row {
 #[derive(Default)]
 pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
+    pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
     pub quality: Option<CaptureQuality>,
     pub blind_until: Option<Timestamp>,
@@ -66,6 +67,11 @@ impl FakeInventory {
                     row.last_seen = change.time;
                 }
             }
+            What::ServiceRaised { service, basis } => {
+                if let Some(row) = self.rows.get_mut(service) {
+                    row.basis = *basis;
+                }
+            }
             What::ServiceApp { service, now, .. } => self.set_app(*service, (**now).clone()),
             _ => {}
         }
@@ -91,6 +97,10 @@ impl Known for FakeInventory {
 
     fn blind_until(&self) -> Option<Timestamp> {
         self.blind_until
+    }
+
+    fn taken_over(&self, service: &ServiceKey) -> bool {
+        self.taken_over.contains(service)
     }
 
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>> {
@@ -156,7 +166,10 @@ impl Lab {
             World { known: &self.known, baselines: &self.baselines, sanctions: &self.sanctions, quality: self.quality };
         let verdict = self.detectors.judge(change, &world, &mut out);
         // Invariant 7: what raised a finding is withheld, where the change would teach anything of it.
-        let teaches = !matches!(change.what, What::Tick | What::VmNew { .. } | What::ServiceRefused { .. });
+        let teaches = !matches!(
+            change.what,
+            What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
+        );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
         self.baselines.learn(change, verdict == Verdict::Withhold);
         out
@@ -164,7 +177,7 @@ impl Lab {
 
     /// A new service, proved as `level` says, by client `client` (its VM and its address 10.0.0.`client`).
     pub fn opens(&mut self, key: ServiceKey, level: u8, client: u8) -> Vec<Finding> {
-        let basis = Basis { level, closed_at: None, midstream: false };
+        let basis = Basis { level, closed_at: None, sight: Sight::Whole };
         self.opens_with(key, basis, client)
     }
 
@@ -193,7 +206,7 @@ impl Lab {
     pub fn serve(&mut self, key: ServiceKey, n: u64) {
         for i in 0..n {
             let what = if i == 0 && !self.known.rows.contains_key(&key) {
-                let basis = Basis { level: 4, closed_at: None, midstream: false };
+                let basis = Basis { level: 4, closed_at: None, sight: Sight::Whole };
                 let ip = IpAddr::from([10, 0, 0, 1]);
                 What::ServiceNew { service: key, segment: Segment::UNTAGGED, ip, class: ServiceClass::Unicast, basis }
             } else {
@@ -236,7 +249,13 @@ impl Lab {
 
     pub fn change(&mut self, what: What, client: u8) -> Change {
         self.frame += 1;
-        let end = |last, port| Endpoint { ip: IpAddr::from([10, 0, 0, last]), port, mac: None, host_hint: None };
+        let end = |last, port| Endpoint {
+            ip: IpAddr::from([10, 0, 0, last]),
+            port,
+            mac: None,
+            host_hint: None,
+            path: Default::default(),
+        };
         let flow = FlowRef {
             id: self.frame,
             segment: Segment::UNTAGGED,

@@ -29,7 +29,16 @@ pub(crate) fn at(ms: u64) -> Timestamp {
 
 pub(crate) fn head(frame: u64, ms: u64, from_client: bool) -> Head {
     let (src, dst) = if from_client { (CLIENT_MAC, SERVER_MAC) } else { (SERVER_MAC, CLIENT_MAC) };
-    Head { frame, time: at(ms), segment: Segment::UNTAGGED, src_mac: Some(src), dst_mac: Some(dst), host_hint: None }
+    Head {
+        frame,
+        time: at(ms),
+        segment: Segment::UNTAGGED,
+        src_mac: Some(src),
+        dst_mac: Some(dst),
+        host_hint: None,
+        sampled: false,
+        path: Default::default(),
+    }
 }
 
 fn datagram<'a>(from_client: bool, payload: Payload<'a>, len: usize) -> Datagram<'a> {

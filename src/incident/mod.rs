@@ -1,6 +1,7 @@
 //! Incidents: findings that belong together, as one durable thread with a state that people move on.
 //! `open` → `growing` → `acknowledged` → `resolved`; a finding on a resolved one opens it again.
 
+mod absorbed;
 mod grouping;
 mod people;
 mod register;

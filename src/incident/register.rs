@@ -6,6 +6,7 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::absorbed::Absorbed;
 use super::grouping::{self, Group, NEW_PEER, NEW_VM, SERVICE_DETECTORS};
 use super::{IncidentConfig, IncidentCounters, IncidentEvent, Joined};
 use crate::model::{Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, TimelineEntry, Timestamp, VmId};
@@ -26,6 +27,7 @@ pub struct Incidents {
     pub(super) groups: BTreeMap<Group, IncidentId>,
     pub(super) dirty: BTreeSet<IncidentId>,
     pub(super) counters: IncidentCounters,
+    absorbed: Absorbed,
     ticked: Timestamp,
 }
 
@@ -35,7 +37,7 @@ impl Incidents {
     }
 
     pub fn load(store: &dyn Store, config: IncidentConfig) -> Result<Self, StoreError> {
-        let mut loaded = Incidents::new(config);
+        let mut loaded = Incidents { absorbed: Absorbed::load(store)?, ..Incidents::new(config) };
         for (_, body) in store.scan(&INCIDENT)? {
             let incident: Incident = INCIDENT.read(&body)?;
             loaded.all.insert(incident.id, incident);
@@ -46,6 +48,7 @@ impl Incidents {
 
     /// Writes what changed since the last call.
     pub fn save(&mut self, batch: &mut Batch) {
+        self.absorbed.save(batch);
         for id in std::mem::take(&mut self.dirty) {
             let key = id.raw().to_be_bytes();
             match self.all.get(&id) {
@@ -61,6 +64,9 @@ impl Incidents {
         // Whoever reaches an unknown VM belongs to its story: one newcomer is one incident, not one for each client.
         let reached = finding.peer.and_then(|(vm, _)| vm).filter(|_| finding.detector.signature_id == NEW_PEER);
         let absorbing = self.newcomer(finding.vm).or_else(|| reached.and_then(|vm| self.newcomer(vm)));
+        if let Some(id) = absorbing {
+            self.absorbed.add(group, id, finding.detector.name);
+        }
         match absorbing.or_else(|| self.groups.get(&group).copied()) {
             Some(id) if self.accepts(id, finding.time) => self.join(id, finding, out),
             _ => self.open(group, finding, out),
@@ -112,7 +118,8 @@ impl Incidents {
         self.config = config;
     }
 
-    /// The detector of an unresolved incident about this service, where there is one.
+    /// The detector of an unresolved incident about this service, where there is one: its own, or its VM's that
+    /// absorbed the finding.
     pub fn concern(&self, service: &ServiceKey) -> Option<&str> {
         let port = Some((service.transport, service.port));
         SERVICE_DETECTORS.iter().find_map(|signature_id| self.unresolved(&(*signature_id, service.vm, port)))
@@ -123,13 +130,16 @@ impl Incidents {
         self.unresolved(&(NEW_PEER, client, Some((service.transport, service.port)))).is_some()
     }
 
+    /// The detector of a group's own unresolved incident, or of a finding of it that an unresolved one absorbed.
     fn unresolved(&self, group: &Group) -> Option<&str> {
-        let incident = self.groups.get(group).and_then(|id| self.all.get(id))?;
-        (incident.state != IncidentState::Resolved).then_some(incident.detector.as_str())
+        let open = |id| self.get(id).filter(|incident| incident.state != IncidentState::Resolved);
+        let own = self.groups.get(group).and_then(|id| open(*id)).map(|incident| incident.detector.as_str());
+        own.or_else(|| self.absorbed.get(group).and_then(|(id, detector)| open(id).map(|_| detector)))
     }
 
     /// `gone` is an alias of `kept` from now on. A merge raises nothing.
     pub fn merge(&mut self, kept: VmId, gone: VmId) {
+        self.absorbed.merge(kept, gone);
         for incident in self.all.values_mut().filter(|i| i.vm == gone) {
             incident.vm = kept;
             self.dirty.insert(incident.id);
@@ -142,6 +152,7 @@ impl Incidents {
         let unresolved = self.all.values().filter(|i| i.state != IncidentState::Resolved).count();
         out.push(("incident.kept", self.all.len() as u64));
         out.push(("incident.unresolved", unresolved as u64));
+        out.push(("incident.absorbed.refused", self.absorbed.refused));
         self.counters.report(out);
     }
 
@@ -284,6 +295,7 @@ impl Incidents {
     fn forget(&mut self, id: IncidentId) {
         if let Some(incident) = self.all.remove(&id) {
             self.dirty.insert(id);
+            self.absorbed.forget(id);
             let group = grouping::of_incident(&incident);
             if self.groups.get(&group) == Some(&id) {
                 self.groups.remove(&group);

@@ -4,8 +4,10 @@
 use std::net::IpAddr;
 
 use super::*;
-use crate::model::{AppProto, CaptureQuality, Detector, Evidence, Finding, Severity, Timestamp, Transport, VmId};
-use crate::store::{Batch, MemoryStore};
+use crate::model::{
+    AppProto, CaptureQuality, Detector, Evidence, Finding, ServiceKey, Severity, Timestamp, Transport, VmId,
+};
+use crate::store::{Batch, MemoryStore, Store};
 
 static VM_NEW: Detector = Detector { signature_id: 1, name: "new-vm", signature: "", techniques: &["T1578.002"] };
 static SERVICE: Detector = Detector { signature_id: 2, name: "new-service", signature: "", techniques: &["T1571"] };
@@ -13,6 +15,10 @@ static PEER: Detector = Detector { signature_id: 5, name: "new-peer", signature:
 
 fn vm(n: u8) -> VmId {
     VmId::derive(&[&[n]], 0)
+}
+
+fn key(n: u8, port: u16) -> ServiceKey {
+    ServiceKey { vm: vm(n), transport: Transport::Tcp, port }
 }
 
 fn at(second: i64) -> Timestamp {
@@ -95,6 +101,26 @@ fn a_new_vm_absorbs_its_services_and_takes_their_severity() {
     assert!(take(&mut incidents, &finding(&SERVICE, 2, 22, 1)).0.opened, "another VM's is its own");
     incidents.resolve(first.incident, "ann", "known now", at(2)).expect("it is open");
     assert!(take(&mut incidents, &finding(&SERVICE, 1, 23, 3)).0.opened, "a resolved one absorbs nothing");
+}
+
+#[test]
+fn an_absorbed_service_is_of_concern_until_the_incident_is_resolved_and_another_is_not() {
+    let mut incidents = incidents();
+    let id = take(&mut incidents, &finding(&VM_NEW, 1, 0, 0)).0.incident;
+    take(&mut incidents, &finding(&SERVICE, 1, 22, 1));
+    take(&mut incidents, &finding(&PEER, 1, 53, 1));
+    assert_eq!([53, 54].map(|port| incidents.concerns_peer(vm(1), &key(2, port))), [true, false]);
+    let (absorbed, other) = (key(1, 22), key(1, 23));
+    assert_eq!((incidents.concern(&absorbed), incidents.concern(&other)), (Some("new-service"), None));
+    let (mut batch, mut store) = (Batch::default(), MemoryStore::default());
+    incidents.save(&mut batch);
+    store.apply(&batch).unwrap();
+    let mut loaded = Incidents::load(&store, IncidentConfig::default()).unwrap();
+    assert_eq!(loaded.concern(&absorbed), Some("new-service"));
+    loaded.merge(key(7, 22).vm, absorbed.vm);
+    assert_eq!((loaded.concern(&absorbed), loaded.concern(&key(7, 22))), (None, Some("new-service")));
+    incidents.resolve(id, "ann", "known now", at(2)).expect("it is open");
+    assert_eq!(incidents.concern(&absorbed), None);
 }
 
 #[test]

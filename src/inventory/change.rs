@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::location::Stay;
 use crate::model::{AppInfo, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
 
 #[derive(Clone, Debug, PartialEq)]
@@ -22,6 +23,8 @@ pub enum What {
     VmNew { vm: VmId },
     /// A known VM got another address, MAC or name, or turned out to be a router.
     VmChanged { vm: VmId, text: String },
+    /// A VM is on another host than it was. It is the VM it was.
+    VmMoved { vm: VmId, from: Box<Stay>, to: Box<Stay> },
     /// A service was proved for the first time. Exactly once for each key (once more after a `ServiceRetracted`).
     ServiceNew { service: ServiceKey, segment: Segment, ip: IpAddr, class: ServiceClass, basis: Basis },
     /// The evidence for a known service grew: the level of `basis` is higher than any told before of this key.
@@ -57,11 +60,33 @@ pub struct Basis {
     /// |---|---|---|
     /// | 4 | the handshake seen from its start, and payload from the server | answered, and the payload proved a protocol |
     /// | 3 | SYN-ACK to a SYN; or SYN-ACK without its SYN (one-way mirror), then payload | answered two clients, or on a well-known port; or proved by payload sent to a group |
-    /// | 2 | SYN-ACK without its SYN | answered one client, protocol unknown |
-    /// | 1 | mid-connection: the payload proved the side, or three remote endpoints used it | – |
+    /// | 2 | SYN-ACK without its SYN, or the flags of a flow record | answered one client, protocol unknown, or so says a flow record |
+    /// | 1 | mid-connection: the payload proved the side, or three remote endpoints used it | two answers, apart in time, that nobody was seen to ask for, whose payload proved the side |
     pub level: u8,
     /// An earlier refusal (RST, ICMP port unreachable) from this address and port: the service started since then.
     pub closed_at: Option<Timestamp>,
-    /// True where the flow that proved it began before the capture: it may have been there all along.
-    pub midstream: bool,
+    pub sight: Sight,
+}
+
+impl Basis {
+    /// Packets proved more than was known.
+    pub(super) fn prove(&mut self, level: u8) {
+        self.level = level;
+        if self.sight == Sight::Record {
+            self.sight = Sight::Whole;
+        }
+    }
+}
+
+/// How much was seen of the flows that proved a service, the best of them first. Stored by place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Sight {
+    /// Its packets, from the first.
+    #[default]
+    Whole,
+    /// Only flows that began before the capture: the service may have been there all along. A handshake, or a request
+    /// with its answer, ends that.
+    Midstream,
+    /// Nothing: another device's flow record tells of it.
+    Record,
 }

@@ -3,15 +3,19 @@
 //! Nothing is kept here; the bounds are those of services and peers.
 
 use std::fmt;
+use std::net::IpAddr;
 
-use super::change::{Basis, Change, What};
+use super::change::{Basis, Change, Sight, What};
 use super::clients::Clients;
 use super::discovery::{Standing, tell};
+use super::expectation::Announced;
 use super::identity::{At, Party};
 use super::peer::{Client, Use};
 use super::service::{RowKey, Service, merge_app};
 use super::table::Inventory;
-use crate::model::{AppInfo, AppProto, FlowRef, ServiceClass, ServiceKey, Side, Transport, stable_hash};
+use super::transfer::Transfer;
+use super::vm::NameSource;
+use crate::model::{AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, stable_hash};
 
 /// Why an end of a flow is taken for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -20,7 +24,7 @@ pub(super) struct Proof {
     /// Evidence level; see [`Basis`].
     pub level: u8,
     pub class: ServiceClass,
-    pub midstream: bool,
+    pub sight: Sight,
     pub how: How,
 }
 
@@ -34,11 +38,18 @@ pub(super) enum How {
     GroupSend(AppProto),
     MidApp(AppProto),
     MidRemotes,
+    /// A flow record of this exporter.
+    Record(RecordFormat, IpAddr),
 }
 
 impl Proof {
     pub fn new(side: Side, level: u8, how: How) -> Self {
-        Proof { side, level, class: ServiceClass::Unicast, midstream: false, how }
+        Proof { side, level, class: ServiceClass::Unicast, sight: Sight::Whole, how }
+    }
+
+    /// The payload of a conversation whose beginning was not seen proved the side.
+    pub fn midstream(side: Side, app: &AppProto) -> Self {
+        Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidApp(app.clone())) }
     }
 }
 
@@ -52,6 +63,7 @@ impl fmt::Display for How {
             How::GroupReply => f.write_str("reply to a group query"),
             How::GroupSend(app) => write!(f, "{app} sent to a group"),
             How::MidApp(app) => write!(f, "{app} in mid-connection"),
+            How::Record(format, exporter) => write!(f, "{format} record of {exporter}"),
             How::MidRemotes => write!(f, "{} remote endpoints in mid-connection", super::fan_in::REMOTES),
         }
     }
@@ -78,6 +90,10 @@ impl Inventory {
             let live = self.remember(flow);
             live.standing = Standing::Announced(announced.app.clone());
             live.row = announced.parent;
+            // Datagrams of a transfer may come from either end first: no end of theirs listens.
+            if flow.transport == Transport::Tcp {
+                self.list_transfer(flow, row, &proof, announced, at, out);
+            }
             if let Some(asked) = announced.asked.filter(|asked| asked.id != flow.id) {
                 self.answered_elsewhere(&asked, at, out);
             }
@@ -89,10 +105,26 @@ impl Inventory {
             && self.services.rows.get(&row).is_some_and(|service| service.app.is_none())
         {
             // A portmapper or endpoint mapper named it: that is payload too.
-            let app =
-                AppInfo { proto: announced.app, server: Some(side), product: None, version: None, details: Vec::new() };
-            self.describe(flow, row, &app, at, out);
+            self.describe(flow, row, &named(announced.app, side), at, out);
         }
+    }
+
+    fn list_transfer(
+        &mut self,
+        flow: &FlowRef,
+        row: RowKey,
+        proof: &Proof,
+        announced: &Announced,
+        at: At,
+        out: &mut Vec<Change>,
+    ) {
+        let client = self.party(flow, proof.side.other(), at, out);
+        let mut service = self.proved(row, proof, at);
+        service.evidence.push_str(&format!(", announced by {}", announced.by));
+        service.app = Some(named(announced.app.clone(), proof.side));
+        service.flows = 1;
+        add_client(&mut service, client, flow.end(proof.side.other()).ip);
+        self.transfers.add(Transfer { service, announced_by: announced.by });
     }
 
     /// The transfer that this request announced was answered: the port that was asked serves (RFC 1350 section 4).
@@ -137,7 +169,8 @@ impl Inventory {
         live.row = Some(row);
         live.answered = true;
         if let Some(app) = live.app.take() {
-            self.raise(flow, row, 4, at, out);
+            // Between two ends whose beginning was not seen the payload adds no proof that one was asked.
+            self.raise(flow, row, if proof.sight == Sight::Whole { 4 } else { proof.level }, at, out);
             self.describe(flow, row, &app, at, out);
         }
         if proof.how == How::SynAck && told == 0 {
@@ -155,16 +188,29 @@ impl Inventory {
         }
         let told = self.services.level(&row.key);
         let Some(service) = self.services.rows.change(&row) else { return };
-        service.basis.level = level;
+        service.basis.prove(level);
         let basis = service.basis;
         if level > told {
             tell(out, at, flow, What::ServiceRaised { service: row.key, basis });
         }
     }
 
+    /// A request and its answer were seen of a service that was known by its answers alone.
+    pub(super) fn begun(&mut self, flow: &FlowRef, row: RowKey, at: At, out: &mut Vec<Change>) {
+        let row = self.current(row);
+        if let Some(service) = self.services.rows.change(&row) {
+            service.basis.sight = Sight::Whole;
+        }
+        self.raise(flow, row, 4, at, out);
+    }
+
     /// What the payload proved of a row's application.
     pub(super) fn describe(&mut self, flow: &FlowRef, row: RowKey, app: &AppInfo, at: At, out: &mut Vec<Change>) {
         let row = self.current(row);
+        if let Some(name) = app.get("computer") {
+            self.identity.name(row.key.vm, NameSource::Ntlm, name, at, &mut self.turns);
+            self.settle(Some(flow), at, out);
+        }
         let Some(service) = self.services.rows.get(&row) else { return };
         let Some(now) = merge_app(service.app.as_ref(), app) else { return };
         let Some(service) = self.services.rows.change(&row) else { return };
@@ -190,17 +236,24 @@ impl Inventory {
     }
 
     fn add_row(&mut self, row: RowKey, proof: &Proof, at: At) -> bool {
+        self.transfers.replaced(row.segment, row.ip, row.key.transport, row.key.port);
+        let service = self.proved(row, proof, at);
+        self.services.add(service)
+    }
+
+    /// The row of a service, before any flow was counted.
+    fn proved(&self, row: RowKey, proof: &Proof, at: At) -> Service {
         let RowKey { key, segment, ip } = row;
         let basis = Basis {
             level: proof.level,
             closed_at: self.closed.closed_at(segment, ip, key.transport, key.port),
-            midstream: proof.midstream,
+            sight: proof.sight,
         };
         let evidence = match at.frame {
             0 => proof.how.to_string(),
             frame => format!("{} in frame {frame}", proof.how),
         };
-        self.services.add(Service {
+        Service {
             key,
             segment,
             ip,
@@ -215,11 +268,11 @@ impl Inventory {
             bytes_to_server: 0,
             bytes_to_client: 0,
             distinct: Clients::default(),
-        })
+        }
     }
 
     /// Counts one flow of a client; returns the row's evidence level after it.
-    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: std::net::IpAddr, at: At) -> u8 {
+    fn count(&mut self, row: RowKey, proof: &Proof, client: Party, ip: IpAddr, at: At) -> u8 {
         let Some(service) = self.services.rows.touch(&row) else { return 0 };
         service.flows += 1;
         service.last_seen = at.time;
@@ -227,16 +280,19 @@ impl Inventory {
         let mut level = proof.level;
         if row.key.transport == Transport::Udp
             && level == 2
+            && proof.sight != Sight::Record
             && (service.clients >= 2 || WELL_KNOWN_UDP.contains(&row.key.port))
         {
             level = 3;
         }
         let better = proof.class == ServiceClass::Unicast
             && matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast);
-        if (level > service.basis.level || better)
+        let better_seen = proof.sight < service.basis.sight;
+        if (level > service.basis.level || better || better_seen)
             && let Some(service) = self.services.rows.change(&row)
         {
             service.basis.level = service.basis.level.max(level);
+            service.basis.sight = service.basis.sight.min(proof.sight);
             if better {
                 service.class = ServiceClass::Unicast;
             }
@@ -308,13 +364,18 @@ impl Inventory {
     }
 }
 
-fn add_client(service: &mut Service, client: Party, ip: std::net::IpAddr) {
+fn add_client(service: &mut Service, client: Party, ip: IpAddr) {
     match client {
         Party::Vm(vm) => service.distinct.add(stable_hash(&[b"vm", &vm.raw().to_be_bytes()])),
         Party::Outside => service.distinct.add(stable_hash(&[b"ip", ip.to_string().as_bytes()])),
         Party::Nobody => {}
     }
     service.clients = service.distinct.count();
+}
+
+/// What an announcement says of an application.
+fn named(proto: AppProto, server: Side) -> AppInfo {
+    AppInfo { proto, server: Some(server), product: None, version: None, details: Vec::new() }
 }
 
 fn row_of(flow: &FlowRef, side: Side, vm: crate::model::VmId) -> RowKey {

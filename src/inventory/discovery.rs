@@ -4,7 +4,7 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
-use super::change::{Change, What};
+use super::change::{Change, Sight, What};
 use super::credit::{How, Proof};
 use super::group::Reply;
 use super::home;
@@ -12,9 +12,10 @@ use super::identity::{At, Party, Sender};
 use super::peer::Client;
 use super::service::RowKey;
 use super::table::{Inventory, LIVE_MAX};
+use super::unasked::Unasked;
 use crate::model::{
-    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, RefusedBy, ServiceClass, ServiceKey, Side,
-    Transport,
+    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, Outcome, Record, RefusedBy, ServiceClass,
+    ServiceKey, Side, Transport,
 };
 
 /// What is remembered of a flow until it ends.
@@ -64,13 +65,33 @@ impl Inventory {
                 let parent = self.live.get(&flow.id).and_then(|live| live.row);
                 self.expectations.announce(flow, expected, parent, at.time);
             }
+            FlowFact::Record(record) => self.recorded(flow, record, at, out),
+            // Says something of the path, nothing of who is there.
+            FlowFact::Conflict(_) => {}
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
-            FlowFact::End(_, totals) => {
-                self.totals(flow, totals, at, out);
-                self.live.remove(&flow.id);
-                self.count_outside(flow, totals);
-            }
+            FlowFact::End(_, totals) => self.end(flow, totals, at, out),
         }
+    }
+
+    fn end(&mut self, flow: &FlowRef, totals: &FlowTotals, at: At, out: &mut Vec<Change>) {
+        self.totals(flow, totals, at, out);
+        self.live.remove(&flow.id);
+        self.count_outside(flow, totals);
+    }
+
+    /// The word of another device, for a conversation that was not seen here.
+    fn recorded(&mut self, flow: &FlowRef, record: &Record, at: At, out: &mut Vec<Change>) {
+        match record.outcome {
+            Outcome::Answered => {
+                let how = How::Record(record.format, record.exporter);
+                let proof = Proof { sight: Sight::Record, ..Proof::new(Side::Resp, 2, how) };
+                self.place(flow, Side::Orig, at, out);
+                self.credit(flow, proof, at, out);
+            }
+            Outcome::Refused => self.refused(flow, RefusedBy::Reset, at, out),
+            Outcome::OneWay | Outcome::Unclear => {}
+        }
+        self.end(flow, &record.totals, at, out);
     }
 
     fn attempt(&mut self, flow: &FlowRef, opening: Opening, at: At, out: &mut Vec<Change>) {
@@ -121,12 +142,16 @@ impl Inventory {
             // What came to the asker's port was no answer but a request of its own.
             live.standing = Standing::Own;
         }
-        if let (Transport::Udp, Some(Opening::Midstream), Some(row)) = (flow.transport, live.began, live.row) {
-            // Now a request and its answer were seen, too, and the payload had proved the protocol.
+        if flow.transport == Transport::Udp && live.began == Some(Opening::Midstream) {
+            // Now a request and its answer were seen, too; where the payload had proved the side, that is all.
             live.began = None;
-            self.raise(flow, row, 4, at, out);
-            return;
+            match (live.row, live.app.take()) {
+                (Some(row), _) => return self.begun(flow, row, at, out),
+                (None, Some(app)) => return self.app_of_datagrams(flow, &app, at, out),
+                (None, None) => {}
+            }
         }
+        let live = self.remember(flow);
         if level == 0 || live.row.is_some() || live.standing != Standing::Own {
             return;
         }
@@ -204,13 +229,35 @@ impl Inventory {
             // A handshake says who serves; the payload only what.
             Opening::Syn | Opening::SynAck => self.app_of_handshake(flow, app, at, out),
             Opening::Midstream => {
-                if let Some(side) = app.server {
-                    let proof = Proof { midstream: true, ..Proof::new(side, 1, How::MidApp(app.proto.clone())) };
-                    self.prove_side(flow, proof, app, at, out);
+                if let Some(side) = app.server.filter(|side| self.believed(flow, *side, app, at)) {
+                    self.prove_side(flow, Proof::midstream(side, &app.proto), app, at, out);
                 }
             }
             Opening::Datagram => self.app_of_datagrams(flow, app, at, out),
         }
+    }
+
+    /// Is a conversation whose beginning was not seen enough for a service? A datagram that nobody asked for is not,
+    /// until another one comes; then it waits with what it proved.
+    fn believed(&mut self, flow: &FlowRef, side: Side, app: &AppInfo, at: At) -> bool {
+        let server = flow.end(side);
+        if flow.transport != Transport::Udp
+            || self.live.get(&flow.id).is_some_and(|live| live.row.is_some())
+            || self.serves(flow, server)
+            || self.unasked.again((server.ip, server.port, flow.segment), at.time)
+        {
+            return true;
+        }
+        self.remember(flow).app = Some(Box::new(app.clone()));
+        false
+    }
+
+    /// Is this end known to serve?
+    fn serves(&self, flow: &FlowRef, end: &Endpoint) -> bool {
+        self.identity.holder(flow.segment, end.ip).is_some_and(|vm| {
+            let key = ServiceKey { vm, transport: flow.transport, port: end.port };
+            self.services.rows.contains(&RowKey { key, segment: flow.segment, ip: end.ip })
+        })
     }
 
     fn app_of_handshake(&mut self, flow: &FlowRef, app: &AppInfo, at: At, out: &mut Vec<Change>) {
@@ -308,6 +355,7 @@ impl Inventory {
             // The socket that asked a group is still asking.
             self.groups.asked(flow.segment, flow.orig.ip, flow.orig.port, flow.resp.port, totals.last_seen);
         }
+        self.unasked_again(flow, totals, at, out);
         if totals.orig_packets.min(totals.resp_packets) >= CONVERSATION_PACKETS {
             self.prove(flow, Side::Orig, at, out);
             self.prove(flow, Side::Resp, at, out);
@@ -316,9 +364,14 @@ impl Inventory {
             }
         }
         let Some(live) = self.live.get_mut(&flow.id) else { return };
-        let Some(row) = live.row else { return };
+        let announced = matches!(live.standing, Standing::Announced(_)) && flow.transport == Transport::Tcp;
+        if live.row.is_none() && !announced {
+            return;
+        }
         // The flow may have been turned round since: the row says which end is the server.
-        let serves = |end: &Endpoint| end.ip == row.ip && (end.port == row.key.port || live.standing != Standing::Own);
+        let serves = |end: &Endpoint| {
+            live.row.is_none_or(|row| end.ip == row.ip && (end.port == row.key.port || live.standing != Standing::Own))
+        };
         let (to_server, to_client) = match serves(&flow.resp) {
             true => (totals.orig_bytes, totals.resp_bytes),
             false => (totals.resp_bytes, totals.orig_bytes),
@@ -327,7 +380,13 @@ impl Inventory {
         (live.to_server, live.to_client) = (to_server, to_client);
         let client_side = if serves(&flow.resp) { Side::Orig } else { Side::Resp };
         let late = live.client.is_none() && flow.end(client_side).mac.is_none();
-        let row = self.current(row);
+        let row = live.row;
+        if announced {
+            // Who announced a transfer may be the end that connects.
+            let listener = if client_side == Side::Orig { (more, back) } else { (back, more) };
+            self.transfers.count(flow, listener, totals.last_seen);
+        }
+        let Some(row) = row.map(|row| self.current(row)) else { return };
         if late && let found @ Party::Vm(_) = self.party(flow, client_side, at, out) {
             self.credit_late(flow, row, found, at, out);
         }
@@ -346,6 +405,22 @@ impl Inventory {
         }
     }
 
+    /// Several answers of one flow, which all came to the same end: its payload had proved the side.
+    fn unasked_again(&mut self, flow: &FlowRef, totals: &FlowTotals, at: At, out: &mut Vec<Change>) {
+        if flow.transport != Transport::Udp || !Unasked::apart(flow.first_seen, totals.last_seen) {
+            return;
+        }
+        let Some(live) = self.live.get_mut(&flow.id) else { return };
+        let side = live.app.as_ref().and_then(|app| app.server);
+        let (Some(Opening::Midstream), None, Some(side)) = (live.began, live.row, side) else { return };
+        let packets = if side == Side::Resp { totals.resp_packets } else { totals.orig_packets };
+        if packets >= 2
+            && let Some(app) = live.app.take()
+        {
+            self.prove_side(flow, Proof::midstream(side, &app.proto), &app, at, out);
+        }
+    }
+
     /// A conversation whose beginning was not seen: an end that several remotes use is the server.
     fn midstream(&mut self, flow: &FlowRef, at: At, out: &mut Vec<Change>) {
         for side in [Side::Resp, Side::Orig] {
@@ -354,7 +429,7 @@ impl Inventory {
             if end.port < remote.port
                 && self.fan_in.add((end.ip, end.port, flow.transport, flow.segment), (remote.ip, remote.port), at.time)
             {
-                let proof = Proof { midstream: true, ..Proof::new(side, 1, How::MidRemotes) };
+                let proof = Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidRemotes) };
                 self.credit(flow, proof, at, out);
                 return;
             }

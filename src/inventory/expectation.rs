@@ -8,6 +8,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::net::IpAddr;
 
 use super::service::RowKey;
+use super::transfer::Announcer;
 use crate::counters;
 use crate::model::{AppProto, Expectation, FlowRef, Segment, Side, Timestamp, Transport};
 
@@ -39,8 +40,9 @@ pub(super) struct Announced {
     pub app: AppProto,
     /// A lasting service of its own; else part of the flow that announced it.
     pub serves: bool,
-    /// The service of the flow that announced it.
+    /// The service of the flow that announced it, where that is one; and what that flow's server is in any case.
     pub parent: Option<RowKey>,
+    pub by: Announcer,
     /// That flow, where it had none: a TFTP server answers from another port, so the transfer is the only answer.
     pub asked: Option<FlowRef>,
     until: Timestamp,
@@ -63,7 +65,8 @@ impl Expectations {
         let until = now.plus_s(i64::from(expected.ttl_s.min(TTL_S_MAX)));
         let key = Awaited { server, port, transport, client, segment: by.segment };
         let asked = (parent.is_none() && by.transport == Transport::Udp).then_some(*by);
-        let announced = Announced { app: expected.app.clone(), serves: expected.serves, parent, asked, until };
+        let (app, by) = (expected.app.clone(), Announcer::of(by));
+        let announced = Announced { app, serves: expected.serves, parent, by, asked, until };
         self.awaited.insert(key, announced);
         self.order.push_back((key, until));
         while self.order.front().is_some_and(|(_, until)| *until < now) {

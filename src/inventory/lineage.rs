@@ -1,13 +1,12 @@
-//! Lineage: two VMs that turn out to be one, VMs that an inventory file declares, and VMs that are forgotten.
+//! Lineage: two VMs that turn out to be one, and VMs that are forgotten.
 //!
 //! At most [`ALIASES_MAX`] merges are remembered; beyond it nothing is merged any more, and that is counted.
 
 use std::net::IpAddr;
 
 use super::identity::{Binding, Identity, Turn};
-use super::import::ImportedVm;
 use super::station::Station;
-use super::vm::{NameSource, Vm};
+use super::vm::Vm;
 use crate::model::{Mac, Segment, Timestamp, VmId};
 
 const ALIASES_MAX: usize = 65_536;
@@ -45,42 +44,11 @@ impl Identity {
         }
         self.aliases.put(gone, kept);
         self.unite(kept, lost);
+        self.relist(kept, gone);
+        self.rename(kept, gone);
         self.counters.merged += 1;
         turns.push(Turn::Merged { kept, gone });
         kept
-    }
-
-    /// Takes in one row of an inventory file. Whom it names by MAC or address already is that VM.
-    pub(super) fn declare(&mut self, row: &ImportedVm, now: Timestamp, turns: &mut Vec<Turn>) -> VmId {
-        let by_uuid = row
-            .uuid
-            .as_ref()
-            .and_then(|uuid| self.vms.iter().find(|(_, vm)| vm.uuid.as_ref() == Some(uuid)).map(|(id, _)| *id));
-        let mut found: Vec<VmId> = by_uuid.into_iter().collect();
-        for mac in &row.macs {
-            let stations = self.stations_where([*mac].into_iter(), |_| true);
-            found.extend(stations.iter().filter_map(|key| self.stations.get(key)?.vm));
-            found.extend(self.declared_macs.get(mac));
-        }
-        for ip in &row.ips {
-            let from = (*ip, Segment::UNTAGGED);
-            let mut holders = self.bindings.range(from..).take_while(|((other, _), _)| other == ip).map(|(_, b)| b.vm);
-            // The same address in two segments is two tenants': then it names nobody.
-            if let (Some(only), None) = (holders.next(), holders.next()) {
-                found.push(only);
-            }
-            found.extend(self.declared_ips.get(ip));
-        }
-        let mut id = None;
-        for other in found {
-            id = Some(match id {
-                Some(one) => self.merge(one, self.resolve(other), turns),
-                None => self.resolve(other),
-            });
-        }
-        let id = id.unwrap_or_else(|| self.expect(row, now));
-        self.describe(id, row);
-        id
     }
 
     /// Forgets the VMs that nobody ever answered and that are silent, and the stations that are nobody's. Which of
@@ -94,6 +62,7 @@ impl Identity {
         let ids: Vec<VmId> = self.vms.iter().filter(|(_, vm)| forgettable(vm)).map(|(id, _)| *id).collect();
         for id in &ids {
             let Some(vm) = self.vms.remove(id) else { continue };
+            self.forget_names(*id);
             for (ip, segment) in vm.nics.iter().flat_map(|nic| nic.ips.iter().map(|ip| (*ip, nic.segment))) {
                 self.bindings.remove(&(ip, segment));
             }
@@ -110,7 +79,7 @@ impl Identity {
         turns.extend(ids.iter().map(|id| Turn::Forgotten(*id)));
     }
 
-    fn stations_where(
+    pub(super) fn stations_where(
         &self,
         macs: impl Iterator<Item = Mac>,
         wanted: impl Fn(&Station) -> bool,
@@ -165,40 +134,10 @@ impl Identity {
             vm.seen = true;
         }
     }
-
-    /// A VM that only the inventory file knows.
-    fn expect(&mut self, row: &ImportedVm, now: Timestamp) -> VmId {
-        let id = match (&row.uuid, row.macs.first(), row.ips.first()) {
-            (Some(uuid), ..) => self.free_id(&[b"uuid", uuid.as_bytes()]),
-            (None, Some(mac), _) => self.free_id(&[b"mac", &mac.0]),
-            (None, None, Some(ip)) => self.free_id(&[b"ip", ip.to_string().as_bytes()]),
-            (None, None, None) => self.free_id(&[b"name", row.name.as_deref().unwrap_or_default().as_bytes()]),
-        };
-        self.vms.put(id, Vm { id, first_seen: now, last_seen: now, proved: true, ..Vm::default() });
-        id
-    }
-
-    fn describe(&mut self, id: VmId, row: &ImportedVm) {
-        for mac in &row.macs {
-            self.declared_macs.entry(*mac).or_insert(id);
-        }
-        for ip in &row.ips {
-            self.declared_ips.entry(*ip).or_insert(id);
-        }
-        let Some(vm) = self.vms.change(&id) else { return };
-        if let Some(name) = &row.name {
-            vm.add_name(name, NameSource::Inventory);
-        }
-        vm.proved = true;
-        vm.uuid = row.uuid.clone().or(vm.uuid.take());
-        extend(&mut vm.tags, row.tags.clone());
-        extend(&mut vm.declared.macs, row.macs.clone());
-        extend(&mut vm.declared.ips, row.ips.clone());
-    }
 }
 
 /// Appends what is not there yet.
-fn extend<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
+pub(super) fn extend<T: PartialEq>(list: &mut Vec<T>, more: Vec<T>) {
     for item in more {
         if !list.contains(&item) {
             list.push(item);

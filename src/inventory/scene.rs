@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use super::{Change, Inventory, InventoryConfig, Service, What};
+use super::{Change, Imported, Inventory, InventoryConfig, Service, What};
 use crate::model::{
     AppInfo, Claim, ClaimKind, Endpoint, Expectation, Fact, FlowEnd, FlowFact, FlowRef, FlowTotals, Mac, Observation,
     Opening, Order, RefusedBy, Side, Timestamp, Transport, VmId,
@@ -34,6 +34,13 @@ impl Scene {
         Scene { inventory: Inventory::new(config), out: Vec::new(), now_s: 1_000, frame: 0, flows: 0 }
     }
 
+    /// Imports the text of a file, which is its source too.
+    pub fn import(&mut self, file: &str, text: &str) -> Vec<VmId> {
+        let imported = Imported::parse(&[(file, text)], None).unwrap();
+        let now = self.time();
+        self.inventory.import(file, &imported, now, &mut self.out).unwrap()
+    }
+
     pub fn flow(&mut self, transport: Transport, orig: End, resp: End) -> FlowRef {
         self.flow_in("-", transport, orig, resp)
     }
@@ -41,7 +48,13 @@ impl Scene {
     /// The responder's MAC is not known before it answers.
     pub fn flow_in(&mut self, segment: &str, transport: Transport, orig: End, resp: End) -> FlowRef {
         self.flows += 1;
-        let end = |(ip, port, mac): End| Endpoint { ip: address(ip), port, mac: station(mac), host_hint: None };
+        let end = |(ip, port, mac): End| Endpoint {
+            ip: address(ip),
+            port,
+            mac: station(mac),
+            host_hint: None,
+            path: Default::default(),
+        };
         FlowRef {
             id: self.flows,
             segment: segment.parse().unwrap(),
@@ -136,7 +149,14 @@ impl Scene {
 
     pub fn claim_in(&mut self, segment: &str, ip: &str, mac: u8, kind: ClaimKind) {
         let mac = station(mac).unwrap();
-        let claim = Claim { segment: segment.parse().unwrap(), mac, ip: ip.parse().ok(), kind, host_hint: None };
+        let claim = Claim {
+            segment: segment.parse().unwrap(),
+            mac,
+            ip: ip.parse().ok(),
+            kind,
+            host_hint: None,
+            path: Default::default(),
+        };
         self.fact(Fact::Claim(claim));
     }
 
@@ -165,6 +185,7 @@ impl Scene {
         let name = |change: Change| match change.what {
             What::VmNew { .. } => "vm-new".to_owned(),
             What::VmChanged { text, .. } => format!("vm-changed: {text}"),
+            What::VmMoved { from, to, .. } => format!("vm-moved {} {}", from.location, to.location),
             What::ServiceNew { service, basis, .. } => format!("service-new {} level {}", service.port, basis.level),
             What::ServiceRaised { service, basis } => format!("service-raised {} level {}", service.port, basis.level),
             What::ServiceRetracted { service } => format!("service-retracted {}", service.port),

@@ -72,7 +72,7 @@ impl Service {
         RowKey { key: self.key, segment: self.segment, ip: self.ip }
     }
 
-    fn unite(&mut self, other: Service) {
+    pub(super) fn unite(&mut self, other: Service) {
         self.distinct.unite(&other.distinct);
         self.clients = self.distinct.count();
         self.flows += other.flows;
@@ -81,9 +81,10 @@ impl Service {
         self.last_seen = self.last_seen.max(other.last_seen);
         self.basis.level = self.basis.level.max(other.basis.level);
         self.app = self.app.take().or(other.app);
+        self.basis.sight = self.basis.sight.min(other.basis.sight);
         if other.first_seen < self.first_seen {
             (self.first_seen, self.evidence) = (other.first_seen, other.evidence);
-            (self.basis.closed_at, self.basis.midstream) = (other.basis.closed_at, other.basis.midstream);
+            self.basis.closed_at = other.basis.closed_at;
         }
     }
 }

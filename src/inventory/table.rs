@@ -3,6 +3,7 @@
 //! Each table inside has its own bound and policy (see its file). Live flows: at most [`LIVE_MAX`], twice what the
 //! packet side holds; beyond it a flow is judged by its own facts only, and counted.
 
+use std::collections::BTreeMap;
 use std::net::IpAddr;
 
 use hashbrown::HashMap;
@@ -16,13 +17,18 @@ use super::fan_in::FanIn;
 use super::group::GroupQueries;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
+use super::listed::{Coverage, Listing};
+use super::location::Locations;
+use super::names::Heard;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
-use super::service::{Service, Services};
+use super::service::{RowKey, Service, Services};
 use super::syn_proxy::SynProxies;
-use super::vm::Vm;
+use super::transfer::{Announcer, Transfer, Transfers};
+use super::unasked::Unasked;
+use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowRef, Mac, Observation, Segment, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceKey, Timestamp, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -39,13 +45,16 @@ counters! {
 #[derive(Debug)]
 pub struct Inventory {
     pub(super) identity: Identity,
+    pub(super) locations: Locations,
     pub(super) services: Services,
+    pub(super) transfers: Transfers,
     pub(super) peers: Peers,
     pub(super) closed: ClosedPorts,
     pub(super) proxies: SynProxies,
     pub(super) groups: GroupQueries,
     pub(super) expectations: Expectations,
     pub(super) fan_in: FanIn,
+    pub(super) unasked: Unasked,
     pub(super) outside: OutsideHome,
     /// By flow id; looked up, never walked.
     pub(super) live: HashMap<u64, Live, foldhash::fast::RandomState>,
@@ -59,13 +68,16 @@ impl Inventory {
     pub fn new(config: InventoryConfig) -> Self {
         Inventory {
             identity: Identity::new(&config),
+            locations: Locations::new(),
             services: Services::new(&config),
+            transfers: Transfers::new(),
             peers: Peers::new(&config),
             closed: ClosedPorts::new(),
             proxies: SynProxies::new(),
             groups: GroupQueries::default(),
             expectations: Expectations::default(),
             fan_in: FanIn::default(),
+            unasked: Unasked::default(),
             outside: OutsideHome::default(),
             live: HashMap::default(),
             counters: FlowCounters::default(),
@@ -85,37 +97,68 @@ impl Inventory {
         self.now = self.now.max(obs.time);
         let at = At { time: obs.time, frame: if obs.order.packet { obs.order.frame } else { 0 } };
         match &obs.fact {
-            Fact::Flow(flow, fact) => self.flow(flow, fact, at, out),
+            Fact::Flow(flow, fact) => {
+                self.flow(flow, fact, at, out);
+                if *fact == FlowFact::Answer {
+                    self.latency(flow, at.time);
+                }
+            }
             Fact::Claim(claim) => {
                 self.identity.claim(claim, at, &mut self.turns);
                 self.settle(None, at, out);
+                self.announced(claim, at.time);
             }
+            Fact::Name(segment, heard) => {
+                self.identity.name_heard(*segment, heard, at, &mut self.turns);
+                self.settle(None, at, out);
+            }
+            Fact::Sighted(sightings) => self.sighted(sightings, at.time),
             Fact::Tick => {
                 self.groups.expire(at.time);
+                self.moves(at, out);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Source(_) | Fact::Quality(_) => {}
+            Fact::Counters(_) | Fact::Awaited(_) | Fact::Source(_) | Fact::Quality(_) | Fact::OneWayTunnels(_) => {}
         }
     }
 
-    /// Takes in an inventory file. Returns each row's VM with the services that the file sanctions, for the
-    /// baseline; what it changed (merges, names) is appended to `out`.
+    /// # Errors
+    /// More VMs would be listed than are kept.
+    pub fn has_room(&self, sources: &BTreeMap<String, Imported>) -> Result<(), String> {
+        self.identity.has_room(sources.iter().map(|(source, imported)| (source.as_str(), imported.vms.len())))
+    }
+
+    /// Takes in what a source lists now, in place of what it listed before. Returns the VM of each row; what it changed
+    /// (merges) is appended to `out`.
+    ///
+    /// # Errors
+    /// More VMs than are kept; nothing is changed then.
     pub fn import(
         &mut self,
+        source: &str,
         imported: &Imported,
         now: Timestamp,
         out: &mut Vec<Change>,
-    ) -> Vec<(VmId, Vec<(Transport, u16)>)> {
-        let mut sanctioned = Vec::new();
-        for row in &imported.vms {
-            let id = self.identity.declare(row, now, &mut self.turns);
-            sanctioned.push((id, row.sanctioned.clone()));
-        }
+    ) -> Result<Vec<VmId>, String> {
+        let ids = self.identity.list(source, &imported.vms, now, &mut self.turns)?;
         self.settle(None, At { time: now, frame: 0 }, out);
-        for (id, _) in &mut sanctioned {
-            *id = self.resolve(*id); // a later row may have merged it
-        }
-        sanctioned
+        Ok(ids)
+    }
+
+    /// Every VM that an inventory lists, in order of id, and how much of it was seen.
+    pub fn listed(&self) -> impl Iterator<Item = (&Vm, Coverage)> {
+        let vms = self.identity.vms.iter().map(|(_, vm)| vm);
+        vms.filter(|vm| vm.is_listed()).map(|vm| (vm, self.identity.coverage(vm)))
+    }
+
+    /// The VM that a listed one was seen as: itself, or whoever has its address without being tied to it.
+    pub fn seen_as(&self, vm: &Vm) -> Option<VmId> {
+        if vm.seen { Some(vm.id) } else { self.identity.holder_of_listed(vm) }
+    }
+
+    /// What inventories say of a VM besides what [`Vm`] has.
+    pub fn listing(&self, vm: VmId) -> Listing<'_> {
+        self.identity.lists.listing(self.resolve(vm))
     }
 
     /// The VM that this id means since merges.
@@ -157,12 +200,30 @@ impl Inventory {
         self.services.of_vm(self.resolve(vm))
     }
 
+    /// Ports that another flow announced, under the VMs that have their addresses now; in order of segment, address,
+    /// port.
+    pub fn transfers(&self) -> impl Iterator<Item = Transfer> {
+        self.transfers.iter().cloned().map(|mut transfer| {
+            transfer.service.key = self.current(transfer.service.row_key()).key;
+            transfer
+        })
+    }
+
+    /// The service that announced a port, where it is one.
+    pub fn announcer(&self, transfer: &Transfer) -> Option<&Service> {
+        let Announcer { ip, transport, port } = transfer.announced_by;
+        let segment = transfer.service.segment;
+        let key = ServiceKey { vm: self.identity.holder(segment, ip)?, transport, port };
+        self.services.rows.get(&RowKey { key, segment, ip })
+    }
+
     /// Every edge, in order of server, transport, port, client.
     pub fn peers(&self) -> impl Iterator<Item = &PeerEdge> {
         self.peers.edges.iter().map(|(_, edge)| edge)
     }
 
-    /// VMs by id, prefix of an id, name (any case), address or MAC; in order of id.
+    /// VMs by id, prefix of an id, name (any case), address or MAC; in order of id. What an inventory calls a VM and
+    /// what one has comes before what one calls itself or is only listed with, so that nobody takes a name away.
     pub fn find(&self, text: &str) -> Vec<VmId> {
         let text = text.trim();
         if let Ok(id) = text.parse::<VmId>() {
@@ -171,13 +232,33 @@ impl Inventory {
         let (ip, mac) = (text.parse::<IpAddr>().ok(), text.parse::<Mac>().ok());
         // `vm-` alone would be everyone.
         let prefix = Some(text).filter(|t| t.starts_with("vm-") && t.len() > 3);
-        let named = |vm: &Vm| {
-            vm.names.iter().any(|name| name.text.eq_ignore_ascii_case(text))
-                || ip.is_some_and(|ip| vm.ips().chain(vm.declared.ips.iter().copied()).any(|own| own == ip))
-                || mac.is_some_and(|mac| vm.macs().chain(vm.declared.macs.iter().copied()).any(|own| own == mac))
+        let called = |vm: &Vm, listed| {
+            vm.names.iter().any(|n| (n.source == NameSource::Inventory) == listed && n.text.eq_ignore_ascii_case(text))
+        };
+        let surely = |vm: &Vm| {
+            called(vm, true)
+                || ip.is_some_and(|ip| vm.ips().any(|own| own == ip))
+                || mac.is_some_and(|mac| vm.macs().any(|own| own == mac))
                 || prefix.is_some_and(|prefix| vm.id.to_string().starts_with(prefix))
         };
-        self.identity.vms.iter().filter(|(_, vm)| named(vm)).map(|(id, _)| *id).collect()
+        let perhaps = |vm: &Vm| {
+            called(vm, false)
+                || ip.is_some_and(|ip| vm.declared.ips.contains(&ip))
+                || mac.is_some_and(|mac| vm.declared.macs.contains(&mac))
+        };
+        let all = || self.identity.vms.iter().map(|(_, vm)| vm);
+        let found: Vec<VmId> = all().filter(|vm| surely(vm)).map(|vm| vm.id).collect();
+        if found.is_empty() { all().filter(|vm| perhaps(vm)).map(|vm| vm.id).collect() } else { found }
+    }
+
+    /// When a VM was first and last heard to go by one of its names; `None` for what an inventory says.
+    pub fn heard(&self, vm: VmId, name: &Name) -> Option<Heard> {
+        self.identity.heard_names.get(&(self.resolve(vm), name.source, name.text.clone())).copied()
+    }
+
+    /// The names, in lower case, that more than one VM goes by, and their VMs.
+    pub fn namesakes(&self) -> BTreeMap<String, Vec<VmId>> {
+        self.identity.namesakes()
     }
 
     /// What a person calls it: its name, else its address, else its MAC.
@@ -207,7 +288,9 @@ impl Inventory {
     pub fn load(store: &dyn Store, config: InventoryConfig) -> Result<Self, StoreError> {
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
+            locations: Locations::load(store)?,
             services: Services::load(store, &config)?,
+            transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
             proxies: SynProxies::load(store)?,
@@ -222,19 +305,23 @@ impl Inventory {
             ("inventory.vms", self.identity.vms.len()),
             ("inventory.stations", self.identity.stations.len()),
             ("inventory.services", self.services.rows.len()),
+            ("inventory.transfers", self.transfers.len()),
             ("inventory.peers", self.peers.edges.len()),
             ("inventory.closed_addresses", self.closed.len()),
             ("inventory.live_flows", self.live.len()),
         ];
         out.extend(sizes.map(|(name, size)| (name, size as u64)));
         self.identity.counters.report(out);
+        self.locations.counters.report(out);
         self.services.counters.report(out);
+        self.transfers.counters.report(out);
         self.peers.counters.report(out);
         self.closed.counters.report(out);
         self.proxies.counters.report(out);
         self.groups.counters.report(out);
         self.expectations.counters.report(out);
         self.fan_in.counters.report(out);
+        self.unasked.counters.report(out);
         self.counters.report(out);
     }
 
@@ -252,6 +339,7 @@ impl Inventory {
                 Turn::Merged { kept, gone } => {
                     self.services.merge(kept, gone);
                     self.peers.merge(kept, gone);
+                    self.locations.merge(kept, gone);
                     tell(What::Merged { kept, gone });
                 }
                 Turn::Split { segment, ip, from, to } => {
@@ -267,7 +355,10 @@ impl Inventory {
                         }
                     }
                 }
-                Turn::Forgotten(vm) => forgotten.push(vm),
+                Turn::Forgotten(vm) => {
+                    self.locations.forget(vm);
+                    forgotten.push(vm);
+                }
             }
         }
         if !forgotten.is_empty() {
@@ -278,7 +369,9 @@ impl Inventory {
 
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
+        self.locations.save(batch, all);
         self.services.save(batch, all);
+        self.transfers.save(batch, all);
         self.peers.save(batch, all);
         self.closed.save(batch, all);
         self.proxies.save(batch, all);

@@ -2,6 +2,7 @@
 //!
 //! At most [`NICS_MAX`] interfaces and [`NAMES_MAX`] names are listed; further ones are not.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -12,6 +13,8 @@ use crate::model::{Mac, Segment, Timestamp, VmId};
 /// A trunked VM with more interfaces is still one VM; the rest is not listed.
 pub(super) const NICS_MAX: usize = 256;
 const NAMES_MAX: usize = 8;
+/// More IPv4 addresses than this on one interface are seldom one machine's own.
+const MANY_V4: usize = 8;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
@@ -41,19 +44,58 @@ pub struct Vm {
     pub first_frame: u64,
 }
 
-/// A name and who says so: `inventory` or `dhcp`.
+/// A name and who says so.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Name {
     pub text: String,
     pub source: NameSource,
 }
 
-/// In order of trust, least first (detection.md 6.1).
-#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+/// Who says a name. New ones go last: records hold their places.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize, Hash)]
 #[serde(rename_all = "lowercase")]
 pub enum NameSource {
     Dhcp,
     Inventory,
+    /// The computer name in a server's NTLM challenge.
+    Ntlm,
+    Mdns,
+    Nbns,
+    Llmnr,
+}
+
+impl NameSource {
+    pub(super) const LEAST: NameSource = NameSource::Dhcp;
+
+    /// More is better (detection.md 6.1). A server cannot say another's name to its clients for long, a lease went
+    /// through a server; anyone may shout anything to a group.
+    pub fn trust(self) -> u8 {
+        match self {
+            NameSource::Inventory => 10,
+            NameSource::Dhcp => 8,
+            NameSource::Ntlm => 5,
+            NameSource::Mdns => 4,
+            NameSource::Nbns => 3,
+            NameSource::Llmnr => 2,
+        }
+    }
+
+    pub fn as_str(self) -> &'static str {
+        match self {
+            NameSource::Inventory => "inventory",
+            NameSource::Dhcp => "DHCP",
+            NameSource::Ntlm => "NTLM",
+            NameSource::Mdns => "mDNS",
+            NameSource::Nbns => "NBNS",
+            NameSource::Llmnr => "LLMNR",
+        }
+    }
+}
+
+impl fmt::Display for NameSource {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.as_str())
+    }
 }
 
 /// One interface. `mac` is `None` where only addresses are known (behind a router, or a link without MACs).
@@ -87,6 +129,13 @@ impl Vm {
         self.ips().min_by_key(rank).or(self.declared.ips.first().copied())
     }
 
+    /// Does an inventory list it?
+    pub fn is_listed(&self) -> bool {
+        self.declared != Declared::default()
+            || self.uuid.is_some()
+            || self.names.iter().any(|name| name.source == NameSource::Inventory)
+    }
+
     /// Every address it has now.
     pub fn ips(&self) -> impl Iterator<Item = IpAddr> + '_ {
         self.nics.iter().flat_map(|nic| nic.ips.iter().copied())
@@ -96,6 +145,16 @@ impl Vm {
         self.nics.iter().filter_map(|nic| nic.mac)
     }
 
+    /// `router`, `host-of-many` (containers or nested VMs behind its one MAC), or `vm`.
+    pub fn kind(&self) -> &'static str {
+        let is_many = |nic: &Nic| nic.ips.iter().filter(|ip| ip.is_ipv4()).count() > MANY_V4;
+        match self.router {
+            true => "router",
+            false if self.nics.iter().any(is_many) => "host-of-many",
+            false => "vm",
+        }
+    }
+
     /// The hypervisor or cloud that its MAC's maker prefix names, e.g. `kvm`.
     pub fn hypervisor(&self) -> Option<&'static str> {
         self.macs().chain(self.declared.macs.iter().copied()).find_map(hypervisor)
@@ -103,20 +162,41 @@ impl Vm {
 
     /// Adds a name. True when it is new.
     pub(super) fn add_name(&mut self, text: &str, source: NameSource) -> bool {
-        if text.is_empty() || self.names.iter().any(|n| n.text == text && n.source == source) {
+        if text.is_empty() || !self.takes_name(text, source) {
             return false;
         }
-        if self.names.len() == NAMES_MAX {
-            // A lease's name is the client's own word and may change at every lease: the oldest such makes room.
-            match self.names.iter().position(|n| n.source == NameSource::Dhcp) {
-                Some(oldest) => drop(self.names.remove(oldest)),
-                None => return false,
-            }
+        if self.names.len() >= NAMES_MAX
+            && let Some(least) = self.least_name()
+        {
+            self.names.remove(least);
         }
         self.names.push(Name { text: text.to_owned(), source });
-        // The latest of the most trusted source: max_by_key returns the last of equals.
-        self.name = self.names.iter().max_by_key(|n| n.source).map(|n| n.text.clone());
+        self.name_best();
         true
+    }
+
+    /// Is the name new, and is there room for it? What a VM calls itself may change all day: the oldest of the least
+    /// trusted makes room, but never for a less trusted one, and what an inventory says never.
+    pub(super) fn takes_name(&self, text: &str, source: NameSource) -> bool {
+        let known = self.names.iter().any(|n| n.text == text && n.source == source);
+        let least = || self.least_name().and_then(|at| self.names.get(at)).map(|n| n.source.trust());
+        !known && (self.names.len() < NAMES_MAX || least().is_some_and(|least| least <= source.trust()))
+    }
+
+    fn least_name(&self) -> Option<usize> {
+        let heard = self.names.iter().enumerate().filter(|(_, n)| n.source != NameSource::Inventory);
+        heard.min_by_key(|(_, n)| n.source.trust()).map(|(at, _)| at)
+    }
+
+    /// Takes back the names that inventories gave.
+    pub(super) fn drop_listed_names(&mut self) {
+        self.names.retain(|name| name.source != NameSource::Inventory);
+        self.name_best();
+    }
+
+    /// The latest of the most trusted source: max_by_key returns the last of equals.
+    fn name_best(&mut self) {
+        self.name = self.names.iter().max_by_key(|n| n.source.trust()).map(|n| n.text.clone());
     }
 
     /// Sets the addresses of one interface; an interface without MAC and address is dropped.
@@ -155,6 +235,7 @@ const PREFIXES: &[(&[u8], &str)] = &[
     (&[0x00, 0x22, 0x48], "azure"),
     (&[0x60, 0x45, 0xbd], "azure"),
     (&[0x7c, 0x1e, 0x52], "azure"),
+    (&[0x00, 0x1a, 0x4a], "ovirt"),
     (&[0x56, 0x6f], "ovirt"),
     (&[0x02, 0x42], "docker"),
 ];
@@ -199,6 +280,35 @@ mod tests {
         assert!(found.add_name("kali", NameSource::Dhcp));
         assert!(!found.add_name("kali", NameSource::Dhcp));
         assert_eq!(found.label(), "db1");
+    }
+
+    #[test]
+    fn the_most_trusted_name_is_shown_whatever_came_last() {
+        let mut found = vm(&[], &["10.0.0.5"]);
+        use NameSource::{Dhcp, Inventory, Llmnr, Mdns, Nbns, Ntlm};
+        for (source, shown) in [
+            (Llmnr, "Llmnr"),
+            (Nbns, "Nbns"),
+            (Mdns, "Mdns"),
+            (Llmnr, "Mdns"),
+            (Ntlm, "Ntlm"),
+            (Dhcp, "Dhcp"),
+            (Inventory, "Inventory"),
+            (Dhcp, "Inventory"),
+        ] {
+            found.add_name(&format!("{source:?}"), source);
+            assert_eq!(found.label(), shown);
+        }
+    }
+
+    #[test]
+    fn a_less_trusted_name_makes_no_better_one_go() {
+        let mut found = vm(&[], &[]);
+        for i in 0..NAMES_MAX {
+            found.add_name(&format!("host-{i}"), NameSource::Dhcp);
+        }
+        assert!(!found.add_name("kali", NameSource::Llmnr));
+        assert_eq!(found.names.len(), NAMES_MAX);
     }
 
     #[test]

@@ -68,16 +68,20 @@ impl AppInfo {
         self.details.iter().find(|(n, _)| n == name).map(|(_, v)| v.as_str())
     }
 
+    /// Would it steer a terminal or turn a text's direction?
+    pub fn steers(c: char) -> bool {
+        c.is_control()
+            || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}')
+    }
+
     /// Wire bytes as text: UTF-8 kept, anything else and every control or bidirectional character escaped as
     /// `\x..` or `\u{..}`, so that no terminal, mail or log can be steered; trimmed and cut to 256 bytes.
     pub fn clean(bytes: &[u8]) -> String {
         let mut out = String::with_capacity(bytes.len().min(TEXT_BYTES_MAX));
         for chunk in bytes.utf8_chunks() {
             for c in chunk.valid().chars() {
-                let steers = c.is_control()
-                    || matches!(c, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
                 let before = out.len();
-                if steers {
+                if Self::steers(c) {
                     out.extend(c.escape_default());
                 } else {
                     out.push(c);

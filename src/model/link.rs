@@ -19,6 +19,8 @@ impl LinkType {
     pub const LINUX_SLL: LinkType = LinkType(113);
     pub const IPV4: LinkType = LinkType(228);
     pub const IPV6: LinkType = LinkType(229);
+    /// Datagrams without the packets that carried them: see [`Carrier`](super::Carrier).
+    pub const UPPER_PDU: LinkType = LinkType(252);
     pub const LINUX_SLL2: LinkType = LinkType(276);
 }
 

@@ -6,11 +6,14 @@
 
 mod addr;
 mod app;
+mod carrier;
 mod finding;
 mod flow;
 mod ids;
 mod incident;
 mod link;
+mod location;
+mod mirror;
 mod observation;
 mod order;
 mod quality;
@@ -20,16 +23,20 @@ mod time;
 
 pub use addr::{Mac, NetSet};
 pub use app::{AppInfo, AppProto};
+pub use carrier::Carrier;
 pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};
 pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
 pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
+pub use location::{Location, Sighting};
+pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
-    Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Observation, Opening, RefusedBy, SourceCounts,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,
+    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
 };
 pub use order::Order;
 pub use quality::{CaptureQuality, SourceQuality};
-pub use segment::{Layer, LayerKind, Segment};
+pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;

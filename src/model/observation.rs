@@ -3,11 +3,14 @@
 //! At most four steps a flow plus one a service change leave the packet side; per-packet facts are summed there
 //! and sent at ticks. An observation is never dropped.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
-use super::flow::{FlowRef, Transport};
+use super::flow::{FlowRef, Side, Transport};
+use super::location::Sighting;
+use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::quality::SourceQuality;
 use super::segment::Segment;
@@ -27,14 +30,23 @@ pub enum Fact {
     Flow(FlowRef, FlowFact),
     /// An address claimed by a MAC in ARP, ND or DHCP.
     Claim(Claim),
+    /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
+    Name(Segment, Box<HeardName>),
+    /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
+    /// comes through a tunnel has any.
+    Sighted(Box<Vec<Sighting>>),
     /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
     Counters(Box<Vec<(&'static str, u64)>>),
+    /// Flow records that wait for their template, sent at ticks where it changed; empty when none does.
+    Awaited(Vec<AwaitedTemplate>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
     /// What the frames of each mirror source look like, sent at stats ticks.
     Quality(Box<Vec<SourceQuality>>),
+    /// Tunnels that look like a mirror's own and are taken for segments; sent at stats ticks while there are any.
+    OneWayTunnels(Vec<OneWayTunnel>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -50,10 +62,15 @@ pub enum FlowFact {
     Refused(RefusedBy),
     /// The payload proved an application protocol; sent again when more details are known (version, certificate…).
     App(Box<AppInfo>),
+    /// Bytes of this side came in two copies that differ: someone shows a reader other bytes than the receiver, or
+    /// answers in its stead. At most once a flow.
+    Conflict(Side),
     /// This flow announced another one.
     Expect(Box<Expectation>),
     /// Running totals of a long flow, at ticks, at most once a minute.
     Progress(FlowTotals),
+    /// A flow record told of a whole conversation. The only fact of its flow.
+    Record(Box<Record>),
     /// The flow ended or was forgotten. Always the last fact of a flow.
     End(FlowEnd, FlowTotals),
 }
@@ -106,6 +123,47 @@ pub struct FlowTotals {
     pub one_way: bool,
 }
 
+/// What another device's flow record (or two, one for each direction) says of a conversation that we did not see.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Record {
+    pub format: RecordFormat,
+    /// Who sent the record.
+    pub exporter: IpAddr,
+    pub outcome: Outcome,
+    /// Packets and bytes as the exporter counted them.
+    pub totals: FlowTotals,
+    /// The exporter looked at one packet in so many; 1 where it said nothing. Nothing is scaled by it.
+    pub sampling: u32,
+}
+
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum RecordFormat {
+    NetFlow,
+    Ipfix,
+}
+
+impl fmt::Display for RecordFormat {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            RecordFormat::NetFlow => "NetFlow",
+            RecordFormat::Ipfix => "IPFIX",
+        })
+    }
+}
+
+/// How a recorded conversation went. Only [`Outcome::Answered`] says that `resp` serves.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// Both directions, the handshake in their flags (TCP) or a reply (UDP), and it is certain who asked.
+    Answered,
+    /// A SYN, and a reset in return.
+    Refused,
+    /// One direction only.
+    OneWay,
+    /// Both directions, and nothing that tells who serves: it began before the record, or order and ports disagree.
+    Unclear,
+}
+
 /// A flow announced by another: FTP data, TFTP, portmap, endpoint mapper, SIP media.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Expectation {
@@ -131,6 +189,7 @@ pub struct Claim {
     pub ip: Option<IpAddr>,
     pub kind: ClaimKind,
     pub host_hint: Option<IpAddr>,
+    pub path: MirrorPath,
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -145,6 +204,31 @@ pub enum ClaimKind {
     Routes,
     /// A DHCP server gave this address to this client (RFC 2131 ACK).
     Leased { server: IpAddr, name: Option<String> },
+}
+
+/// A name that the host at this address says of itself, escaped, of at most 256 bytes.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct HeardName {
+    pub ip: IpAddr,
+    pub by: NameBy,
+    pub name: String,
+}
+
+/// The protocol that a name was heard in.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum NameBy {
+    Mdns,
+    Nbns,
+    Llmnr,
+}
+
+/// An exporter sent records before the template that describes them; they were dropped.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct AwaitedTemplate {
+    pub exporter: IpAddr,
+    pub template: u16,
+    /// Sets of records so far.
+    pub sets: u64,
 }
 
 /// One mirror source's counters, cumulative since start.

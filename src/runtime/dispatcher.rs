@@ -15,9 +15,12 @@ use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
 use crate::capture::{Batch, CaptureError, Filled, Frame, Source, SourceId};
+use crate::collector::{Collector, Samples};
 use crate::counters;
-use crate::decode::{DecodeConfig, Locator, Mark, Place, SHARDS, Twins, Verdict};
-use crate::model::{Fact, Observation, Order, SourceQuality, Timestamp};
+use crate::decode::{DecodeConfig, Located, Locator, Mark, Place, SHARDS, Sightings, Twins, Verdict};
+use crate::model::{
+    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, SourceQuality, Timestamp,
+};
 use crate::telemetry::Increments;
 
 use super::merge::Report;
@@ -79,6 +82,14 @@ pub struct Dispatcher {
     /// Parcels that wait, the oldest first; the newest is still being filled and stands in `lanes`.
     flights: VecDeque<Flight>,
     flights_gone: u64,
+    collector: Collector,
+    /// As last told.
+    awaited: Vec<AwaitedTemplate>,
+    sightings: Sightings,
+    /// Where the latest frame came from.
+    source: Option<SourceId>,
+    /// Tunnels that go one way were told.
+    one_way: bool,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -100,6 +111,11 @@ impl Dispatcher {
             twins: Twins::new(),
             flights: VecDeque::new(),
             flights_gone: 0,
+            collector: Collector::default(),
+            awaited: Vec::new(),
+            sightings: Sightings::default(),
+            source: None,
+            one_way: false,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -174,7 +190,10 @@ impl Dispatcher {
             }
             self.clock(frame.time);
             self.look(frame, source);
-            self.packet(frame, batch.get(frame));
+            match frame.link {
+                LinkType::UPPER_PDU => self.received(frame, batch.get(frame)),
+                link => self.packet(frame, link, batch.get(frame), frame.wire_len, false),
+            }
             if self.lanes.iter().any(|(_, parcel)| parcel.is_full()) && !self.flush() {
                 return false;
             }
@@ -184,6 +203,10 @@ impl Dispatcher {
 
     /// Counts what the frame says of its source.
     fn look(&mut self, frame: &Frame, source: &dyn Source) {
+        if self.source != Some(frame.source) {
+            self.source = Some(frame.source);
+            self.locator.arrive(frame.source.0, source.source_name(frame.source));
+        }
         let at = usize::from(frame.source.0);
         while self.sources.len() <= at {
             let name = source.source_name(SourceId(self.sources.len() as u16)).to_owned();
@@ -198,8 +221,26 @@ impl Dispatcher {
         }
     }
 
-    fn packet(&mut self, frame: &Frame, bytes: &[u8]) {
-        let located = match self.locator.locate(frame.link, bytes, frame.wire_len, self.now) {
+    /// What a listener received: a mirrored packet, flow records, or samples of packets.
+    fn received(&mut self, frame: &Frame, bytes: &[u8]) {
+        match Carrier::read(bytes) {
+            Some((Carrier::Cflow, exporter, datagram)) => {
+                let mut tell = recorded(&mut self.own, self.frame, true, self.now);
+                self.collector.datagram(exporter, datagram, self.frame, self.now, &mut tell);
+            }
+            Some((Carrier::Sflow, _, datagram)) => {
+                let mut samples = Samples::new(datagram);
+                for sample in samples.by_ref() {
+                    self.packet(frame, sample.link, sample.bytes, sample.wire_len, true);
+                }
+                self.collector.sampled(samples.counters);
+            }
+            _ => self.packet(frame, LinkType::UPPER_PDU, bytes, frame.wire_len, false),
+        }
+    }
+
+    fn packet(&mut self, frame: &Frame, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
+        let located = match self.locator.locate(link, bytes, wire_len, self.now) {
             Ok(Some(located)) => located,
             // A fragment of a tunnel waits for the others.
             Ok(None) => return,
@@ -208,17 +249,15 @@ impl Dispatcher {
                 return;
             }
         };
+        self.sightings.see(&located);
         let shard = Locator::shard(&located) % SHARDS;
-        let head = Head {
-            frame: self.frame,
-            time: self.now,
-            segment: located.segment,
-            src_mac: located.src_mac,
-            dst_mac: located.dst_mac,
-            host_hint: located.host_hint,
-        };
         let lane = usize::from(shard) % self.lanes.len().max(1);
-        let verdict = self.twins.take(frame.source.0, frame.time, &located);
+        let head = head_of(self.frame, self.now, &located, sampled);
+        // Of samples none is left out: each is one of many.
+        let verdict = match sampled {
+            true => Verdict::First(false),
+            false => self.twins.take(frame.source.0, frame.time, &located),
+        };
         if let Some(seen) = self.sources.get_mut(usize::from(frame.source.0)) {
             seen.quality.twins += u64::from(!matches!(verdict, Verdict::First(_)));
         }
@@ -242,6 +281,13 @@ impl Dispatcher {
                 if let Some(parcel) = parcel {
                     parcel.replace(place.entry, head, &located, shard);
                 }
+            }
+        }
+        if let Some(around) = self.locator.around(link, bytes, wire_len, self.now) {
+            let shard = Locator::shard(&around) % SHARDS;
+            let lane = usize::from(shard) % self.lanes.len().max(1);
+            if let Some((_, parcel)) = self.lanes.get_mut(lane) {
+                parcel.push(head_of(self.frame, self.now, &around, sampled), &around, shard);
             }
         }
     }
@@ -269,14 +315,33 @@ impl Dispatcher {
             self.stats_at = self.now.second().saturating_add(STATS_S);
         }
         let frame = self.frame.max(1);
+        self.collector.tick(self.now, &mut recorded(&mut self.own, frame, false, self.now));
+        self.awaited(frame);
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
         }
+        self.sighted(frame, before);
         if stats {
             self.counters(frame);
         }
         let order = Order { frame, packet: false, shard: u16::MAX, ordinal: self.own.len() as u32 };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
+    }
+
+    /// What the second that ended at `time` showed.
+    fn sighted(&mut self, frame: u64, time: Timestamp) {
+        if let Some(sightings) = self.sightings.take() {
+            self.tell_at(frame, time, Fact::Sighted(sightings));
+        }
+    }
+
+    /// Tells which templates flow records wait for, when that changed.
+    fn awaited(&mut self, frame: u64) {
+        let awaited = self.collector.awaited();
+        if awaited != self.awaited {
+            self.awaited.clone_from(&awaited);
+            self.tell(frame, Fact::Awaited(awaited));
+        }
     }
 
     fn counters(&mut self, frame: u64) {
@@ -285,16 +350,32 @@ impl Dispatcher {
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
         self.twins.report(&mut report);
+        self.collector.report(&mut report);
+        self.sightings.counters.report(&mut report);
         let added = self.increments.since_last(&report);
         let mut sources = Vec::new();
         for seen in self.sources.iter_mut().filter(|seen| seen.told != seen.quality.frames) {
             seen.told = seen.quality.frames;
             sources.push(seen.quality.clone());
         }
-        for fact in [Fact::Counters(Box::new(added)), Fact::Quality(Box::new(sources))] {
-            let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
-            self.own.push(Observation { order, time: self.now, fact });
+        self.tell(frame, Fact::Counters(Box::new(added)));
+        self.tell(frame, Fact::Quality(Box::new(sources)));
+        let tunnels = self.locator.one_way_tunnels();
+        let some = !tunnels.is_empty();
+        // Once more when an answer came after all.
+        if some || self.one_way {
+            self.tell(frame, Fact::OneWayTunnels(tunnels));
         }
+        self.one_way = some;
+    }
+
+    fn tell(&mut self, frame: u64, fact: Fact) {
+        self.tell_at(frame, self.now, fact);
+    }
+
+    fn tell_at(&mut self, frame: u64, time: Timestamp, fact: Fact) {
+        let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
+        self.own.push(Observation { order, time, fact });
     }
 
     /// Closes every lane's parcel and sends those whose packets no better copy may replace any more; false when the
@@ -341,11 +422,34 @@ impl Dispatcher {
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Finish { frame: self.frame, now: self.now });
         }
+        self.collector.finish(&mut recorded(&mut self.own, self.frame, false, self.now));
+        self.sighted(self.frame, self.now);
         self.counters(self.frame);
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
         self.flush();
         while !self.flights.is_empty() && self.send() {}
+    }
+}
+
+/// Gives what the collector tells its place in the global order: after what the shards make of the same frame.
+fn recorded(own: &mut Vec<Observation>, frame: u64, packet: bool, time: Timestamp) -> impl FnMut(FlowRef, Record) {
+    move |flow, record| {
+        let order = Order { frame, packet, shard: u16::MAX - 2, ordinal: own.len() as u32 };
+        own.push(Observation { order, time, fact: Fact::Flow(flow, FlowFact::Record(Box::new(record))) });
+    }
+}
+
+fn head_of(frame: u64, time: Timestamp, located: &Located<'_>, sampled: bool) -> Head {
+    Head {
+        frame,
+        time,
+        segment: located.segment,
+        src_mac: located.src_mac,
+        dst_mac: located.dst_mac,
+        host_hint: located.host_hint,
+        path: located.path,
+        sampled,
     }
 }
 

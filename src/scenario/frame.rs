@@ -85,7 +85,7 @@ pub(super) fn arp(sender: &Vm, operation: u16, target_mac: Mac, target_ip: IpAdd
     ethernet(sender, dst_mac, ETHERTYPE_ARP, &out)
 }
 
-fn ip(path: &Path, protocol: u8, body: &[u8]) -> Vec<u8> {
+pub(super) fn ip(path: &Path, protocol: u8, body: &[u8]) -> Vec<u8> {
     let (src, dst) = (octets(path.src.ip), octets(path.dst_ip));
     let mut out = Vec::with_capacity(40 + body.len());
     if path.src.ip.is_ipv6() {

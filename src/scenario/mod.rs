@@ -20,15 +20,18 @@
 //! let capture: Vec<u8> = s.encode(eastwatch::scenario::Format::PCAP);
 //! ```
 
+pub mod export;
 mod frame;
 pub mod payload;
 mod shared_services;
 mod tcp;
+mod tunnel;
 mod twin;
 mod udp;
 mod writer;
 
 pub use tcp::TcpTalk;
+pub use tunnel::{Tunnel, sender};
 pub use twin::Twin;
 pub use udp::UdpTalk;
 pub use writer::Format;

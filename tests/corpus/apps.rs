@@ -1,6 +1,7 @@
 //! Application protocols told against those known, by protocol.
 //!
-//! A protocol with fewer than [`ROWS_MIN`] rows is printed and not judged, unless recordings bring it there.
+//! A protocol with fewer than [`ROWS_MIN`] rows in the corpus is judged on recordings of real servers; where there are
+//! none either it is printed and not judged.
 
 use std::collections::{BTreeMap, BTreeSet};
 
@@ -28,7 +29,7 @@ pub const LISTED: &[&str] = &[
     "telnet",
     "mysql",
     "pgsql",
-    "tds",
+    "mssql-tds",
     "mongodb",
     "redis",
     "memcached",
@@ -37,6 +38,7 @@ pub const LISTED: &[&str] = &[
     "dhcp",
     "nfs",
     "rpc",
+    "portmap",
     "rfb",
     "sip",
 ];
@@ -55,6 +57,8 @@ pub struct App {
     pub wrong: usize,
     pub null: usize,
     pub explained: usize,
+    /// Rows of recordings, of all.
+    pub recorded: usize,
     pub captures: BTreeSet<String>,
     /// Distinct products that were told, and repositories or recordings the captures come from.
     pub implementations: BTreeSet<String>,
@@ -72,6 +76,7 @@ impl Apps {
             for name in names {
                 let app = self.protocols.entry(name.clone()).or_default();
                 app.rows += 1;
+                app.recorded += usize::from(capture.recorded);
                 app.captures.insert(capture.path.clone());
                 let product = here.and_then(|f| f.product.clone()).map(|p| p.to_lowercase());
                 let implementation = product.filter(|_| !capture.recorded).unwrap_or_else(|| capture.origin.clone());
@@ -114,7 +119,7 @@ impl Apps {
 
 impl App {
     pub fn judged(&self, name: &str) -> bool {
-        LISTED.contains(&name) && self.rows - self.explained >= ROWS_MIN
+        LISTED.contains(&name) && (self.recorded > 0 || self.rows - self.explained >= ROWS_MIN)
     }
 
     /// Of the rows that are not explained.

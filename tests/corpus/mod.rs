@@ -30,8 +30,9 @@ pub const APP_WRONG_MAX: f64 = 0.005;
 pub struct Measured {
     pub services: Services,
     pub apps: Apps,
-    /// Captures that were read, and those that could not be (with the reason).
+    /// Captures of the corpus, those recorded here, and what could not be read (with the reason).
     pub captures: usize,
+    pub recorded: usize,
     pub unread: Vec<String>,
     /// Explanations of differences that do not occur.
     pub stale: Vec<String>,
@@ -58,7 +59,9 @@ pub fn measure(corpus: &Path, recorded: &Path) -> Result<Measured, String> {
         services.compare(capture, &found.services, &mut explanations);
         apps.compare(capture, &found, &mut explanations);
     }
-    Ok(Measured { services, apps, captures: truth.captures.len(), unread, stale: explanations.unused() })
+    let recorded = truth.captures.iter().filter(|capture| capture.recorded).count();
+    let captures = truth.captures.len() - recorded;
+    Ok(Measured { services, apps, captures, recorded, unread, stale: explanations.unused() })
 }
 
 impl Measured {

@@ -51,12 +51,14 @@ pub fn read(file: &Path) -> Result<Outcome, String> {
         Plan { workers: 1, decode: config.decode.clone(), limits: ShardLimits::default(), seed: 1, full_ends: true };
     let stop = Arc::new(AtomicBool::new(false));
     let mut outcome = run(&plan, &mut source, brain, mailbox(), &stop, |_, _, _| None)?;
-    let services = outcome.brain.inventory.services().map(|service| Found {
+    let inventory = &outcome.brain.inventory;
+    let announced = inventory.transfers().map(|transfer| transfer.service);
+    let services = inventory.services().cloned().chain(announced).map(|service| Found {
         key: (service.ip, service.key.transport.to_string(), service.key.port),
         app: service.app.as_ref().map(|app| app.proto.to_string()),
         product: service.app.as_ref().and_then(|app| app.product.clone()),
         class: service.class,
-        midstream: service.basis.midstream,
+        midstream: service.basis.sight == eastwatch::inventory::Sight::Midstream,
         evidence: service.evidence.clone(),
     });
     let services = services.collect();

@@ -1,6 +1,6 @@
 //! Services found against services known: recall and precision over captures and protocols.
 //!
-//! Counted are TCP and UDP. What is extra but rests on a TCP connection that began before the capture is counted apart:
+//! Counted are TCP and UDP; judged is what is left when the truth's own errors are taken out. What is extra but rests on a TCP connection that began before the capture is counted apart:
 //! the truth shows no service there, so such a one is not wrong. A UDP answer without its request is no such case.
 
 use std::collections::{BTreeMap, BTreeSet};
@@ -95,7 +95,7 @@ impl Services {
     pub fn failures(&self) -> Vec<String> {
         let mut failures = Vec::new();
         for (name, tallies) in [("captures", &self.captures), ("protocols", &self.protocols)] {
-            let (recall, precision) = Services::means(tallies, Without::Explained);
+            let (recall, precision) = Services::means(tallies, Without::TruthErrors);
             for (what, value) in [("recall", recall), ("precision", precision)] {
                 if value.is_none_or(|v| v < SERVICES_MIN) {
                     failures.push(format!("services: {what} over {name} is {value:?}, not {SERVICES_MIN}"));

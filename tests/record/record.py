@@ -39,6 +39,7 @@ import databases  # noqa: E402, F401
 import desktops  # noqa: E402, F401
 import directories  # noqa: E402, F401
 import mail  # noqa: E402, F401
+import middleware  # noqa: E402, F401
 import networks  # noqa: E402, F401
 
 

@@ -181,7 +181,7 @@ fn a_fault_in_the_configuration_is_shown_where_it_stands() {
     refused(&folder, &["-c", "none.toml"], &["good.pcap"], "none.toml: cannot be opened");
     refused(&folder, &["--inventory", "none.csv"], &["good.pcap"], "none.csv: no such file; check the path");
     std::fs::write(folder.file("vms.csv"), "name,macs\nweb-01,52:54:00:00:00:0b\nweb-02,52:54\n").unwrap();
-    refused(&folder, &["--inventory", "vms.csv"], &["good.pcap"], "vms.csv:3: ");
+    refused(&folder, &["--inventory", "vms.csv"], &["good.pcap"], "vms.csv:3:8: ");
     refused(&folder, &["--filter", "tcp prot 80"], &["good.pcap"], "--filter `tcp prot 80`: ");
     refused(&folder, &["--eve", "no/where.json"], &["good.pcap"], "no/where.json: cannot write EVE events there");
 }

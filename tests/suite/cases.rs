@@ -22,8 +22,10 @@ struct Case {
     /// Without any: each part read by itself, in order.
     #[serde(default)]
     step: Vec<Step>,
-    /// `ADDRESS PROTO/PORT APPLICATION STATE` of every service known in the end.
+    /// `ADDRESS PROTO/PORT APPLICATION STATE` of every service known in the end; `*` stands for all announced ports.
     services: Option<Vec<String>>,
+    /// How many VMs are known in the end.
+    vms: Option<usize>,
 }
 
 /// One command of a user's.
@@ -109,6 +111,10 @@ fn told(folder: &Path) -> String {
     if let Some(expected) = case.services {
         assert_eq!(services(&work), expected, "{}: services", name(folder));
     }
+    if let Some(expected) = case.vms {
+        let known = learned_from(&work.file("state"), &["vms"]);
+        assert_eq!(known.as_array().map(Vec::len), Some(expected), "{}: VMs", name(folder));
+    }
     out
 }
 
@@ -167,11 +173,14 @@ fn services(work: &Folder) -> Vec<String> {
     let rows = learned_from(&work.file("state"), &["services"]);
     let text = |row: &Value, key: &str| row[key].as_str().unwrap_or("-").to_owned();
     let list = rows.as_array().unwrap().iter().map(|r| {
-        let port = format!("{}/{}", text(r, "proto"), r["port"]);
+        let port = if r["announced_by"].is_null() { r["port"].to_string() } else { "*".to_owned() };
+        let port = format!("{}/{port}", text(r, "proto"));
         [text(r, "ip"), port, text(r, "app_proto"), text(r, "state")].join(" ")
     });
     let mut list: Vec<String> = list.collect();
     list.sort();
+    // One line for all the ports that a service announced.
+    list.dedup_by(|a, b| a == b && a.contains("/* "));
     list
 }
 

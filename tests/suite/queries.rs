@@ -89,6 +89,44 @@ fn every_list_has_the_fields_of_the_reference_and_no_other() {
 }
 
 #[test]
+fn the_summary_counts_what_is_new_and_still_there() {
+    let folder = Folder::new("new-count");
+    for ((part, scenario), told) in scenarios::syn_proxy().into_iter().zip(["1 (1 new)", "2 (1 new)"]) {
+        let (file, state) = (folder.file(part), folder.file("state"));
+        scenario.write_pcap(&file).unwrap();
+        let ran = eastwatch(["read", "--state", &shown(&state), &shown(&file)]);
+        let line = ran.stdout.lines().find(|line| line.starts_with("services ")).unwrap_or_default();
+        assert_eq!(line.split_once(' ').map(|(_, count)| count.trim()), Some(told), "{part}: {}", ran.stdout);
+    }
+}
+
+#[test]
+fn announced_ports_are_listed_under_their_announcer_and_are_no_incident_of_their_own() {
+    let folder = Folder::new("announced");
+    let (file, state) = (folder.file("input.pcap"), shown(&folder.file("state")));
+    scenarios::ftp_by_itself()[0].1.write_pcap(&file).unwrap();
+    let read = eastwatch(["read", "--mode", "enforce", "--eve", "-", "--state", &state, &shown(&file)]);
+    let events: Vec<&str> = read.stdout.lines().filter(|line| line.contains("\"event_type\":\"service\"")).collect();
+    assert!(events.iter().any(|line| line.contains("\"port\":21,")), "{}", read.stdout);
+    assert!(!events.iter().any(|line| line.contains("\"port\":5000")), "{events:?}");
+    let ask = |args: &[&str]| eastwatch(args.iter().chain(&["--state", state.as_str()])).stdout;
+    let rows: Value = serde_json::from_str(&ask(&["services", "--format", "json", "--vm", "10.0.0.21"])).unwrap();
+    let rows: Vec<String> = rows
+        .as_array()
+        .unwrap()
+        .iter()
+        .map(|row| format!("{} {} {} {}", row["port"], row["app_proto"], row["announced_by"], row["state"]))
+        .collect();
+    let data = |port| format!("{port} \"ftp-data\" \"10.0.0.21 tcp/21\" \"unsanctioned\"");
+    let expected = ["21 \"ftp\" null \"unsanctioned\"".to_owned(), data(50_001), data(50_004), data(50_007)];
+    assert_eq!(rows, expected);
+    let table = ask(&["services", "--vm", "10.0.0.21"]);
+    assert!(table.contains("tcp/50001-50007") && table.lines().count() == 3, "{table}");
+    let why = ask(&["why", "10.0.0.21", "tcp/50004"]);
+    assert!(why.contains("announced by 10.0.0.21 tcp/21"), "{why}");
+}
+
+#[test]
 fn csv_has_a_line_a_row_and_the_json_s_keys_for_a_header() {
     let office = Office::new("csv");
     for query in ["services", "vms", "peers", "incidents", "baseline status", "sanction list", "inventory list"] {
@@ -271,8 +309,45 @@ fn an_inventory_names_vms_seen_and_unseen() {
     assert_eq!(office.json("incidents")[0]["state"], "resolved");
     let broken = office.file("broken.csv", "name,macs,tag\nx,52:54:00,\n");
     let (status, said) = office.bad(&format!("inventory import {broken}"));
-    assert!(status == 1 && said.contains("broken.csv:1: ") && said.contains("did you mean `tags`"), "{said}");
-    assert!(said.contains("broken.csv:2: "), "{said}");
+    assert!(status == 1 && said.contains("broken.csv:1:11: ") && said.contains("did you mean `tags`"), "{said}");
+    assert!(said.contains("broken.csv:2:3: "), "{said}");
+}
+
+#[test]
+fn an_import_of_many_files_is_all_or_nothing_and_replaces_its_source() {
+    let office = Office::new("import");
+    let guests = office.folder.file("guests");
+    std::fs::create_dir(&guests).unwrap();
+    let guest = |id: &str, text: &str| std::fs::write(guests.join(id), text).unwrap();
+    guest("100.conf", "name: web\nnet0: virtio=52:54:00:00:00:0b,bridge=vmbr0\ntags: edge\n");
+    guest("101.conf", "name: idle\nnet0: virtio=BC:24:11:00:00:01,bridge=vmbr0\n");
+    let folder = shown(&guests);
+    let xml = office.file("one.xml", "<domain type='kvm'><name>x</name><uuid>u-9</uuid></domain>");
+    let cut = office.file("cut.xml", "<domain>\n<name>x");
+    let before = office.json("inventory list");
+    let (status, said) = office.bad(&format!("inventory import {folder} {xml} {cut}"));
+    assert!(status == 1 && said.contains("cut.xml:2:8: ") && said.contains("it was cut"), "{said}");
+    assert_eq!(office.json("inventory list"), before);
+
+    let said = office.good(&format!("inventory import {folder} {xml} -q"));
+    assert_eq!(said, "3 VMs and 0 sanctioned services taken from 2 sources\n");
+    let of = |name: &str| office.json("inventory list").as_array().unwrap().iter().find(|r| r["name"] == name).cloned();
+    // Two sources name it: the last in order of their names is shown.
+    let web = of("web-01").unwrap();
+    assert_eq!((web["coverage"].as_str(), web["sources"].as_array().unwrap().len()), (Some("seen"), 2));
+    assert_eq!(web["tags"].to_string(), "[\"edge\",\"web\",\"pci\"]");
+    assert_eq!(of("idle").unwrap()["coverage"], "unseen");
+    assert_eq!(of("idle").unwrap()["sources"][0], folder.as_str());
+    let rows: Value = serde_json::from_str(&office.good("doctor --format json -q")).unwrap();
+    let found = rows.as_array().unwrap().iter().find(|r| r["check"] == "coverage").unwrap()["found"].to_string();
+    assert!(found.contains("4 are seen") && found.contains("3 unseen") && found.contains("idle"), "{found}");
+
+    std::fs::remove_file(guests.join("101.conf")).unwrap();
+    office.good(&format!("inventory import {folder} -q"));
+    assert_eq!((of("idle"), of("x").is_some()), (None, true));
+    let (status, said) = office.bad(&format!("inventory import {xml} --format netbox"));
+    assert!(status == 1 && said.contains("one.xml:1:1: expected NetBox's answer"), "{said}");
+    assert_eq!(office.bad(&format!("inventory import {xml} --format word")).0, 2);
 }
 
 #[test]

@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
+use super::mirror_scenarios;
+
 pub type Parts = Vec<(&'static str, Scenario)>;
 
 /// How a scenario is written.
@@ -27,20 +29,26 @@ pub const ALL: &[(&str, Write)] = &[
     ("port-123-both-ways", port_123_both_ways),
     ("telnet-on-the-first-day", telnet_on_the_first_day),
     ("shell-port-comes-back", shell_port_comes_back),
+    ("mirrored-at-both-ends", mirror_scenarios::both_ends),
+    ("other-mirror-session", mirror_scenarios::other_session),
+    ("tagged-one-way", mirror_scenarios::tagged_one_way),
+    ("two-tenants", mirror_scenarios::two_tenants),
+    ("moved-to-another-host", mirror_scenarios::moved_to_another_host),
+    ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
 ];
 
 const LEARN_HOURS: i64 = 30;
 
 /// Four VMs: app-01 fetches pages of web-01, mon-01 reaches it by SSH too, dns-01 names and numbers everyone.
-struct Office {
-    web: Vm,
+pub struct Office {
+    pub web: Vm,
     app: Vm,
     mon: Vm,
     dns: Vm,
 }
 
 impl Office {
-    fn new(s: &mut Scenario) -> Self {
+    pub fn new(s: &mut Scenario) -> Self {
         let mut vm = |name: &str, n: u8| s.vm(name, &format!("52:54:00:00:00:{n:02x}"), &format!("10.0.0.{n}"));
         Office { web: vm("web-01", 11), app: vm("app-01", 12), mon: vm("mon-01", 13), dns: vm("dns-01", 2) }
     }
@@ -80,7 +88,10 @@ fn after_learning(then: impl Fn(&mut Scenario, &Office)) -> Parts {
     learned_with(|_, _, _| {}, then)
 }
 
-fn learned_with(each_hour: impl Fn(&mut Scenario, &Office, Timestamp), then: impl Fn(&mut Scenario, &Office)) -> Parts {
+pub fn learned_with(
+    each_hour: impl Fn(&mut Scenario, &Office, Timestamp),
+    then: impl Fn(&mut Scenario, &Office),
+) -> Parts {
     let mut learn = Scenario::new(1);
     let office = Office::new(&mut learn);
     let start = learn.now();
@@ -251,6 +262,19 @@ fn ftp_passive() -> Parts {
     )
 }
 
+/// Three passive transfers.
+pub fn ftp_by_itself() -> Parts {
+    let mut s = Scenario::new(0);
+    let o = Office::new(&mut s);
+    let files = s.vm("files-01", "52:54:00:00:00:21", "10.0.0.21");
+    s.arp(&o.app, &files);
+    for port in [50_001, 50_004, 50_007] {
+        s.wait_s(60);
+        ftp(&mut s, &o.app, &files, port);
+    }
+    vec![("input", s)]
+}
+
 /// mon-01 scans a VM that answers nothing, and one that refuses everything.
 fn syn_scan() -> Parts {
     after_learning(|s, o| {
@@ -262,6 +286,28 @@ fn syn_scan() -> Parts {
             s.wait_ms(5);
         }
     })
+}
+
+/// web-01 stands behind a SYN proxy that answers on every port, and serves a page; a day later it serves SSH, too.
+pub fn syn_proxy() -> Parts {
+    let mut parts = Vec::new();
+    for part in ["first", "second"] {
+        let mut s = Scenario::new(0);
+        let (app, web) =
+            (s.vm("app-01", "52:54:00:00:00:0c", "10.0.0.12"), s.vm("web-01", "52:54:00:00:00:0b", "10.0.0.11"));
+        s.at(Timestamp::from_parts(1_767_225_600 + 86_400 * parts.len() as u64, 0)).arp(&app, &web);
+        match part {
+            "first" => {
+                for port in 20_000..20_030 {
+                    s.wait_ms(5).tcp(&app, &web, port).handshake().close();
+                }
+                page(&mut s, &app, &web, "nginx/1.24.0");
+            }
+            _ => ssh(&mut s, &app, &web, "OpenSSH_9.2p1 Debian-2+deb12u3"),
+        }
+        parts.push((part, s));
+    }
+    parts
 }
 
 /// Both ends of NTP use port 123, both ends of DHCP a port below 1024: only one of them serves.

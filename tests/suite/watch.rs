@@ -6,6 +6,7 @@ mod disk;
 mod edge;
 mod interfaces;
 mod lab;
+mod listeners;
 
 use lab::{Lab, events, read, until};
 

@@ -1,8 +1,10 @@
 //! Who serves: every evidence level and every exception of detection.md 3.3 and 3.4, with its quiet twin.
 
 use super::super::scene::{End, Scene};
-use super::super::{Client, InventoryConfig, What};
-use crate::model::{AppProto, Expectation, FlowFact, Opening, RefusedBy, ServiceClass, Side, Timestamp, Transport};
+use super::super::{Client, InventoryConfig, Sight, What};
+use crate::model::{
+    AppProto, Expectation, FlowFact, FlowRef, Opening, RefusedBy, ServiceClass, Side, Timestamp, Transport,
+};
 
 const CLIENT: End = ("10.0.0.5", 40_000, 5);
 const WEB: End = ("10.0.0.9", 80, 9);
@@ -102,7 +104,7 @@ fn in_mid_connection_only_the_payload_or_three_remotes_prove_a_server() {
         scene.end(&flow, 4, 4);
     }
     let row = scene.row("10.0.0.9 tcp/80");
-    assert_eq!((row.basis.level, row.basis.midstream), (1, true));
+    assert_eq!((row.basis.level, row.basis.sight), (1, Sight::Midstream));
     // The payload proves it at once, also where the server sent first.
     let flow = scene.midstream(("10.0.0.7", 22, 7), CLIENT);
     scene.app(&flow, "ssh", Some(Side::Orig));
@@ -393,16 +395,86 @@ fn what_a_client_says_names_the_service_only_when_the_server_speaks() {
     assert_eq!((row.app.as_ref().map(|app| app.proto.as_str()), row.basis.level), (Some("http"), 4));
 }
 
-#[test]
-fn an_answer_to_nothing_that_was_seen_is_mid_connection_until_a_request_is_answered() {
-    let mut scene = Scene::new();
-    let flow = scene.flow(Transport::Udp, CLIENT, ("10.0.0.9", 53, 9));
+const DNS: End = ("10.0.0.9", 53, 9);
+
+/// A DNS answer that nobody was seen to ask for.
+fn unasked(scene: &mut Scene, client: End) -> FlowRef {
+    let flow = scene.flow(Transport::Udp, client, DNS);
     scene.tell(&flow, FlowFact::ServerData);
     scene.app(&flow, "dns", Some(Side::Resp));
+    flow
+}
+
+#[test]
+fn one_answer_that_nobody_asked_for_or_a_burst_of_them_is_no_service() {
+    let mut scene = Scene::new();
+    for port in [40_000, 40_001, 40_002] {
+        let flow = unasked(&mut scene, ("10.0.0.5", port, 5));
+        scene.end(&flow, 0, 9);
+    }
+    assert!(scene.rows().is_empty());
+}
+
+#[test]
+fn answers_that_nobody_asked_for_are_a_service_in_mid_connection_when_they_come_again() {
+    let mut scene = Scene::new();
+    unasked(&mut scene, CLIENT);
+    scene.now_s += 1;
+    unasked(&mut scene, ("10.0.0.5", 40_001, 5));
+    let row = scene.row("10.0.0.9 udp/53");
+    assert_eq!(
+        (row.basis.level, row.basis.sight, row.app.as_ref().unwrap().proto.as_str()),
+        (1, Sight::Midstream, "dns")
+    );
+    // Or in one flow, as an NTP server's to one client.
+    let mut scene = Scene::new();
+    let flow = unasked(&mut scene, CLIENT);
+    scene.now_s += 1;
+    scene.end(&flow, 0, 2);
+    assert_eq!((scene.row("10.0.0.9 udp/53").basis.level, scene.row("10.0.0.9 udp/53").bytes_to_client), (1, 200));
+}
+
+#[test]
+fn an_answer_of_which_the_request_comes_later_is_an_ordinary_service() {
+    let mut scene = Scene::new();
+    let flow = unasked(&mut scene, CLIENT);
+    scene.answered(flow, DNS);
+    let row = scene.row("10.0.0.9 udp/53");
+    assert_eq!((row.basis.level, row.basis.sight, row.app.is_some()), (4, Sight::Whole, true));
+    scene.told();
+    // What is known needs no second answer: it is used.
+    unasked(&mut scene, ("10.0.0.5", 40_001, 5));
+    assert_eq!(scene.told(), ["service-used 53", "peer-used 53"]);
+}
+
+#[test]
+fn a_whole_exchange_ends_what_the_middle_of_one_left_open() {
+    let mut scene = Scene::new();
+    let flow = unasked(&mut scene, CLIENT);
+    scene.now_s += 1;
+    scene.end(&flow, 0, 2);
+    assert_eq!(scene.row("10.0.0.9 udp/53").basis.sight, Sight::Midstream);
+    scene.told();
+    scene.exchange(("10.0.0.6", 40_000, 6), DNS);
     let basis = scene.row("10.0.0.9 udp/53").basis;
-    assert_eq!((basis.level, basis.midstream), (1, true));
-    scene.answered(flow, ("10.0.0.9", 53, 9));
-    assert_eq!(scene.row("10.0.0.9 udp/53").basis.level, 4);
+    assert_eq!((basis.sight, basis.level), (Sight::Whole, 3));
+    assert!(scene.told().contains(&"service-raised 53 level 3".to_owned()));
+    let middle = scene.midstream(("10.0.0.7", 22, 7), CLIENT);
+    scene.app(&middle, "ssh", Some(Side::Orig));
+    scene.handshake(CLIENT, ("10.0.0.7", 22, 7));
+    assert_eq!(scene.row("10.0.0.7 tcp/22").basis.sight, Sight::Whole);
+}
+
+#[test]
+fn another_middle_of_a_conversation_does_not() {
+    let mut scene = Scene::new();
+    let flow = unasked(&mut scene, CLIENT);
+    for client in [("10.0.0.5", 40_001, 5), ("10.0.0.6", 40_002, 6)] {
+        scene.now_s += 1;
+        unasked(&mut scene, client);
+    }
+    scene.end(&flow, 0, 2);
+    assert_eq!(scene.row("10.0.0.9 udp/53").basis.sight, Sight::Midstream);
 }
 
 #[test]

@@ -1,7 +1,7 @@
 //! What survives a restart, what is written, and what an observation costs.
 
 use super::super::scene::{End, Scene};
-use super::super::{Imported, Inventory, InventoryConfig, Outside, PeerEdge, Service, Vm};
+use super::super::{Inventory, InventoryConfig, Outside, PeerEdge, Service, Vm};
 use crate::model::{AppInfo, ClaimKind, Fact, FlowFact, RefusedBy, Side, Transport, VmId};
 use crate::store::MemoryStore;
 use crate::store::{Batch, Store};
@@ -27,9 +27,7 @@ fn lived() -> Scene {
     scene.claim("10.0.0.20", 21, ClaimKind::Answers);
     scene.refused(Transport::Tcp, CLIENT, ("10.0.0.9", 22, 9), RefusedBy::Reset);
     let text = "name,uuid,macs,ips,tags\nweb,u-1,52:54:00:00:00:09,,front\nspare,,,10.8.8.8,\n";
-    let file = Imported::from_csv("v.csv", text).unwrap();
-    let now = scene.time();
-    scene.inventory.import(&file, now, &mut scene.out);
+    scene.import("v.csv", text);
     scene
 }
 

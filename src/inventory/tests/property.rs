@@ -46,9 +46,10 @@ fn act(scene: &mut Scene, (what, who, whom, ports, macs, kind, time): Step) {
         1 if kind % 8 == 0 => {
             let text =
                 format!("name,macs,ips\nvm-{who},{} {},{ip}\n", station(mac).unwrap(), station(mac + 1).unwrap());
-            if let Ok(file) = Imported::from_csv("v.csv", &text) {
+            let source = pick(&["v.csv", "w.csv"], who);
+            if let Ok(imported) = Imported::parse(&[(source, &text)], None) {
                 let now = scene.time();
-                scene.inventory.import(&file, now, &mut scene.out);
+                let _ = scene.inventory.import(source, &imported, now, &mut scene.out);
             }
         }
         _ => {

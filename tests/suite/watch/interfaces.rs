@@ -87,7 +87,7 @@ fn an_interface_that_goes_away_is_told_and_the_others_go_on() {
     );
     assert!(probe.log().contains("span1 is gone"), "{}", probe.log());
     let doctor = lab.ask(&["doctor", "--format", "json"]);
-    assert!(doctor.status == 1 && doctor.stdout.contains("the interface went away"), "{doctor:?}");
+    assert!(doctor.status == 1 && doctor.stdout.contains("it went away"), "{doctor:?}");
     // The other goes on.
     b.does("tcp 7001");
     a.does("talk 10.77.0.2 7001");
