@@ -128,7 +128,7 @@ impl Peers {
 
     /// The service is another VM's.
     pub fn reassign(&mut self, service: &ServiceKey, to: VmId) {
-        let edges = self.of(service).copied().collect();
+        let edges = self.of(*service).copied().collect();
         self.move_edges(edges, |(service, client)| {
             (client != Client::Vm(to)).then_some((ServiceKey { vm: to, ..service }, client))
         });
@@ -150,12 +150,19 @@ impl Peers {
         );
     }
 
+    /// The clients of a service that serve its VM in turn, on the same port.
+    pub fn mutual(&self, service: ServiceKey) -> impl Iterator<Item = VmId> {
+        self.of(service).filter_map(move |(_, client)| {
+            let Client::Vm(vm) = *client else { return None };
+            self.edges.contains(&(ServiceKey { vm, ..service }, Client::Vm(service.vm))).then_some(vm)
+        })
+    }
+
     pub fn save(&mut self, batch: &mut Batch, all: bool) {
         self.edges.save(batch, all);
     }
 
-    fn of(&self, service: &ServiceKey) -> impl Iterator<Item = &EdgeKey> {
-        let service = *service;
+    fn of(&self, service: ServiceKey) -> impl Iterator<Item = &EdgeKey> {
         let from = (service, Client::Vm(VmId::default()));
         self.edges.range(from..).take_while(move |((other, _), _)| *other == service).map(|(key, _)| key)
     }

@@ -28,7 +28,7 @@ pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use observation::{
-    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
     Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
 };
 pub use order::Order;

@@ -1,6 +1,7 @@
 //! The inventory as its users see it: observations in, VMs, services, peers and changes out.
 
 mod discovery;
+mod groups;
 mod identity;
 mod listed;
 mod memory;
