@@ -6,6 +6,8 @@ use std::net::{IpAddr, Ipv4Addr};
 use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
+use super::class_scenarios as classes;
+
 pub type Parts = Vec<(&'static str, Scenario)>;
 
 /// How a scenario is written.
@@ -27,20 +29,35 @@ pub const ALL: &[(&str, Write)] = &[
     ("port-123-both-ways", port_123_both_ways),
     ("telnet-on-the-first-day", telnet_on_the_first_day),
     ("shell-port-comes-back", shell_port_comes_back),
+    ("mdns", || classes::quiet(classes::mdns)),
+    ("ssdp", || classes::quiet(classes::ssdp)),
+    ("vrrp", || classes::quiet(classes::vrrp)),
+    ("igmp", || classes::quiet(classes::igmp)),
+    ("pim", || classes::quiet(classes::pim)),
+    ("ws-discovery", || classes::quiet(classes::ws_discovery)),
+    ("rtp-video", || classes::quiet(classes::rtp_video)),
+    ("dhcp", || classes::quiet(classes::dhcp)),
+    ("feed", || classes::quiet(classes::feed)),
+    ("gossip", || classes::quiet(classes::gossip)),
+    ("quiet-weeks", classes::quiet_weeks),
+    ("new-feed", classes::new_feed),
+    ("second-sender", classes::second_sender),
+    ("nat", classes::nat),
+    ("proxies", classes::proxies),
 ];
 
 const LEARN_HOURS: i64 = 30;
 
 /// Four VMs: app-01 fetches pages of web-01, mon-01 reaches it by SSH too, dns-01 names and numbers everyone.
-struct Office {
-    web: Vm,
-    app: Vm,
-    mon: Vm,
-    dns: Vm,
+pub struct Office {
+    pub web: Vm,
+    pub app: Vm,
+    pub mon: Vm,
+    pub dns: Vm,
 }
 
 impl Office {
-    fn new(s: &mut Scenario) -> Self {
+    pub fn new(s: &mut Scenario) -> Self {
         let mut vm = |name: &str, n: u8| s.vm(name, &format!("52:54:00:00:00:{n:02x}"), &format!("10.0.0.{n}"));
         Office { web: vm("web-01", 11), app: vm("app-01", 12), mon: vm("mon-01", 13), dns: vm("dns-01", 2) }
     }
@@ -58,7 +75,7 @@ impl Office {
         }
     }
 
-    fn hour(&self, s: &mut Scenario, at: Timestamp) {
+    pub fn hour(&self, s: &mut Scenario, at: Timestamp) {
         s.at(at.plus_s(30));
         for vm in [&self.web, &self.app, &self.mon] {
             s.arp(vm, &self.dns).wait_s(1).dns(vm, &self.dns, "web-01.dc.example", v4(&self.web)).wait_s(1);
@@ -76,11 +93,14 @@ impl Office {
 }
 
 /// The office learned, and what follows in the hour after, at its twentieth minute.
-fn after_learning(then: impl Fn(&mut Scenario, &Office)) -> Parts {
+pub fn after_learning(then: impl Fn(&mut Scenario, &Office)) -> Parts {
     learned_with(|_, _, _| {}, then)
 }
 
-fn learned_with(each_hour: impl Fn(&mut Scenario, &Office, Timestamp), then: impl Fn(&mut Scenario, &Office)) -> Parts {
+pub fn learned_with(
+    each_hour: impl Fn(&mut Scenario, &Office, Timestamp),
+    then: impl Fn(&mut Scenario, &Office),
+) -> Parts {
     let mut learn = Scenario::new(1);
     let office = Office::new(&mut learn);
     let start = learn.now();
@@ -330,7 +350,7 @@ fn telnet_on_the_first_day() -> Parts {
 
 // Conversations
 
-fn page(s: &mut Scenario, client: &Vm, server: &Vm, software: &str) {
+pub fn page(s: &mut Scenario, client: &Vm, server: &Vm, software: &str) {
     s.tcp(client, server, 80)
         .handshake()
         .send(Side::Orig, payload::http_get(&server.name, "/"))
