@@ -32,9 +32,9 @@ pub fn reports(
     counters: &mut MembershipCounters,
     mut tell: impl FnMut(Membership),
 ) {
-    let report = match datagram.payload {
+    let report = match &datagram.payload {
         Payload::Other(IGMP, bytes) => igmp(bytes),
-        Payload::Icmp(Icmp { v6: true, kind, body, .. }) => mld(kind, body),
+        Payload::Icmp(Icmp { v6: true, kind, body, .. }) => mld(*kind, body),
         _ => return,
     };
     let Some(report) = report else { return };

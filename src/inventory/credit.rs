@@ -364,6 +364,9 @@ impl Inventory {
     fn judge_gossip(&mut self, row: RowKey, client: Party, client_ip: IpAddr) {
         let Party::Vm(other) = client else { return };
         let back = RowKey { key: ServiceKey { vm: other, ..row.key }, segment: row.segment, ip: client_ip };
+        if !self.peers.edges.contains(&(back.key, Client::Vm(row.key.vm))) {
+            return; // as of most clients: nothing else is looked at
+        }
         let gossips = |row: &RowKey| {
             self.services.rows.get(row).is_some_and(|service| {
                 let sided = |app: &AppInfo| app.server.is_some() && app.proto.as_str() != "tls";

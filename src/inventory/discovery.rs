@@ -89,7 +89,10 @@ impl Inventory {
                 self.credit(flow, proof, at, out);
             }
             Outcome::Refused => self.refused(flow, RefusedBy::Reset, at, out),
-            Outcome::OneWay | Outcome::Unclear => {}
+            Outcome::OneWay | Outcome::Unclear => {
+                let how = How::Record(record.format, record.exporter);
+                self.group_stream(flow, &record.totals, how, at, out);
+            }
         }
         self.end(flow, &record.totals, at, out);
     }
@@ -363,7 +366,7 @@ impl Inventory {
             self.groups.asks_on(flow.segment, flow.orig.ip, flow.orig.port, totals.last_seen);
         }
         self.unasked_again(flow, totals, at, out);
-        self.group_stream(flow, totals, at, out);
+        self.group_stream(flow, totals, How::GroupStream, at, out);
         if totals.orig_packets.min(totals.resp_packets) >= CONVERSATION_PACKETS {
             self.prove(flow, Side::Orig, at, out);
             self.prove(flow, Side::Resp, at, out);
@@ -414,7 +417,7 @@ impl Inventory {
     }
 
     /// What goes on to a group and is no query is a service, whatever it says: a feed, a picture, a router's hello.
-    fn group_stream(&mut self, flow: &FlowRef, totals: &FlowTotals, at: At, out: &mut Vec<Change>) {
+    fn group_stream(&mut self, flow: &FlowRef, totals: &FlowTotals, how: How, at: At, out: &mut Vec<Change>) {
         let (side, sent) = match (totals.orig_packets, totals.resp_packets) {
             (sent, 0) => (Side::Orig, sent),
             (0, sent) => (Side::Resp, sent),
@@ -435,7 +438,11 @@ impl Inventory {
             _ => false,
         };
         if serves {
-            self.credit_unannounced(flow, Proof::group(flow, side, How::GroupStream), at, out);
+            let proof = match how {
+                How::Record(..) => Proof { level: 2, sight: Sight::Record, ..Proof::group(flow, side, how) },
+                _ => Proof::group(flow, side, how),
+            };
+            self.credit_unannounced(flow, proof, at, out);
         }
     }
 

@@ -18,6 +18,8 @@ static MEMBER: Kind = Kind { tag: 0x1f, name: "group member", version: 1 };
 
 const SENDERS_MAX: usize = 16_384;
 const MEMBERS_MAX: usize = 65_536;
+/// Groups of one sender that are looked at: a market's feeds are some hundreds, and the first tell.
+const GROUPS_JUDGED: usize = 64;
 
 counters! {
     pub(super) struct MemberCounters {
@@ -111,7 +113,7 @@ impl GroupMembers {
 
     /// Did somebody else of the segment send to each of the row's groups before it did?
     pub fn known_before(&self, row: &RowKey) -> bool {
-        let mut groups = self.groups(row).peekable();
+        let mut groups = self.groups(row).take(GROUPS_JUDGED).peekable();
         groups.peek().is_some()
             && groups.all(|group| {
                 let first = self.first.get(&(row.segment, group, row.key.transport, row.key.port));

@@ -14,6 +14,9 @@ use crate::store::{Batch, Kind, Store, StoreError};
 
 static PEER: Kind = Kind { tag: 0x14, name: "peer edge", version: 1 };
 
+/// Clients looked at for gossip, once a flow: clusters whose nodes all know each other are smaller.
+const MUTUAL_AMONG: usize = 256;
+
 counters! {
     pub(super) struct PeerCounters {
         refused => "inventory.peer.refused",
@@ -150,9 +153,9 @@ impl Peers {
         );
     }
 
-    /// The clients of a service that serve its VM in turn, on the same port.
+    /// The clients of a service, of its first [`MUTUAL_AMONG`], that serve its VM in turn on the same port.
     pub fn mutual(&self, service: ServiceKey) -> impl Iterator<Item = VmId> {
-        self.of(service).filter_map(move |(_, client)| {
+        self.of(service).take(MUTUAL_AMONG).filter_map(move |(_, client)| {
             let Client::Vm(vm) = *client else { return None };
             self.edges.contains(&(ServiceKey { vm, ..service }, Client::Vm(service.vm))).then_some(vm)
         })

@@ -1,8 +1,12 @@
 //! Services of a class: senders to groups, their members, and gossip. Each with its quiet twin.
 
 use super::super::Client;
+use super::super::Sight;
 use super::super::scene::{End, Scene};
-use crate::model::{Fact, Membership, Segment, ServiceClass, Side, Transport};
+use crate::model::{
+    Fact, FlowFact, FlowTotals, Membership, Opening, Outcome, Record, RecordFormat, Segment, ServiceClass, Side,
+    Transport,
+};
 
 const FEED: End = ("239.1.1.1", 30_001, 0);
 const SSDP: End = ("239.255.255.250", 1_900, 0);
@@ -82,18 +86,33 @@ fn announcements_from_any_port_are_one_service_on_the_groups() {
 }
 
 #[test]
+fn a_feed_that_only_a_flow_record_tells_of_is_less_certain() {
+    let mut scene = Scene::new();
+    for orig_packets in [9, 400] {
+        assert!(scene.rows().is_empty());
+        let feed = scene.flow(Transport::Udp, ("10.0.0.9", 45_000, 9), FEED);
+        let totals = FlowTotals { orig_packets, last_seen: scene.time(), ..FlowTotals::default() };
+        let (format, exporter) = (RecordFormat::NetFlow, "10.9.9.9".parse().unwrap());
+        let record = Record { format, exporter, outcome: Outcome::OneWay, totals, sampling: 1 };
+        scene.tell(&feed, FlowFact::Record(Box::new(record)));
+    }
+    let row = scene.row("10.0.0.9 udp/30001");
+    assert_eq!((row.class, row.basis.level, row.basis.sight), (ServiceClass::Multicast, 2, Sight::Record));
+}
+
+#[test]
 fn a_routers_hello_is_a_service_and_a_membership_report_is_not() {
     let mut scene = Scene::new();
     for (number, group) in [(112, "224.0.0.18"), (103, "224.0.0.13"), (2, "224.0.0.22")] {
         let hello = scene.flow(Transport::Ip(number), ("10.0.0.9", 0, 9), (group, 0, 0));
-        scene.tell(&hello, crate::model::FlowFact::Attempt(crate::model::Opening::Datagram));
+        scene.tell(&hello, FlowFact::Attempt(Opening::Datagram));
         scene.end(&hello, 1, 0);
     }
     assert_eq!(scene.rows(), ["10.0.0.9 ip/103/0", "10.0.0.9 ip/112/0"]);
     assert!(!scene.inventory.joins_known_group(scene.row("10.0.0.9 ip/112/0")));
     // The router that takes over sends to a group that is known.
     let hello = scene.flow(Transport::Ip(112), ("10.0.0.8", 0, 8), ("224.0.0.18", 0, 0));
-    scene.tell(&hello, crate::model::FlowFact::Attempt(crate::model::Opening::Datagram));
+    scene.tell(&hello, FlowFact::Attempt(Opening::Datagram));
     scene.end(&hello, 1, 0);
     assert!(scene.inventory.joins_known_group(scene.row("10.0.0.8 ip/112/0")));
 }
