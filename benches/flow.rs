@@ -13,7 +13,16 @@ const PSH_ACK: u8 = 24;
 
 fn head(frame: u64) -> Head {
     let time = Timestamp::from_parts(1_767_225_600, frame * 1_000);
-    Head { frame, time, segment: Segment::UNTAGGED, src_mac: None, dst_mac: None, host_hint: None, sampled: false }
+    Head {
+        frame,
+        time,
+        segment: Segment::UNTAGGED,
+        src_mac: None,
+        dst_mac: None,
+        host_hint: None,
+        path: Default::default(),
+        sampled: false,
+    }
 }
 
 fn packet(flow: u32, flags: u8, seq: u32) -> Datagram<'static> {

@@ -19,7 +19,7 @@ use std::path::Path;
 use crate::baseline::BaselineConfig;
 use crate::brain::BrainConfig;
 use crate::capture::LiveConfig;
-use crate::decode::DecodeConfig;
+use crate::decode::{DecodeConfig, MIRRORS_MAX, MirrorConfig};
 use crate::detect::DetectConfig;
 use crate::flow::Timeouts;
 use crate::incident::IncidentConfig;
@@ -29,25 +29,34 @@ use section::Reader;
 
 use crate::store::StoreConfig;
 
-/// One line a section: its field, its type, its name in the file. The type derives `Serialize` and `Deserialize`
-/// with `#[serde(default, deny_unknown_fields)]`, and `Default`; nothing else names its keys.
+/// One line a section: its field, its type, its name in the file; then the lists, of which there may be up to so many
+/// tables. The type derives `Serialize` and `Deserialize` with `#[serde(default, deny_unknown_fields)]`, and
+/// `Default`; nothing else names its keys.
 macro_rules! roster {
-    ($($field:ident: $section:ty => $name:literal),* $(,)?) => {
+    (
+        $($field:ident: $section:ty => $name:literal,)*
+        $([$list:ident]: $table:ty => $tables:literal, $max:expr;)*
+    ) => {
         /// Everything that can be configured, section by section.
         #[derive(Clone, Debug, Default, PartialEq)]
-        pub struct Config { $(pub $field: $section),* }
+        pub struct Config { $(pub $field: $section,)* $(pub $list: Vec<$table>,)* }
 
         /// The sections this version acts on.
         pub const SECTIONS: &[&str] = &[$($name),*];
+        /// Those that are lists of tables, as `[[mirror]]` is.
+        pub const LISTS: &[&str] = &[$($tables),*];
 
         impl Config {
             fn read(reader: &mut Reader<'_>) -> Self {
-                Config { $($field: reader.section($name)),* }
+                Config { $($field: reader.section($name),)* $($list: reader.tables($tables, $max),)* }
             }
 
             /// Sections as JSON, in the order of the roster.
             fn sections(&self) -> Vec<(&'static str, serde_json::Value)> {
-                vec![$(($name, serde_json::to_value(&self.$field).unwrap_or_default())),*]
+                vec![
+                    $(($name, serde_json::to_value(&self.$field).unwrap_or_default()),)*
+                    $(($tables, serde_json::to_value(&self.$list).unwrap_or_default()),)*
+                ]
             }
         }
     };
@@ -63,10 +72,11 @@ roster! {
     baseline: BaselineConfig => "baseline",
     detect: DetectConfig => "detect",
     incidents: IncidentConfig => "incidents",
+    [mirror]: MirrorConfig => "mirror", MIRRORS_MAX;
 }
 
 /// Sections that the contract names and a later version acts on: told, so that nobody relies on them.
-const LATER: &[&str] = &["alerts", "channel", "mirror", "policy", "rules", "subscription"];
+const LATER: &[&str] = &["alerts", "channel", "policy", "rules", "subscription"];
 
 /// Ten times the largest configuration anyone writes by hand.
 const FILE_BYTES_MAX: u64 = 1 << 20;
@@ -110,7 +120,7 @@ impl Loaded {
     pub fn parse(name: &str, text: &str) -> Result<Self, Vec<ConfigError>> {
         let mut reader = Reader::new(name, text, ERRORS_MAX);
         let config = Config::read(&mut reader);
-        reader.leftover(SECTIONS, LATER);
+        reader.leftover(&[SECTIONS, LISTS].concat(), LATER);
         reader.finish().map(|(origins, warnings)| Loaded { config, warnings, origins })
     }
 
@@ -131,6 +141,11 @@ impl Loaded {
 }
 
 impl Config {
+    /// What the packet side's decoding needs of it.
+    pub fn decode(&self) -> DecodeConfig {
+        DecodeConfig { mirrors: self.mirror.clone(), ..self.decode.clone() }
+    }
+
     /// What the fact side needs of it.
     pub fn brain(&self) -> BrainConfig {
         BrainConfig {
@@ -300,6 +315,54 @@ mod tests {
             let error = only(&format!("[{section}]\nno_such_key = 1\n"));
             assert!(error.message.contains("unknown key `no_such_key`"), "[{section}]: {error}");
         }
+    }
+
+    #[test]
+    fn lists_of_tables_are_read_shown_and_read_back() {
+        let text = "[[mirror]]\nsource = \"esx-*\"\nvni = \"path\"\n\n[[mirror]]\nouter_dst = \"10.9.9.9\"\ngre_key = [3, 4]\n\
+                    same_vlan = [[0, 10]]\ndomain = \"dc1\"\n";
+        let loaded = Loaded::parse("e.toml", text).unwrap();
+        assert_eq!(loaded.config.mirror.len(), 2);
+        let shown = loaded.show();
+        let line = |word: &str| shown.lines().find(|l| l.starts_with(word)).unwrap_or_default().to_owned();
+        assert!(line("vni = \"path\"").ends_with("# e.toml:3"), "{shown}");
+        assert!(line("domain = \"dc1\"").ends_with("# e.toml:9"), "{shown}");
+        assert_eq!(Loaded::parse("shown", &shown).unwrap().config, loaded.config);
+        assert!(loaded.rows().iter().any(|(key, ..)| key == "mirror.1.domain"));
+    }
+
+    #[test]
+    fn errors_in_a_list_name_the_table_and_its_line() {
+        let texts = |text: &str| errors(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert_eq!(
+            texts(
+                "[[mirror]]\nvni = \"path\"\n[[mirror]]\nvin = \"path\"\ngre_key = \"pats\"\nouter_src = \"10.0.0/8\"\n"
+            ),
+            [
+                "e.toml:4:1: unknown key `vin` in [[mirror]] (did you mean `vni`?)",
+                "e.toml:5:11: `gre_key`: unknown value `pats` (did you mean `path`?)",
+                "e.toml:6:13: `outer_src`: `10.0.0/8` is not a network like 10.0.0.0/8 or fd00::/8",
+            ]
+        );
+        let domain = texts("[[mirror]]\ndomain = \"datacentre\"\nsame_vlan = [[0, 10], [10, 20]]\nvlan = 900\n");
+        assert_eq!(
+            domain,
+            [
+                "e.toml:2:10: `domain`: `datacentre` is not a name of at most 6 of a-z, 0-9 and -",
+                "e.toml:3:13: `same_vlan`: 10 stands twice: put all ids of one segment into one group",
+                "e.toml:4:8: `vlan`: expected \"path\", \"segment\", or the list of ids that are path, found integer `900`",
+            ]
+        );
+        let flows = texts("[[mirror]]\ngre_key = \"vsid\"\nvni = \"vsid\"\n");
+        assert_eq!(flows, ["e.toml:3:7: `vni`: unknown value `vsid` (it is one of `path`, `segment`)"]);
+        assert_eq!(texts("[mirror]\n"), ["e.toml:1:2: `mirror` is a list: write [[mirror]], once for each"]);
+        assert_eq!(texts("[[store]]\n"), ["e.toml:1:3: `store` is a section: write [store] on a line of its own"]);
+    }
+
+    #[test]
+    fn a_list_is_bounded_and_the_bound_is_told() {
+        let text = "[[mirror]]\nvni = \"path\"\n".repeat(MIRRORS_MAX + 1);
+        assert!(only(&text).message.contains("64 at most"), "{}", only(&text));
     }
 
     #[test]

@@ -14,10 +14,13 @@ mod suite {
     mod datacentre;
     mod determinism;
     mod docs;
+    mod encapsulations;
     mod flow_records;
     mod harness;
     mod hostile;
+    mod mirror_scenarios;
     mod queries;
+    mod reassembly;
     mod recorded;
     mod scenarios;
     mod watch;

@@ -45,6 +45,10 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             };
             Ok(in_reading_order(brain, &wanted).into_iter().map(row).collect())
         }
+        Request::VmsHistory { vm } => {
+            let wanted = wanted(brain, vm.as_deref())?;
+            Ok(in_reading_order(brain, &wanted).into_iter().flat_map(|v| brain.history_rows(v)).collect())
+        }
         Request::Services { vm, only } => {
             let wanted = wanted(brain, vm.as_deref())?;
             let fits = |vm, state: &str| wanted.has(vm) && only.as_deref().is_none_or(|only| only == state);

@@ -149,7 +149,11 @@ impl Baselines {
             What::ServiceRaised { service, basis } if basis.level >= 3 => self.strengthen(service, moment),
             What::ServiceRetracted { service } => self.disown(service),
             What::Merged { kept, gone } => self.merge(*kept, *gone),
-            What::ServiceRaised { .. } | What::VmChanged { .. } | What::ServiceRefused { .. } | What::Tick => {}
+            What::ServiceRaised { .. }
+            | What::VmChanged { .. }
+            | What::VmMoved { .. }
+            | What::ServiceRefused { .. }
+            | What::Tick => {}
         }
         self.dirty.insert(Dirty::Site);
     }

@@ -1,7 +1,7 @@
 //! Telling: EVE events in the order in which things happened.
 //!
 //! Application names of flows under way are kept for `flow` records only when those are wanted, at most
-//! [`FLOW_APPS_MAX`]; beyond that a record says none.
+//! [`FLOWS_MAX`]; beyond that a record says none.
 
 use std::collections::BTreeMap;
 
@@ -13,16 +13,23 @@ use crate::deliver::{Eve, Event, incident_row};
 use crate::incident::IncidentEvent;
 use crate::inventory::{Change, Inventory, What};
 use crate::model::{
-    AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey,
+    AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey, Side,
     SourceCounts, Timestamp, VmId,
 };
 
-const FLOW_APPS_MAX: usize = 262_144;
+const FLOWS_MAX: usize = 262_144;
+
+/// What the record of a flow says besides its totals.
+#[derive(Default)]
+struct Told {
+    app: Option<AppProto>,
+    conflict: Option<Side>,
+}
 
 #[derive(Default)]
 pub struct Teller {
     eve: Option<Eve>,
-    flow_apps: BTreeMap<u64, AppProto>,
+    flows: BTreeMap<u64, Told>,
     /// Lines held back while the disk is full, counted.
     pub shed: u64,
     shedding: bool,
@@ -88,6 +95,10 @@ impl Teller {
         match &change.what {
             What::VmNew { vm } => self.vm(change, "new", *vm, inventory, baselines),
             What::VmChanged { vm, text } => self.vm(change, text, *vm, inventory, baselines),
+            What::VmMoved { vm, from, to } => {
+                let text = format!("moved from {} to {}", from.location, to.location);
+                self.vm(change, &text, *vm, inventory, baselines);
+            }
             What::Merged { kept, .. } => self.vm(change, "merged", *kept, inventory, baselines),
             What::ServiceNew { service, .. } => self.service(change, "new", service, inventory),
             What::ServiceApp { service, before: None, .. } => self.service(change, "recognised", service, inventory),
@@ -115,14 +126,25 @@ impl Teller {
     }
 
     pub fn flow_app(&mut self, id: u64, app: &AppProto) {
-        if self.flow_apps.len() < FLOW_APPS_MAX {
-            self.flow_apps.insert(id, app.clone());
+        if let Some(told) = self.of_flow(id) {
+            told.app = Some(app.clone());
         }
     }
 
+    pub fn flow_conflict(&mut self, id: u64, side: Side) {
+        if let Some(told) = self.of_flow(id) {
+            told.conflict = Some(side);
+        }
+    }
+
+    fn of_flow(&mut self, id: u64) -> Option<&mut Told> {
+        let room = self.flows.len() < FLOWS_MAX || self.flows.contains_key(&id);
+        room.then(|| self.flows.entry(id).or_default())
+    }
+
     pub fn flow(&mut self, time: Timestamp, flow: &FlowRef, how: FlowEnd, totals: &FlowTotals) {
-        let app = self.flow_apps.remove(&flow.id);
-        self.write(Event::flow(time, flow, app.as_ref(), how, totals));
+        let Told { app, conflict } = self.flows.remove(&flow.id).unwrap_or_default();
+        self.write(Event::flow(time, flow, app.as_ref(), conflict, how, totals));
     }
 
     pub fn stats(&mut self, time: Timestamp, totals: &Totals, own: &[(&'static str, u64)]) {

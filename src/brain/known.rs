@@ -21,6 +21,10 @@ impl Known for Facts<'_> {
         self.inventory.vm(vm).is_some_and(|vm| vm.declared != Default::default())
     }
 
+    fn taken_over(&self, service: &ServiceKey) -> bool {
+        self.inventory.taken_over(service)
+    }
+
     /// The rows of a service on several addresses taken together: the best evidence, the first and last times.
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>> {
         let mut rows = self.inventory.service(service);

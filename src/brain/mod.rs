@@ -19,7 +19,7 @@ use std::collections::BTreeMap;
 
 use crate::baseline::{BaselineConfig, Baselines, Sanctions};
 use crate::baseline::{Port, Sanction, SanctionSource};
-use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
+use crate::detect::{self, DetectConfig, Detectors, Explanation, Line, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{CaptureQuality, Fact, FlowFact, Observation, ServiceKey, SourceCounts, Timestamp, VmId};
@@ -35,6 +35,9 @@ const STATS_EVERY_S: i64 = 10;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
+
+/// Addresses of a VM that `why` lists.
+const ADDRESSES_EXPLAINED_MAX: usize = 8;
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]
@@ -162,6 +165,7 @@ impl Brain {
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Awaited(awaited) => return self.totals.awaited.clone_from(awaited),
             Fact::Source(counts) => return self.totals.source(counts),
+            Fact::OneWayTunnels(tunnels) => return self.totals.one_way_tunnels.clone_from(tunnels),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
                 self.totals.flow(flow, totals);
                 if self.config.flows {
@@ -169,6 +173,9 @@ impl Brain {
                 }
             }
             Fact::Flow(flow, FlowFact::App(info)) if self.config.flows => self.teller.flow_app(flow.id, &info.proto),
+            Fact::Flow(flow, FlowFact::Conflict(side)) if self.config.flows => {
+                self.teller.flow_conflict(flow.id, *side)
+            }
             _ => {}
         }
         let mut changes = std::mem::take(&mut self.changes);
@@ -269,7 +276,24 @@ impl Brain {
                     format!("no incident of its own: {by} announced the port, and it is judged as part of that");
             }
         }
+        told.lines.extend(self.who(vm));
         told
+    }
+
+    /// By whose word its addresses are its own, and where it is.
+    fn who(&self, vm: VmId) -> Vec<Line> {
+        let mut lines = Vec::new();
+        let Some(known) = self.inventory.vm(vm) else { return lines };
+        for binding in self.inventory.bindings(known).iter().take(ADDRESSES_EXPLAINED_MAX) {
+            let mac = binding.mac.map_or(String::new(), |mac| format!(" with MAC {mac}"));
+            let trust = binding.source.trust();
+            let value = format!("{}{mac}, by {} (trust {trust} of 10)", binding.ip, binding.source);
+            lines.push(Line { label: "address", value });
+        }
+        if let Some(stay) = self.inventory.whereabouts(vm).and_then(|known| known.stays.last()) {
+            lines.push(Line { label: "host", value: format!("{} since {}", stay.location, stay.since) });
+        }
+        lines
     }
 
     /// Takes inventories, each in place of what its source listed before: names and tags for the inventory, approvals
@@ -345,6 +369,9 @@ impl Brain {
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
             "inventory": self.coverage(),
+            "one_way_tunnels": self.totals.one_way_tunnels.iter().map(|tunnel| serde_json::json!({
+                "found": tunnel.to_string(), "mend": tunnel.mend(),
+            })).collect::<Vec<_>>(),
             "awaited_templates": self.totals.awaited.iter().map(|a| serde_json::json!({
                 "exporter": a.exporter, "template": a.template, "sets": a.sets,
             })).collect::<Vec<_>>(),

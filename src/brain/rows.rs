@@ -4,7 +4,7 @@ use serde_json::{Map, Value, json};
 
 use super::Brain;
 use crate::baseline::{Baselines, Feature};
-use crate::inventory::{Client, Coverage, Inventory, PeerEdge, Service, Transfer, Vm};
+use crate::inventory::{AddressBinding, Client, Coverage, Inventory, PeerEdge, Service, Stay, Transfer, Vm};
 use crate::model::{Timestamp, VmId};
 
 /// So many unseen VMs are named where only their number is asked.
@@ -12,7 +12,9 @@ const COVERAGE_NAMED_MAX: usize = 5;
 
 impl Brain {
     pub fn vm_row(&self, vm: &Vm) -> Value {
-        vm_row(vm, &self.inventory, &self.baselines, self.now())
+        let mut row = vm_row(vm, &self.inventory, &self.baselines, self.now());
+        row["bindings"] = self.inventory.bindings(vm).iter().map(binding_row).collect();
+        row
     }
 
     pub fn service_row(&self, service: &Service) -> Value {
@@ -77,6 +79,31 @@ impl Brain {
             "bytes_to_server": edge.bytes_to_server,
             "bytes_to_client": edge.bytes_to_client,
         })
+    }
+
+    /// Where a VM was and when, oldest first.
+    pub fn history_rows(&self, vm: &Vm) -> Vec<Value> {
+        let Some(known) = self.inventory.whereabouts(vm.id) else { return Vec::new() };
+        let last = known.stays.len().saturating_sub(1);
+        let row = |(at, stay): (usize, &Stay)| {
+            let doubled = known.doubled.as_ref().filter(|_| at == last);
+            json!({
+                "vm": vm.id,
+                "vm_name": vm.name,
+                "host": stay.location.host,
+                "location": stay.location.to_string(),
+                "since": stay.since,
+                "until": stay.until,
+                "announced": stay.announced,
+                "frames": stay.frames,
+                "latency_ms": stay.latency_ms().map(rounded),
+                "differs": stay.differs,
+                "also": doubled.map(|doubled| json!({
+                    "location": doubled.also.to_string(), "seen": doubled.seen, "duplicate_mac": doubled.duplicate,
+                })),
+            })
+        };
+        known.stays.iter().enumerate().map(row).collect()
     }
 
     pub fn baseline_row(&self, vm: &Vm) -> Value {
@@ -193,6 +220,7 @@ pub fn vm_row(vm: &Vm, inventory: &Inventory, baselines: &Baselines, now: Timest
         "baseline": { "phase": ripeness.phase, "ripeness": rounded(ripeness.value) },
         "tags": vm.tags,
         "router": vm.router,
+        "kind": vm.kind(),
         "uuid": vm.uuid,
         "host": listing.host,
         "cluster": listing.cluster,
@@ -200,6 +228,18 @@ pub fn vm_row(vm: &Vm, inventory: &Inventory, baselines: &Baselines, now: Timest
             let heard = inventory.heard(vm.id, name);
             json!({ "name": name.text, "source": name.source, "first_seen": heard.map(|h| h.first), "last_seen": heard.map(|h| h.last) })
         }).collect::<Vec<_>>(),
+    })
+}
+
+/// By whose word an address is the VM's.
+fn binding_row(binding: &AddressBinding) -> Value {
+    json!({
+        "ip": binding.ip,
+        "mac": binding.mac,
+        "segment": binding.segment,
+        "source": binding.source,
+        "trust": binding.source.trust(),
+        "last_seen": binding.last_seen,
     })
 }
 

@@ -4,7 +4,8 @@ use std::collections::BTreeMap;
 
 use crate::incident::{IncidentEvent, Joined};
 use crate::model::{
-    AwaitedTemplate, CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, Severity, SourceCounts, Transport,
+    AwaitedTemplate, CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, OneWayTunnel, Severity,
+    SourceCounts, Transport,
 };
 
 /// Incidents shown in a summary; more are counted.
@@ -14,6 +15,8 @@ const OPENED_SHOWN_MAX: usize = 1_000;
 pub struct Totals {
     counters: BTreeMap<&'static str, u64>,
     sources: BTreeMap<String, SourceCounts>,
+    /// Tunnels that look like a mirror's own and are taken for segments.
+    pub one_way_tunnels: Vec<OneWayTunnel>,
     pub opened: Opened,
     pub findings: u64,
     /// Flow records that wait for a template.

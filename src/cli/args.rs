@@ -65,7 +65,7 @@ pub enum Command {
     /// Analyse live mirror sources until stopped (SIGINT or SIGTERM: drain, save, exit 0)
     Watch(WatchArgs),
     /// List the VMs that were seen
-    Vms(QueryArgs),
+    Vms(VmsArgs),
     /// List the services they offer, with the proof
     Services(ServicesArgs),
     /// List who uses whose services
@@ -168,6 +168,15 @@ pub struct QueryArgs {
     /// Only this VM (id, name or address)
     #[arg(long, value_name = "VM")]
     pub vm: Option<String>,
+}
+
+#[derive(Clone, Debug, Default, Args)]
+pub struct VmsArgs {
+    #[command(flatten)]
+    pub query: QueryArgs,
+    /// Show on which host each was, and when
+    #[arg(long)]
+    pub history: bool,
 }
 
 #[derive(Clone, Debug, Default, Args)]

@@ -110,6 +110,10 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         let mend = "exporters repeat it every few minutes: let this one do so (template refresh)".to_owned();
         rows.push(row(&format!("exporter {exporter}"), Err((found, mend))));
     }
+    for tunnel in status.get("one_way_tunnels").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+        let found = format!("{}: a mirror's own tunnel?", text(tunnel, "found"));
+        rows.push(row("tunnels", Err((found, format!("decide by {}", text(tunnel, "mend"))))));
+    }
     let outside = status.get("outside_home").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     let found = if outside.is_empty() {
         Ok("no busy address lies outside home".to_owned())

@@ -10,11 +10,14 @@ use crate::api::Request;
 use crate::config::Config;
 
 use super::Failure;
-use super::args::{Format, Global, QueryArgs, ServicesArgs, WhyArgs};
+use super::args::{Format, Global, QueryArgs, ServicesArgs, VmsArgs, WhyArgs};
 use super::output::{Column, bytes, column, print, text, time, wrapped, write_out};
 use super::place::ask;
 
-pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
+pub fn vms(global: &Global, config: &Config, args: VmsArgs) -> Result<(), Failure> {
+    if args.history {
+        return history(global, config, args.query);
+    }
     const COLUMNS: &[Column] = &[
         column("VM", |r| text(r, "vm")),
         column("NAME", |r| {
@@ -28,8 +31,26 @@ pub fn vms(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Fail
         column("BASELINE", phase),
         column("LAST SEEN", |r| time(r, "last_seen")),
     ];
-    let rows = ask(global, config, Request::Vms { vm: args.vm })?;
-    Ok(print(&rows, COLUMNS, args.format, global.color, "no VMs seen yet")?)
+    let rows = ask(global, config, Request::Vms { vm: args.query.vm })?;
+    Ok(print(&rows, COLUMNS, args.query.format, global.color, "no VMs seen yet")?)
+}
+
+fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("VM", named),
+        column("HOST", |r| text(r, "location")),
+        column("SINCE", |r| time(r, "since")),
+        column("UNTIL", |r| time(r, "until")),
+        column("FRAMES", |r| text(r, "frames")),
+        column("DIFFERS", |r| match r.get("differs").and_then(Value::as_array) {
+            None => "-".to_owned(),
+            Some(lines) if lines.is_empty() => "nothing".to_owned(),
+            Some(lines) => lines.iter().filter_map(Value::as_str).collect::<Vec<_>>().join("; "),
+        }),
+    ];
+    let rows = ask(global, config, Request::VmsHistory { vm: args.vm })?;
+    let none = "no frame came with a hint at a host: the mirror has no tunnel";
+    Ok(print(&rows, COLUMNS, args.format, global.color, none)?)
 }
 
 pub fn services(global: &Global, config: &Config, args: ServicesArgs) -> Result<(), Failure> {

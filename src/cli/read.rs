@@ -53,7 +53,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let plan = Plan {
         workers,
-        decode: loaded.config.decode.clone(),
+        decode: loaded.config.decode(),
         limits: settings::shard_limits(&loaded.config),
         seed: READ_SEED,
         full_ends: true,

@@ -45,6 +45,9 @@ pub fn told(brain: &Brain, intake: &Intake, span_s: Option<f64>, color: Color) -
             outside.iter().take(3).map(|o| format!("{} ({} flows)", o.ip, grouped(o.flows))).collect();
         line("outside home", format!("{}; --home says what is home", list.join(", ")));
     }
+    for tunnel in &totals.one_way_tunnels {
+        line("one way", format!("{tunnel}: a mirror's own tunnel? {} decides", tunnel.mend()));
+    }
     line(
         "incidents",
         match totals.opened.count {

@@ -44,7 +44,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let mut source = Recording::new(live, recorder);
     let plan = Plan {
         workers,
-        decode: loaded.config.decode.clone(),
+        decode: loaded.config.decode(),
         limits: settings::shard_limits(&loaded.config),
         seed: seed(),
         full_ends: false,

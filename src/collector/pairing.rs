@@ -196,7 +196,7 @@ fn outcome_of(orig: &Half, resp: &Half, certain: bool) -> Outcome {
 fn flow_of(orig: &Half, resp: &Half, origin: &Origin) -> FlowRef {
     let (orig_port, resp_port) = orig.ports();
     let (segment, transport) = (orig.segment(), orig.transport());
-    let end = |ip, port, mac| Endpoint { ip, port, mac, host_hint: None };
+    let end = |ip, port, mac| Endpoint { ip, port, mac, host_hint: None, path: Default::default() };
     let longest_ago = orig.first_ago.max(resp.first_ago).unwrap_or(0);
     FlowRef {
         id: id_of(segment, transport, orig, origin),

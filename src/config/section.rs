@@ -43,20 +43,55 @@ impl<'i> Reader<'i> {
     /// The section `name`, or as much of it as is right.
     pub fn section<T: DeserializeOwned + Default>(&mut self, name: &str) -> T {
         let Some((key, value)) = self.root.remove_entry(name) else { return T::default() };
-        let DeValue::Table(mut table) = value.into_inner() else {
+        let DeValue::Table(table) = value.into_inner() else {
             self.tell(key.span(), format!("`{name}` is a section: write [{name}] on a line of its own"), None);
             return T::default();
         };
         self.note_origins(name, &table);
+        self.read((name, false), &key.span(), table)
+    }
+
+    /// The tables of the list `name`, or as much of them as is right.
+    pub fn tables<T: DeserializeOwned + Default>(&mut self, name: &str, max: usize) -> Vec<T> {
+        let Some((key, value)) = self.root.remove_entry(name) else { return Vec::new() };
+        let wrong = || format!("`{name}` is a list: write [[{name}]], once for each");
+        let DeValue::Array(list) = value.into_inner() else {
+            self.tell(key.span(), wrong(), None);
+            return Vec::new();
+        };
+        if list.len() > max {
+            self.tell(key.span(), format!("[[{name}]] stands {} times: {max} at most", list.len()), None);
+        }
+        let mut tables = Vec::new();
+        for (at, entry) in list.into_iter().take(max).enumerate() {
+            let span = entry.span();
+            match entry.into_inner() {
+                DeValue::Table(table) => {
+                    self.note_origins(&format!("{name}.{at}"), &table);
+                    tables.push(self.read((name, true), &span, table));
+                }
+                _ => self.tell(span, wrong(), None),
+            }
+        }
+        tables
+    }
+
+    /// One table of this name, and whether it is of a list.
+    fn read<T: DeserializeOwned + Default>(
+        &mut self,
+        heading: (&str, bool),
+        span: &Range<usize>,
+        mut table: DeTable<'i>,
+    ) -> T {
         loop {
-            let whole = Spanned::new(key.span(), DeValue::Table(table.clone()));
+            let whole = Spanned::new(span.clone(), DeValue::Table(table.clone()));
             let error = match T::deserialize(ValueDeserializer::from(whole)) {
                 Ok(section) => return section,
                 Err(error) => error,
             };
-            let span = error.span().unwrap_or_else(|| key.span());
+            let span = error.span().unwrap_or_else(|| span.clone());
             let culprit = take_out(&mut table, &span);
-            self.explain(name, &error, span, culprit.as_deref());
+            self.explain(heading, &error, span, culprit.as_deref());
             if culprit.is_none() {
                 return T::default(); // an error of the section as a whole
             }
@@ -106,14 +141,16 @@ impl<'i> Reader<'i> {
     }
 
     /// serde's words in the operator's.
-    fn explain(&mut self, section: &str, error: &Error, span: Range<usize>, culprit: Option<&str>) {
+    fn explain(&mut self, (section, list): (&str, bool), error: &Error, span: Range<usize>, culprit: Option<&str>) {
         let message = error.message();
         let mut words = quoted(message);
         if message.starts_with("unknown field") && !words.is_empty() {
             let unknown = words.remove(0);
             let keys: Vec<&str> = words;
             let parent = culprit.and_then(|path| path.rsplit_once('.')).map(|(parent, _)| format!(".{parent}"));
-            let message = format!("unknown key `{unknown}` in [{section}{}]", parent.unwrap_or_default());
+            let heading = format!("[{section}{}]", parent.unwrap_or_default());
+            let heading = if list { format!("[{heading}]") } else { heading };
+            let message = format!("unknown key `{unknown}` in {heading}");
             let hint = nearest(unknown, &keys).unwrap_or_else(|| format!("the keys here are {}", listed(&keys)));
             return self.tell(span, message, Some(hint));
         }

@@ -32,7 +32,15 @@ const ORIGIN_COLUMN: usize = 44;
 pub(super) fn show(sections: &[(&str, Value)], origins: &BTreeMap<String, Origin>) -> String {
     let mut out = String::new();
     for (name, value) in sections {
-        table(name, value, origins, &mut out);
+        match value {
+            Value::Array(tables) => {
+                for (at, entries) in tables.iter().enumerate() {
+                    out.push_str(&format!("\n[[{name}]]\n"));
+                    values(&format!("{name}.{at}"), entries, origins, &mut out);
+                }
+            }
+            section => table(name, section, origins, &mut out),
+        }
     }
     out.trim_start().to_owned()
 }
@@ -41,6 +49,10 @@ pub(super) fn show(sections: &[(&str, Value)], origins: &BTreeMap<String, Origin
 pub(super) fn rows(sections: &[(&str, Value)], origins: &BTreeMap<String, Origin>) -> Vec<(String, Value, Origin)> {
     fn below(path: &str, value: &Value, origins: &BTreeMap<String, Origin>, out: &mut Vec<(String, Value, Origin)>) {
         match value {
+            Value::Array(tables) if is_list(value) => {
+                let numbered = tables.iter().enumerate();
+                numbered.for_each(|(at, table)| below(&format!("{path}.{at}"), table, origins, out));
+            }
             Value::Object(entries) => {
                 entries.iter().for_each(|(key, value)| below(&format!("{path}.{key}"), value, origins, out));
             }
@@ -62,6 +74,15 @@ fn table(path: &str, value: &Value, origins: &BTreeMap<String, Origin>, out: &mu
     if entries.is_empty() || entries.values().any(|value| !value.is_object()) {
         out.push_str(&format!("\n[{path}]\n"));
     }
+    values(path, value, origins, out);
+    for (key, value) in entries.iter().filter(|(_, value)| value.is_object()) {
+        table(&format!("{path}.{key}"), value, origins, out);
+    }
+}
+
+/// The values of one table, those of tables within it left out.
+fn values(path: &str, value: &Value, origins: &BTreeMap<String, Origin>, out: &mut String) {
+    let Value::Object(entries) = value else { return };
     for (key, value) in entries.iter().filter(|(_, value)| !value.is_object()) {
         let from = origin(&format!("{path}.{key}"), origins);
         match toml(value) {
@@ -72,9 +93,11 @@ fn table(path: &str, value: &Value, origins: &BTreeMap<String, Origin>, out: &mu
             None => out.push_str(&format!("{:<ORIGIN_COLUMN$} # {from}\n", format!("# {key} is not set"))),
         }
     }
-    for (key, value) in entries.iter().filter(|(_, value)| value.is_object()) {
-        table(&format!("{path}.{key}"), value, origins, out);
-    }
+}
+
+/// Is this a list of tables, and no value?
+fn is_list(value: &Value) -> bool {
+    value.as_array().is_some_and(|entries| entries.iter().all(Value::is_object) && !entries.is_empty())
 }
 
 /// A value as TOML writes it; `None` for what is not set.

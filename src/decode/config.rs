@@ -1,19 +1,36 @@
 //! What an operator may set of decoding. Limits of fragments are per virtual shard and per locator.
 
+use std::collections::BTreeMap;
+
+use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
+
+use super::host_os::{HostOs, HostOsTable};
+use super::mirror::MirrorConfig;
 
 /// The `[decode]` section.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct DecodeConfig {
-    /// VXLAN and GENEVE network identifiers that carry mirror copies: part of the path, not of the segment.
-    pub path_vnis: Vec<u32>,
-    /// GRE keys that do.
-    pub path_gre_keys: Vec<u32>,
+    /// The `[[mirror]]` tables, which are no part of this section.
+    #[serde(skip)]
+    pub mirrors: Vec<MirrorConfig>,
     /// Unfinished datagrams kept by one shard; beyond it the oldest is forgotten and counted.
     pub fragmented_datagrams_max: usize,
     /// Bytes of fragments kept by one shard, bookkeeping included.
     pub fragment_bytes_max: usize,
+    /// Systems and the networks that run them: `host_os = { windows = ["10.1.0.0/16"] }`. They decide whose bytes
+    /// count where fragments or segments overlap.
+    pub host_os: BTreeMap<HostOs, Vec<IpNet>>,
+    /// The system of every other receiver.
+    pub host_os_default: HostOs,
+}
+
+impl DecodeConfig {
+    /// Receivers and their systems.
+    pub fn hosts(&self) -> HostOsTable {
+        HostOsTable::new(&self.host_os, self.host_os_default)
+    }
 }
 
 impl Default for DecodeConfig {
@@ -21,10 +38,11 @@ impl Default for DecodeConfig {
     /// largest size can be in flight in each.
     fn default() -> Self {
         DecodeConfig {
-            path_vnis: Vec::new(),
-            path_gre_keys: Vec::new(),
+            mirrors: Vec::new(),
             fragmented_datagrams_max: 256,
             fragment_bytes_max: 512 * 1024,
+            host_os: BTreeMap::new(),
+            host_os_default: HostOs::default(),
         }
     }
 }

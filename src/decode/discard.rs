@@ -66,6 +66,8 @@ discards! {
     FragmentCut, fragment_cut => "decode.discard.fragment_cut";
     /// A datagram in more pieces than any path makes; it is forgotten whole.
     FragmentFlood, fragment_flood => "decode.discard.fragment_flood";
+    /// A fragment that overlaps another where the receiver drops such datagrams (RFC 5722): it is forgotten whole.
+    FragmentOverlap, fragment_overlap => "decode.discard.fragment_overlap";
 }
 
 impl fmt::Display for Discard {
@@ -80,6 +82,8 @@ crate::counters! {
         frames => "decode.frames",
         datagrams => "decode.datagrams",
         tunnels => "decode.tunnels",
+        /// Frames of tunnels of which one end found no place in the table of ends.
+        unwatched => "decode.tunnel.unwatched",
         fragments => "decode.fragments",
         reassembled => "decode.fragment.reassembled",
         /// Bytes that had been received before, with the same content.

@@ -145,11 +145,18 @@ fn erspan_sessions_are_path_never_segment() {
     assert_eq!(two(0x00), from_vm("-"));
     assert_eq!(two(0x18), from_vm("-"));
     assert_eq!(two(0x10), from_vm("vlan:20"), "the tag was moved from the frame into the header");
+    let header = [0x10, 20, 0x10, 77, 0, 0, 0, 1];
+    let left = |id| see(&gre(0x1000, 0x88be, &[&[0; 4], &header, &tagged(&[id], 0x0800, &vm_packet())]));
+    assert_eq!(left(20), from_vm("vlan:20"), "the tag was left in the frame, too");
+    assert_eq!(left(30), from_vm("vlan:20.30"), "the tag within the one that was moved");
     let three = [0x20, 20, 0, 77, 0, 0, 0, 1, 0, 0, 0, 0];
     assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &three, &vm_frame()])), from_vm("-"));
     let mut with_platform = three;
     with_platform[11] = 1;
     assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &with_platform, &[0; 8], &vm_frame()])), from_vm("-"));
+    let mut catalyst = three;
+    catalyst[10] = 0x1e;
+    assert_eq!(see(&gre(0x1000, 0x22eb, &[&[0; 4], &catalyst, &[0; 8], &vm_frame()])), from_vm("-"));
 }
 
 #[test]
@@ -307,19 +314,17 @@ fn every_link_type_reaches_ip() {
 }
 
 #[test]
-fn an_id_that_the_operator_calls_path_is_no_segment() {
-    let config = DecodeConfig { path_vnis: vec![9], path_gre_keys: vec![3], ..DecodeConfig::default() };
-    let mut locator = Locator::new(config);
-    let keyed = |key| gre(0x2000, 0x6558, &[&[0, 0, 0, key], &vm_frame()]);
-    for (frame, segment) in [
-        (udp_frame(50000, 4789, &vxlan(9, &vm_frame())), "-"),
-        (udp_frame(50000, 4789, &vxlan(3, &vm_frame())), "vxlan:3"),
-        (keyed(3), "-"),
-        (keyed(9), "gre:0x9"),
-    ] {
-        let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, NOW).unwrap().unwrap();
-        assert_eq!(located.segment.to_string(), segment);
-    }
+fn access_points_mirror_wireless_frames_by_tzsp() {
+    let head = [8, 1, 0, 0, 2, 0, 0, 0, 0, 9, 0x52, 0x54, 0, 0, 0, 0xa, 0x52, 0x54, 0, 0, 0, 0xb, 0, 0];
+    let frame = joined(&[&head, &[0xaa, 0xaa, 3, 0, 0, 0, 8, 0], &vm_packet()]);
+    assert_eq!(see(&udp_frame(50000, 37008, &joined(&[&[1, 0, 0, 18, 0, 1], &frame]))), from_vm("-"));
+    assert_eq!(see(&udp_frame(50000, 37008, &joined(&[&[1, 0, 0, 119, 0, 1], &frame]))), from_host());
+}
+
+#[test]
+fn group_policy_of_vxlan_changes_no_segment() {
+    let policy = joined(&[&[0x88, 0, 0x12, 0x34, 0, 0, 7, 0], &vm_frame()]);
+    assert_eq!(see(&udp_frame(50000, 4789, &policy)), from_vm("vxlan:7"));
 }
 
 #[test]

@@ -1,29 +1,32 @@
 //! IP fragments joined to datagrams (RFC 791 3.2, RFC 8200 4.5).
 //!
 //! Bounded by datagrams, by bytes and by pieces a datagram. A full table forgets its oldest datagrams and counts
-//! them; a datagram in too many pieces is forgotten whole. What came first stays when fragments overlap (as on
-//! Linux and Solaris targets of old; current stacks drop such datagrams), and each overlap is counted.
+//! them; a datagram in too many pieces is forgotten whole. Where IPv4 fragments overlap, the receiver's system decides
+//! whose bytes count ([`HostOs`]); an IPv6 datagram with an overlap is forgotten (RFC 5722), copies excepted.
 
 use std::collections::BTreeMap;
 use std::net::IpAddr;
+use std::ops::Range;
 
 use foldhash::quality::FixedState;
 use hashbrown::HashMap;
 
 use super::config::DecodeConfig;
 use super::discard::{DecodeCounters, Discard};
+use super::host_os::{HostOs, HostOsTable};
 use super::ip::{Fragment, Ip};
 use crate::model::{Segment, Timestamp};
 
 /// RFC 791 leaves 15 s to choose, Linux takes 30; RFC 8200 fixes 60 for IPv6.
 const TIMEOUT_V4_S: i64 = 30;
 const TIMEOUT_V6_S: i64 = 60;
-/// 64 KiB over a path of the smallest MTU that IPv4 hosts must take (576) make 119.
-const PIECES_MAX: usize = 256;
+/// 64 KiB over a path of the smallest MTU that IPv4 allows (68, RFC 791 3.2).
+const PIECES_MAX: usize = 1366;
 const DATAGRAM_MAX: u32 = 65_535;
 /// What one entry costs beside its bytes: two maps, two vectors.
 const ENTRY_OVERHEAD: usize = 256;
-const PIECE_OVERHEAD: usize = size_of::<Piece>();
+/// A piece besides its bytes: its entry and the allocator's.
+const PIECE_OVERHEAD: usize = size_of::<Piece>() + 16;
 
 /// Unfinished datagrams of one shard.
 #[derive(Debug)]
@@ -35,6 +38,7 @@ pub(super) struct Reassembly {
     bytes: usize,
     datagrams_max: usize,
     bytes_max: usize,
+    hosts: HostOsTable,
     whole: Vec<u8>,
 }
 
@@ -55,19 +59,34 @@ struct Entry {
     /// Headers and protocol of the fragment at offset 0.
     first: Option<(Vec<u8>, u8)>,
     next_at: Option<u32>,
-    /// Payload bytes in order of arrival; `pieces` says where they belong.
-    data: Vec<u8>,
-    /// Sorted by offset, without overlap.
+    /// Sorted by offset, without overlap: of each fragment what counts of it.
     pieces: Vec<Piece>,
+    /// Bytes in `pieces`.
+    held: u32,
     /// Length of the datagram's payload, known from its last fragment.
     end: Option<u32>,
+    /// The receiver's; `None` where an overlap ends the datagram.
+    os: Option<HostOs>,
 }
 
-#[derive(Clone, Copy, Debug)]
+#[derive(Debug)]
 struct Piece {
     start: u32,
-    len: u32,
-    at: usize,
+    bytes: Box<[u8]>,
+}
+
+impl Piece {
+    fn range(&self) -> Range<u32> {
+        self.start..self.start + self.bytes.len() as u32
+    }
+
+    /// The part of it within `range`, unless there is none.
+    fn part(&self, range: Range<u32>) -> Option<Piece> {
+        let own = self.range();
+        let (start, end) = (range.start.max(own.start), range.end.min(own.end));
+        let bytes = self.bytes.get((start - own.start) as usize..end.checked_sub(own.start)? as usize)?;
+        (!bytes.is_empty()).then(|| Piece { start, bytes: bytes.into() })
+    }
 }
 
 impl Reassembly {
@@ -79,6 +98,7 @@ impl Reassembly {
             bytes: 0,
             datagrams_max: config.fragmented_datagrams_max.max(1),
             bytes_max: config.fragment_bytes_max.max(DATAGRAM_MAX as usize * 2),
+            hosts: config.hosts(),
             whole: Vec::new(),
         }
     }
@@ -130,8 +150,9 @@ impl Reassembly {
             Ok(()) if complete => {}
             Ok(()) => return Ok(false),
             Err(reason) => {
-                // A flood is forgotten at once; of a misfit only the fragment.
-                if reason == Discard::FragmentFlood {
+                // Of a misfit only the fragment is lost. An overlap leaves no tombstone for later fragments of the
+                // same datagram, though RFC 5722 asks for one: stacks keep none, and the sender could hide behind it.
+                if matches!(reason, Discard::FragmentFlood | Discard::FragmentOverlap) {
                     self.forget(number);
                 }
                 return Err(reason);
@@ -163,8 +184,9 @@ impl Reassembly {
     fn open(&mut self, key: Key, time: Timestamp) -> u64 {
         let number = self.next;
         self.next += 1;
+        let os = Some(self.hosts.of(key.dst)).filter(|os| key.dst.is_ipv4() && !os.drops_overlaps());
         let entry =
-            Entry { key, started: time, first: None, next_at: None, data: Vec::new(), pieces: Vec::new(), end: None };
+            Entry { key, started: time, first: None, next_at: None, pieces: Vec::new(), held: 0, end: None, os };
         self.bytes += entry.cost();
         self.entries.insert(number, entry);
         self.by_key.insert(key, number);
@@ -195,12 +217,11 @@ impl Reassembly {
 impl Entry {
     fn cost(&self) -> usize {
         let header = self.first.as_ref().map_or(0, |(header, _)| header.len());
-        ENTRY_OVERHEAD + header + self.data.len() + self.pieces.len() * PIECE_OVERHEAD
+        ENTRY_OVERHEAD + header + self.held as usize + self.pieces.len() * PIECE_OVERHEAD
     }
 
     fn is_complete(&self) -> bool {
-        let covered: u32 = self.pieces.iter().map(|piece| piece.len).sum();
-        self.first.is_some() && self.end == Some(covered)
+        self.first.is_some() && self.end == Some(self.held)
     }
 
     fn keep(
@@ -211,7 +232,7 @@ impl Entry {
         counters: &mut DecodeCounters,
     ) -> Result<(), Discard> {
         let (start, end) = (fragment.offset, fragment.offset + ip.payload.len() as u32);
-        let known = self.pieces.last().map_or(0, |last| last.start + last.len);
+        let known = self.pieces.last().map_or(0, |last| last.range().end);
         let fits = match (self.end, fragment.more) {
             (Some(total), true) => end <= total,
             (Some(total), false) => end == total,
@@ -221,8 +242,7 @@ impl Entry {
         if !fits {
             return Err(Discard::FragmentMisfit);
         }
-        self.count_overlap(start, end, ip.payload, counters);
-        self.fill_gaps(start, end, ip.payload)?;
+        self.lay(Piece { start, bytes: ip.payload.into() }, counters)?;
         if !fragment.more {
             self.end = Some(end);
         }
@@ -233,61 +253,33 @@ impl Entry {
         Ok(())
     }
 
-    fn count_overlap(&self, start: u32, end: u32, payload: &[u8], counters: &mut DecodeCounters) {
-        let mut touched = self.pieces.iter().filter(|p| p.start < end && start < p.start + p.len).peekable();
-        let Some(first) = touched.peek() else { return };
-        let copy = first.start <= start && end <= first.start + first.len && {
-            let at = first.at + (start - first.start) as usize;
-            self.data.get(at..at + payload.len()) == Some(payload)
-        };
-        if copy {
+    /// Puts a fragment in its place; where it overlaps others, of either what counts at the receiver.
+    fn lay(&mut self, later: Piece, counters: &mut DecodeCounters) -> Result<(), Discard> {
+        let range = later.range();
+        let from = self.pieces.partition_point(|piece| piece.range().end <= range.start);
+        let to = self.pieces.partition_point(|piece| piece.start < range.end);
+        let touched = self.pieces.get(from..to).unwrap_or_default();
+        if touched.is_empty() {
+            self.held += range.end - range.start;
+            self.pieces.insert(from, later);
+        } else if is_copy(touched, &later) {
             counters.work.duplicate += 1;
         } else {
             counters.work.overlap += 1;
+            let os = self.os.ok_or(Discard::FragmentOverlap)?;
+            let before: usize = touched.iter().map(|piece| piece.bytes.len()).sum();
+            let merged = merge(touched, &later, os);
+            let after: usize = merged.iter().map(|piece| piece.bytes.len()).sum();
+            self.held = self.held + after as u32 - before as u32;
+            self.pieces.splice(from..to, merged);
         }
-    }
-
-    /// Adds those bytes of `start..end` that were not there before.
-    fn fill_gaps(&mut self, start: u32, end: u32, payload: &[u8]) -> Result<(), Discard> {
-        let mut from = start;
-        let mut index = self.pieces.partition_point(|p| p.start + p.len <= start);
-        while from < end {
-            let next = self.pieces.get(index).copied();
-            let gap_end = next.map_or(end, |p| p.start.min(end));
-            if from < gap_end {
-                let bytes = payload.get((from - start) as usize..(gap_end - start) as usize).unwrap_or_default();
-                let piece = Piece { start: from, len: gap_end - from, at: self.data.len() };
-                index = self.insert(index, piece)?;
-                self.data.extend_from_slice(bytes);
-            }
-            from = next.map_or(end, |p| p.start + p.len);
-            index += 1;
-        }
-        Ok(())
-    }
-
-    /// Puts `piece` before position `index`, or appends it to its predecessor where the bytes adjoin, as they do
-    /// when fragments come in order; yields the position after it.
-    fn insert(&mut self, index: usize, piece: Piece) -> Result<usize, Discard> {
-        if let Some(before) = index.checked_sub(1).and_then(|i| self.pieces.get_mut(i))
-            && before.start + before.len == piece.start
-            && before.at + before.len as usize == piece.at
-        {
-            before.len += piece.len;
-            return Ok(index);
-        }
-        if self.pieces.len() >= PIECES_MAX {
-            return Err(Discard::FragmentFlood);
-        }
-        self.pieces.insert(index, piece);
-        Ok(index + 1)
+        if self.pieces.len() > PIECES_MAX { Err(Discard::FragmentFlood) } else { Ok(()) }
     }
 
     /// The datagram as if it had never been fragmented: no fragment fields, lengths of the whole.
     fn join(self, whole: &mut Vec<u8>) -> Result<(), Discard> {
         let Some((header, protocol)) = self.first else { return Err(Discard::FragmentMisfit) };
-        let payload_len: u32 = self.pieces.iter().map(|piece| piece.len).sum();
-        let total = payload_len + header.len() as u32;
+        let total = self.held + header.len() as u32;
         if total > DATAGRAM_MAX {
             return Err(Discard::FragmentOversize);
         }
@@ -309,193 +301,46 @@ impl Entry {
             }
         }
         for piece in &self.pieces {
-            whole.extend_from_slice(self.data.get(piece.at..piece.at + piece.len as usize).unwrap_or_default());
+            whole.extend_from_slice(&piece.bytes);
         }
         Ok(())
     }
 }
 
-#[cfg(test)]
-mod tests {
-    use super::super::test_frames::{NOW, fragment, joined};
-    use super::super::{Datagram, Decoder, Network, Payload};
-    use super::*;
-
-    /// Protocol 253 is for experiments (RFC 3692): nothing reads its payload.
-    const OTHER: u8 = 253;
-
-    fn decoder() -> Decoder {
-        Decoder::new(&DecodeConfig::default())
-    }
-
-    fn feed(decoder: &mut Decoder, packet: &[u8], time: Timestamp) -> Result<Option<(Vec<u8>, u32)>, Discard> {
-        let network = if packet[0] >> 4 == 4 { Network::Ipv4 } else { Network::Ipv6 };
-        let datagram = decoder.datagram(network, packet, 0, Segment::UNTAGGED, time)?;
-        Ok(datagram.map(|Datagram { payload, ip_len, .. }| match payload {
-            Payload::Other(_, bytes) => (bytes.to_vec(), ip_len),
-            other => panic!("{other:?}"),
-        }))
-    }
-
-    /// 32 bytes in four fragments.
-    fn four() -> (Vec<u8>, Vec<Vec<u8>>) {
-        let data: Vec<u8> = (0..32).collect();
-        let pieces = (0u16..4).map(|i| fragment(OTHER, 1, i * 8, i < 3, &data[usize::from(i) * 8..][..8])).collect();
-        (data, pieces)
-    }
-
-    #[test]
-    fn fragments_in_any_order_make_the_datagram() {
-        let (data, pieces) = four();
-        for order in 0..24usize {
-            let mut left: Vec<usize> = (0..4).collect();
-            let mut decoder = decoder();
-            let mut whole = None;
-            for radix in (1..=4).rev() {
-                assert_eq!(whole, None);
-                let pick = left.remove(order % 24 / [1, 1, 2, 6][radix - 1] % radix);
-                whole = feed(&mut decoder, &pieces[pick], NOW).unwrap();
-            }
-            assert_eq!(whole, Some((data.clone(), 52)), "order {order}");
-            assert_eq!((decoder.counters.work.fragments, decoder.counters.work.reassembled), (4, 1));
+/// Are all bytes of `later` there already, with the same values?
+fn is_copy(touched: &[Piece], later: &Piece) -> bool {
+    let mut at = later.start;
+    for piece in touched {
+        let Some(own) = piece.part(later.range()) else { continue };
+        if own.start != at || later.part(own.range()).is_none_or(|part| part.bytes != own.bytes) {
+            return false;
         }
+        at = own.range().end;
     }
-
-    #[test]
-    fn a_missing_fragment_makes_nothing_and_expires() {
-        let (_, pieces) = four();
-        let mut decoder = decoder();
-        for piece in [&pieces[0], &pieces[1], &pieces[3]] {
-            assert_eq!(feed(&mut decoder, piece, NOW), Ok(None));
-        }
-        decoder.tick(NOW.plus_s(29));
-        assert_eq!(decoder.counters.work.expired, 0);
-        decoder.tick(NOW.plus_s(30));
-        assert_eq!(decoder.counters.work.expired, 1);
-        assert_eq!(feed(&mut decoder, &pieces[2], NOW.plus_s(31)), Ok(None));
-    }
-
-    #[test]
-    fn copies_are_counted_and_change_nothing() {
-        let (data, pieces) = four();
-        let mut decoder = decoder();
-        for piece in [&pieces[0], &pieces[0], &pieces[2], &pieces[2], &pieces[1]] {
-            assert_eq!(feed(&mut decoder, piece, NOW), Ok(None));
-        }
-        assert_eq!(feed(&mut decoder, &pieces[3], NOW), Ok(Some((data, 52))));
-        assert_eq!((decoder.counters.work.duplicate, decoder.counters.work.overlap), (2, 0));
-    }
-
-    #[test]
-    fn what_came_first_stays_when_fragments_overlap() {
-        let (mut data, pieces) = four();
-        let mut decoder = decoder();
-        feed(&mut decoder, &pieces[1], NOW).unwrap();
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 1, 0, true, &[0xee; 24]), NOW), Ok(None));
-        data[..8].fill(0xee);
-        data[16..24].fill(0xee);
-        assert_eq!(feed(&mut decoder, &pieces[3], NOW), Ok(Some((data, 52))));
-        assert_eq!((decoder.counters.work.duplicate, decoder.counters.work.overlap), (0, 1));
-    }
-
-    #[test]
-    fn a_teardrop_is_refused() {
-        let mut decoder = decoder();
-        // The last fragment ends before the first one does (CVE-1999-0015).
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 1, 0, true, &[0; 40]), NOW), Ok(None));
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 1, 24, false, &[0; 4]), NOW), Err(Discard::FragmentMisfit));
-        // Two ends.
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 2, 80, false, &[0; 8]), NOW), Ok(None));
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 2, 96, false, &[0; 8]), NOW), Err(Discard::FragmentMisfit));
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 2, 88, true, &[0; 8]), NOW), Err(Discard::FragmentMisfit));
-        // Not a multiple of eight, and empty.
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 3, 0, true, &[0; 9]), NOW), Err(Discard::FragmentMisfit));
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 3, 8, true, &[]), NOW), Err(Discard::FragmentMisfit));
-        assert_eq!(decoder.counters.discards.fragment_misfit, 5);
-    }
-
-    #[test]
-    fn a_ping_of_death_is_refused_and_the_largest_datagram_is_not() {
-        let mut decoder = decoder();
-        let death = fragment(OTHER, 1, 65_528, false, &[0; 8]);
-        assert_eq!(feed(&mut decoder, &death, NOW), Err(Discard::FragmentOversize));
-        let whole: Vec<u8> = (0..65_515u32).map(|i| i as u8).collect();
-        let mut last = Ok(None);
-        for (i, piece) in whole.chunks(1480).enumerate() {
-            last = feed(&mut decoder, &fragment(OTHER, 2, i as u16 * 1480, i < 44, piece), NOW);
-        }
-        assert_eq!(last, Ok(Some((whole, 65_535))));
-    }
-
-    #[test]
-    fn small_fragments_in_order_are_joined_and_a_scattered_flood_is_forgotten() {
-        let mut decoder = decoder();
-        let mut last = Ok(None);
-        for i in 0..1000 {
-            last = feed(&mut decoder, &fragment(OTHER, 1, i * 8, i < 999, &[i as u8; 8]), NOW);
-        }
-        assert_eq!(last.map(|whole| whole.map(|(bytes, _)| bytes.len())), Ok(Some(8000)));
-        let flood = (0..1000).filter_map(|i| feed(&mut decoder, &fragment(OTHER, 2, i * 16, true, &[0; 8]), NOW).err());
-        assert_eq!(flood.collect::<Vec<_>>(), [Discard::FragmentFlood; 3]);
-    }
-
-    #[test]
-    fn a_full_table_forgets_its_oldest_datagram() {
-        let config = DecodeConfig { fragmented_datagrams_max: 2, ..DecodeConfig::default() };
-        let mut decoder = Decoder::new(&config);
-        for id in 1..=3 {
-            feed(&mut decoder, &fragment(OTHER, id, 0, true, &[0; 8]), NOW).unwrap();
-        }
-        assert_eq!(decoder.counters.work.evicted, 1);
-        for (id, expected) in [(3, Some(36)), (2, Some(36)), (1, None)] {
-            let last = feed(&mut decoder, &fragment(OTHER, id, 8, false, &[0; 8]), NOW).unwrap();
-            assert_eq!(last.map(|(_, ip_len)| ip_len), expected, "datagram {id}");
-        }
-    }
-
-    #[test]
-    fn bytes_are_bounded_too() {
-        let mut decoder = decoder();
-        for id in 0..200 {
-            feed(&mut decoder, &fragment(OTHER, id, 0, true, &[0; 8192]), NOW).unwrap();
-        }
-        assert!(decoder.counters.work.evicted >= 200 - 512 * 1024 / 8192);
-    }
-
-    #[test]
-    fn other_segments_ids_and_protocols_are_other_datagrams() {
-        let (_, pieces) = four();
-        let mut decoder = decoder();
-        for piece in &pieces[..3] {
-            feed(&mut decoder, piece, NOW).unwrap();
-        }
-        let tenant = Segment::UNTAGGED.with(crate::model::LayerKind::Vlan, 9);
-        let elsewhere = decoder.datagram(Network::Ipv4, &pieces[3], 0, tenant, NOW);
-        assert!(matches!(elsewhere, Ok(None)));
-        assert_eq!(feed(&mut decoder, &fragment(OTHER, 2, 24, false, &[0; 8]), NOW), Ok(None));
-        assert_eq!(feed(&mut decoder, &fragment(254, 1, 24, false, &[0; 8]), NOW), Ok(None));
-    }
-
-    #[test]
-    fn ipv6_fragments_are_joined_behind_their_extension_headers() {
-        let piece = |offset: u16, more: u16, bytes: &[u8]| {
-            let flags = (offset | more).to_be_bytes();
-            let hop_by_hop = [44, 0, 1, 4, 0, 0, 0, 0];
-            let rest = joined(&[&hop_by_hop, &[OTHER, 0], &flags, &[0, 0, 0, 5], bytes]);
-            super::super::test_frames::ipv6(0, &rest)
-        };
-        let mut decoder = decoder();
-        assert_eq!(feed(&mut decoder, &piece(8, 0, b"tail"), NOW), Ok(None));
-        assert_eq!(feed(&mut decoder, &piece(0, 1, b"the head"), NOW), Ok(Some((b"the headtail".to_vec(), 60))));
-    }
-
-    #[test]
-    fn a_fragment_that_the_capture_cut_is_read_if_first_and_refused_if_not() {
-        let mut decoder = decoder();
-        let cut = |offset| fragment(OTHER, 1, offset, true, &[0; 64])[..40].to_vec();
-        let datagram =
-            decoder.datagram(Network::Ipv4, &cut(0), 44, Segment::UNTAGGED, NOW).map(|d| d.map(|d| d.ip_len));
-        assert_eq!(datagram, Ok(Some(84)));
-        assert_eq!(feed(&mut decoder, &cut(64), NOW), Err(Discard::FragmentCut));
-    }
+    at == later.range().end
 }
+
+/// What counts of `later` and of the pieces that it touches, in order.
+fn merge(touched: &[Piece], later: &Piece, os: HostOs) -> Vec<Piece> {
+    let Range { start, end } = later.range();
+    let mut merged = Vec::with_capacity(touched.len() + 2);
+    let mut at = start;
+    let mut rest = None;
+    for piece in touched {
+        let own = piece.range();
+        if os.later_fragment_counts(&(start..end), &own) {
+            merged.extend(piece.part(own.start..start));
+            rest = piece.part(end..own.end);
+        } else {
+            merged.extend(later.part(at..own.start));
+            merged.extend(piece.part(own.clone()));
+            at = own.end;
+        }
+    }
+    merged.extend(later.part(at..end));
+    merged.extend(rest);
+    merged
+}
+
+#[cfg(test)]
+mod tests;

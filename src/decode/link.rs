@@ -10,7 +10,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::{ip, wireless};
-use crate::model::{LayerKind, LinkType, Mac, Segment};
+use crate::model::{LayerKind, LinkType, Mac, MirrorPath, PathKind, Segment};
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -53,6 +53,9 @@ pub(super) struct Stack {
     pub src_mac: Option<Mac>,
     pub dst_mac: Option<Mac>,
     pub host_hint: Option<IpAddr>,
+    pub path: MirrorPath,
+    /// The `[[mirror]]` tables whose tunnel was met, a bit each.
+    pub mirrors: u64,
     /// Bytes that were on the wire after those that are here.
     pub cut: u32,
     layers: u8,
@@ -67,6 +70,21 @@ impl Stack {
     pub fn deeper(&mut self) -> Result<(), Discard> {
         self.layers += 1;
         if self.layers > LAYERS_MAX { Err(Discard::TooDeep) } else { Ok(()) }
+    }
+
+    /// Leaves the mirror's transport: tags and tunnels around it are not where the VMs live.
+    pub fn leave(&mut self, path: MirrorPath) {
+        self.segment = Segment::UNTAGGED;
+        self.came_by(path);
+    }
+
+    /// Of paths within paths the outermost is kept.
+    pub fn came_by(&mut self, path: MirrorPath) {
+        if self.path.kind == PathKind::Wire {
+            let source = self.path.source;
+            self.path = path;
+            self.path.source = source;
+        }
     }
 
     fn tenant(&mut self, kind: LayerKind, id: u32) {

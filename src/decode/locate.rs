@@ -1,5 +1,6 @@
 //! The first half of decoding, in the dispatcher: link, tag and tunnel headers are peeled until the packet that a
-//! VM sent or received is found, with its segment, its outer sender and the addresses that choose its shard.
+//! VM sent or received is found, with its segment, its outer sender, the path its copy came by and the addresses that
+//! choose its shard.
 //!
 //! At most 16 tags and tunnels; a deeper nest is a counted discard. Fragments of protocols that may hide a tunnel
 //! (UDP among them) are joined here, because only the whole datagram shows what is inside; all others are joined
@@ -12,9 +13,12 @@ use super::discard::{DecodeCounters, Discard};
 use super::fragment::Reassembly;
 use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
+use super::mirror::{Mirrors, Part};
 use super::packet::{Located, Network};
+use super::tunnel::Inner;
+use super::tunnel_ends::TunnelEnds;
 use super::{arp, icmp, tunnel, udp_tunnel};
-use crate::model::{Carrier, LayerKind, LinkType, Mac, Timestamp};
+use crate::model::{Carrier, LayerKind, LinkType, Mac, MirrorPath, OneWayTunnel, PathKind, Timestamp};
 
 /// Virtual shards, whatever the number of workers (a power of two).
 pub const SHARDS: u16 = 64;
@@ -24,7 +28,10 @@ pub const LAYERS_MAX: u8 = 16;
 /// One owner: the dispatcher.
 #[derive(Debug)]
 pub struct Locator {
-    config: DecodeConfig,
+    mirrors: Mirrors,
+    ends: TunnelEnds,
+    /// Where frames come from now.
+    source: u16,
     fragments: Reassembly,
     /// Packet second of the last expiry of fragments.
     second: i64,
@@ -44,14 +51,28 @@ impl Locator {
             ..DecodeConfig::default()
         };
         Locator {
+            mirrors: Mirrors::new(config.mirrors),
+            ends: TunnelEnds::new(),
+            source: 0,
             fragments: Reassembly::new(&limits),
-            config,
             second: 0,
             outer: Vec::new(),
             inner: Vec::new(),
             served: false,
             counters: DecodeCounters::default(),
         }
+    }
+
+    /// The next frames come from this mirror source: its number within the run, and its name, which `[[mirror]]`
+    /// may ask for.
+    pub fn arrive(&mut self, number: u16, name: &str) {
+        self.source = number;
+        self.mirrors.arrive(number, name);
+    }
+
+    /// Tunnels taken for segments that go one way into one address, most frames first.
+    pub fn one_way_tunnels(&self) -> Vec<OneWayTunnel> {
+        self.ends.one_way()
     }
 
     /// Finds the network packet in a captured frame of `wire_len` bytes on the wire. `Ok(None)`: a fragment that
@@ -68,10 +89,11 @@ impl Locator {
             self.second = time.second();
             self.fragments.expire(time, &mut self.counters);
         }
-        let Locator { config, fragments, outer, inner, served, counters, .. } = self;
+        let Locator { mirrors, ends, fragments, outer, inner, served, counters, .. } = self;
         let cut = wire_len.saturating_sub(frame.len() as u32);
-        let stack = Stack::new(cut);
-        let mut peeler = Peeler { config, fragments, counters, time, stack, served: false, outside: false };
+        let mut stack = Stack::new(cut);
+        stack.path.source = self.source;
+        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack, served: false, outside: false };
         let followed = peeler.follow(link, frame, outer, inner);
         *served = peeler.served;
         match followed {
@@ -110,11 +132,12 @@ impl Locator {
         wire_len: u32,
         time: Timestamp,
     ) -> Option<Located<'a>> {
-        let Locator { config, fragments, .. } = self;
-        let stack = Stack::new(wire_len.saturating_sub(frame.len() as u32));
+        let Locator { mirrors, ends, fragments, .. } = self;
+        let mut stack = Stack::new(wire_len.saturating_sub(frame.len() as u32));
+        stack.path.source = self.source;
         // The frame was counted when it was located.
         let counters = &mut DecodeCounters::default();
-        let mut peeler = Peeler { config, fragments, counters, time, stack, served: false, outside: true };
+        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack, served: false, outside: true };
         let (header, bytes) = peeler.first(link, frame).ok()?;
         match peeler.peel(header, bytes) {
             Ok(Step::Found(place)) if peeler.served => Some(peeler.located(place)),
@@ -174,7 +197,8 @@ enum Step<'a> {
 }
 
 struct Peeler<'t> {
-    config: &'t DecodeConfig,
+    mirrors: &'t Mirrors,
+    ends: &'t mut TunnelEnds,
     fragments: &'t mut Reassembly,
     counters: &'t mut DecodeCounters,
     time: Timestamp,
@@ -221,10 +245,7 @@ impl Peeler<'_> {
         self.counters.work.tunnels += 1;
         self.stack.deeper()?;
         self.stack.host_hint = Some(sender);
-        // A tag of the VM's own frame that ERSPAN moved into its header.
-        if let Some((kind @ LayerKind::Vlan, id)) = inner.layer {
-            self.stack.segment = self.stack.segment.with(kind, id);
-        }
+        self.leave(&inner);
         Ok((inner.header, inner.bytes))
     }
 
@@ -285,13 +306,13 @@ impl Peeler<'_> {
                 let shard_pair = self.shard_pair(&ip);
                 return Ok(Step::Found(Place { network, bytes, src: ip.src, dst: ip.dst, shard_pair }));
             };
-            self.enter(&ip, inner.layer)?;
+            self.enter(&ip, &inner)?;
             (header, bytes) = (inner.header, inner.bytes);
         }
     }
 
     /// Passes from a tunnel's outer packet to what it carries.
-    fn enter(&mut self, ip: &Ip<'_>, layer: Option<(LayerKind, u32)>) -> Result<(), Discard> {
+    fn enter(&mut self, ip: &Ip<'_>, inner: &Inner<'_>) -> Result<(), Discard> {
         self.counters.work.tunnels += 1;
         let stack = &mut self.stack;
         stack.deeper()?;
@@ -299,17 +320,34 @@ impl Peeler<'_> {
         stack.host_hint.get_or_insert(ip.src);
         // The outer MACs are those of hosts and routers, never of the VM inside.
         (stack.src_mac, stack.dst_mac) = (None, None);
-        if let Some((kind, id)) = layer {
-            let path = match kind {
-                LayerKind::Vxlan | LayerKind::Geneve => self.config.path_vnis.contains(&id),
-                LayerKind::Gre => self.config.path_gre_keys.contains(&id),
-                _ => false,
-            };
-            if !path {
-                stack.segment = stack.segment.with(kind, id);
+        let part = self.mirrors.tunnel(ip.src, ip.dst, inner.layer.unwrap_or_default(), stack);
+        if inner.path.is_some() || part == Some(Part::Path) {
+            self.leave(inner);
+        } else if let Some((kind, id)) = inner.layer {
+            // What the operator has decided needs no word.
+            if part.is_none() {
+                let watched = self.ends.count(kind, ip.src, ip.dst);
+                self.counters.work.unwatched += u64::from(!watched);
             }
+            let id = if part == Some(Part::Vsid) { id & !0xff } else { id };
+            stack.segment = stack.segment.with(kind, id);
         }
         Ok(())
+    }
+
+    /// Leaves a tunnel that is path: by its kind, or because somebody says so.
+    fn leave(&mut self, inner: &Inner<'_>) {
+        let (kind, id) = inner.layer.unwrap_or_default();
+        let named = match kind {
+            LayerKind::Vxlan => PathKind::Vxlan,
+            LayerKind::Geneve => PathKind::Geneve,
+            _ => PathKind::Gre,
+        };
+        self.stack.leave(inner.path.unwrap_or(MirrorPath::new(named, id)));
+        // The VM's own tag, which ERSPAN moved into its header.
+        if kind == LayerKind::Vlan {
+            self.stack.segment = self.stack.segment.with(kind, id);
+        }
     }
 
     #[inline(always)]
@@ -329,10 +367,13 @@ impl Peeler<'_> {
     }
 
     #[inline(always)]
-    fn located<'a>(&self, place: Place<'a>) -> Located<'a> {
+    fn located<'a>(&mut self, place: Place<'a>) -> Located<'a> {
+        if self.mirrors.finishes() {
+            self.mirrors.finish(&mut self.stack);
+        }
         let Place { network, bytes, src, dst, shard_pair } = place;
-        let Stack { segment, src_mac, dst_mac, host_hint, cut, .. } = self.stack;
-        Located { bytes, network, segment, src_mac, dst_mac, host_hint, src, dst, shard_pair, cut }
+        let Stack { segment, src_mac, dst_mac, host_hint, path, cut, .. } = self.stack;
+        Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut }
     }
 }
 

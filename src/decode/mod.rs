@@ -9,15 +9,19 @@ mod config;
 mod datagram;
 mod discard;
 mod fragment;
+mod host_os;
 mod icmp;
 mod ip;
 mod link;
 mod locate;
+mod mirror;
 mod packet;
 mod plausible;
 mod reader;
+mod sighting;
 mod transport;
 mod tunnel;
+mod tunnel_ends;
 mod udp_tunnel;
 mod wireless;
 
@@ -26,11 +30,16 @@ mod encapsulation_tests;
 #[cfg(test)]
 mod hostile_tests;
 #[cfg(test)]
+mod mirror_tests;
+#[cfg(test)]
 mod test_frames;
 
 pub use config::DecodeConfig;
 pub use datagram::Decoder;
 pub use discard::{DecodeCounters, Discard};
+pub use host_os::{HostOs, HostOsTable};
 pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
+pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, Part, SameVlan};
 pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};
+pub use sighting::{SightingCounters, Sightings};

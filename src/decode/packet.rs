@@ -2,7 +2,7 @@
 
 use std::net::IpAddr;
 
-use crate::model::{Mac, Segment, Transport};
+use crate::model::{Mac, MirrorPath, Segment, Transport};
 
 /// A network-layer packet found inside a frame, before fragments are joined.
 #[derive(Clone, Copy, Debug)]
@@ -17,6 +17,8 @@ pub struct Located<'a> {
     pub dst_mac: Option<Mac>,
     /// Outermost tunnel's sender: who mirrored or encapsulated it.
     pub host_hint: Option<IpAddr>,
+    /// What carried the copy.
+    pub path: MirrorPath,
     /// Addresses of the innermost network header (for ARP: sender and target), for the shard choice.
     pub src: IpAddr,
     pub dst: IpAddr,

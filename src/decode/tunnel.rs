@@ -9,7 +9,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::{ip, udp_tunnel};
-use crate::model::LayerKind;
+use crate::model::{LayerKind, MirrorPath, PathKind};
 
 /// What a tunnel carries.
 #[derive(Clone, Copy, Debug)]
@@ -19,15 +19,21 @@ pub(super) struct Inner<'a> {
     /// The tenant id that the tunnel header names. None for mirror paths, and for ids that each receiver chooses
     /// for itself (GTP-U, L2TP, PPTP): those differ by direction and would tear flows apart.
     pub layer: Option<(LayerKind, u32)>,
+    /// Set where the tunnel is a mirror's by its kind.
+    pub path: Option<MirrorPath>,
 }
 
 impl<'a> Inner<'a> {
     pub fn new(header: Header, bytes: &'a [u8]) -> Self {
-        Inner { header, bytes, layer: None }
+        Inner { header, bytes, layer: None, path: None }
     }
 
     pub fn within(self, kind: LayerKind, id: u32) -> Self {
         Inner { layer: Some((kind, id)), ..self }
+    }
+
+    pub fn by(self, path: MirrorPath) -> Self {
+        Inner { path: Some(path), ..self }
     }
 
     pub fn plausible(self, cut: u32) -> Option<Self> {
@@ -125,39 +131,63 @@ pub(super) fn gre(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
 
 /// ERSPAN types I and II (draft-foschiano-erspan 4.1, 4.2). Type I has no header at all, and no sequence number.
 fn erspan2(bytes: &[u8], sequence: bool, cut: u32) -> Option<Inner<'_>> {
+    let mut path = MirrorPath::new(PathKind::Erspan, 0);
     if !sequence {
-        return Inner::new(Header::Ethernet, bytes).plausible(cut);
+        return Inner::new(Header::Ethernet, bytes).plausible(cut).map(|inner| inner.by(path));
     }
     let mut reader = Reader::new(bytes);
-    let (version_vlan, trunk) = (reader.be16()?, reader.be16()?);
-    reader.skip(4)?;
+    let (version_vlan, trunk, index) = (reader.be16()?, reader.be16()?, reader.be32()?);
     if version_vlan >> 12 != 1 {
         return None;
     }
-    let inner = Inner::new(Header::Ethernet, reader.rest()).plausible(cut)?;
-    // "En" 2: the frame came with an 802.1Q tag, which is now in this header only. The session is path.
+    (path.id, path.port) = (u32::from(trunk & 0x03ff), index & 0x000f_ffff);
+    let inner = Inner::new(Header::Ethernet, reader.rest()).plausible(cut)?.by(path);
+    // "En" 2: the frame came with an 802.1Q tag. Most switches leave it in this header only, some in the frame too.
     let tag = version_vlan & 0x0fff;
-    let moved_tag = (trunk >> 11) & 3 == 2 && tag != 0;
+    let moved_tag = (trunk >> 11) & 3 == 2 && tag != 0 && outer_tag(inner.bytes) != Some(tag);
     Some(if moved_tag { inner.within(LayerKind::Vlan, u32::from(tag)) } else { inner })
 }
 
-/// ERSPAN type III (draft-foschiano-erspan 4.3): 12 bytes, and a platform header of 8 where the O bit is set.
+/// VLAN id of the first tag of an Ethernet frame.
+fn outer_tag(frame: &[u8]) -> Option<u16> {
+    let mut reader = Reader::new(frame);
+    reader.skip(12)?;
+    matches!(reader.be16()?, 0x8100 | 0x88a8).then_some(reader.be16()? & 0x0fff)
+}
+
+/// ERSPAN type III (draft-foschiano-erspan 4.3): 12 bytes, and a platform header of 8 where the O bit is set, or where
+/// a Catalyst says frame type 7 (as its captures show).
 fn erspan3(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
     let mut reader = Reader::new(bytes);
-    let version = reader.be16()?;
-    reader.skip(8)?;
+    let (version, session) = (reader.be16()?, reader.be16()?);
+    reader.skip(6)?;
     let last = reader.be16()?;
     if version >> 12 != 2 {
         return None;
     }
-    if last & 1 != 0 {
-        reader.skip(8)?;
+    let mut path = MirrorPath::new(PathKind::Erspan, u32::from(session & 0x03ff));
+    path = path.by_engine((last >> 4) as u8 & 0x3f, last & 8 != 0);
+    let frame_type = (last >> 10) & 0x1f;
+    if last & 1 != 0 || frame_type == 7 {
+        path.port = platform_port(reader.be32()?, reader.be32()?);
     }
-    let header = match (last >> 10) & 0x1f {
+    let header = match frame_type {
         2 => Header::Network(ip::version(reader.rest())?),
         _ => Header::Ethernet,
     };
-    Inner::new(header, reader.rest()).plausible(cut)
+    Inner::new(header, reader.rest()).plausible(cut).map(|inner| inner.by(path))
+}
+
+/// Where each platform of the draft's list puts the port's index; the rest of the header is time and place.
+fn platform_port(first: u32, second: u32) -> u32 {
+    match first >> 26 {
+        1 => second,
+        3 => first & 0x3fff,
+        // With the switch's own number before it.
+        5 | 6 => first & 0x03ff_ffff,
+        0 | 7 => first & 0x000f_ffff,
+        _ => 0,
+    }
 }
 
 /// L2TPv3 data (RFC 3931 4.1): session, a cookie of 0, 4 or 8 bytes and a sublayer header of 0 or 4, both agreed

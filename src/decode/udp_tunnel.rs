@@ -9,7 +9,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::tunnel::{self, Inner};
-use crate::model::{Carrier, LayerKind};
+use crate::model::{Carrier, LayerKind, MirrorPath, PathKind};
 
 /// What a UDP datagram carries, where it is a tunnel. `udp` starts at the UDP header.
 #[inline]
@@ -155,15 +155,23 @@ fn teredo(payload: &[u8], cut: u32, known_port: bool) -> Option<Inner<'_>> {
     (known_port || (made_by_teredo && carried)).then(|| Inner::new(Header::Network(Network::Ipv6), reader.rest()))
 }
 
-/// TZSP, the mirror protocol of RouterOS and others: version 1, encapsulation 1 is Ethernet, tags up to tag 1.
+/// TZSP, the mirror protocol of RouterOS and access points: version 1, tags up to tag 1, then Ethernet or 802.11.
 fn tzsp(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
     const TAGS_MAX: usize = 64;
     let mut reader = Reader::new(payload);
-    let ([1, 0 | 1], 1) = (reader.array()?, reader.be16()?) else { return None };
+    let [1, 0 | 1] = reader.array()? else { return None };
+    let header = match reader.be16()? {
+        1 => Header::Ethernet,
+        18 => Header::Wireless,
+        _ => return None,
+    };
     for _ in 0..TAGS_MAX {
         match reader.u8()? {
             0 => {}
-            1 => return Inner::new(Header::Ethernet, reader.rest()).plausible(cut),
+            1 => {
+                let inner = Inner::new(header, reader.rest()).plausible(cut)?;
+                return Some(inner.by(MirrorPath::new(PathKind::Tzsp, 0)));
+            }
             _ => {
                 let length = reader.u8()?;
                 reader.skip(usize::from(length))?;

@@ -51,7 +51,13 @@ mod tests {
     use crate::model::{Endpoint, Segment, Timestamp};
 
     fn flow(transport: Transport, orig: (&str, u16), resp: (&str, u16)) -> FlowRef {
-        let end = |(ip, port): (&str, u16)| Endpoint { ip: ip.parse().unwrap(), port, mac: None, host_hint: None };
+        let end = |(ip, port): (&str, u16)| Endpoint {
+            ip: ip.parse().unwrap(),
+            port,
+            mac: None,
+            host_hint: None,
+            path: Default::default(),
+        };
         FlowRef {
             id: 1,
             segment: Segment::UNTAGGED,

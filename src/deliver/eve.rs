@@ -11,7 +11,7 @@ use serde_json::{Map, Value, json};
 use super::community_id;
 use crate::model::{
     AppProto, CaptureQuality, DetectorId, Finding, FlowEnd, FlowRef, FlowTotals, Incident, IncidentId, IncidentState,
-    Severity, Timestamp,
+    Severity, Side, Timestamp,
 };
 
 const SCHEMA: u8 = 1;
@@ -253,8 +253,15 @@ impl Event {
         event
     }
 
-    /// A flow ended.
-    pub fn flow(time: Timestamp, flow: &FlowRef, app: Option<&AppProto>, how: FlowEnd, totals: &FlowTotals) -> Self {
+    /// A flow ended; `conflict` is the side of which two differing copies of some bytes were seen.
+    pub fn flow(
+        time: Timestamp,
+        flow: &FlowRef,
+        app: Option<&AppProto>,
+        conflict: Option<Side>,
+        how: FlowEnd,
+        totals: &FlowTotals,
+    ) -> Self {
         let mut event = Event::new(time, "flow", Some(flow));
         if let Some(app) = app {
             event.set("app_proto", app.as_str());
@@ -284,15 +291,16 @@ impl Event {
                 "alerted": false,
             }),
         );
-        event.set(
-            "eastwatch",
-            json!({
-                "schema": SCHEMA,
-                "segment": flow.segment.to_string(),
-                "end": format!("{how:?}").to_lowercase(),
-                "missed_bytes": totals.missed_bytes,
-            }),
-        );
+        let mut own = json!({
+            "schema": SCHEMA,
+            "segment": flow.segment.to_string(),
+            "end": format!("{how:?}").to_lowercase(),
+            "missed_bytes": totals.missed_bytes,
+        });
+        if let Some(side) = conflict {
+            own["conflict"] = if side == Side::Orig { "toserver" } else { "toclient" }.into();
+        }
+        event.set("eastwatch", own);
         event
     }
 

@@ -9,12 +9,13 @@ mod new_vm;
 mod remote_access;
 mod service_gone;
 mod service_replaced;
+mod vm_moved;
 mod why;
 
 #[cfg(test)]
 mod world;
 
-pub use why::{Explanation, why};
+pub use why::{Explanation, Line, why};
 
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
@@ -52,6 +53,7 @@ roster! {
     service_replaced => ServiceReplaced,
     service_gone => ServiceGone,
     new_peer => NewPeer,
+    vm_moved => VmMoved,
 }
 
 /// One detector. It sees every change once, in order, before the baseline learns from it.
@@ -88,6 +90,8 @@ pub trait Known {
     fn name(&self, vm: VmId) -> Option<String>;
     /// Was it in an imported inventory?
     fn listed(&self, vm: VmId) -> bool;
+    /// Did it come with an address that wanders between the members of a cluster, from one that served the same?
+    fn taken_over(&self, service: &ServiceKey) -> bool;
     /// A service over all its addresses and segments; `None` where it is not known.
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>>;
 }

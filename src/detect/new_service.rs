@@ -92,6 +92,9 @@ impl NewService {
         if world.baselines.is_learned(key) && !self.breaks_day0(key, change, world) {
             return Verdict::Learn;
         }
+        if world.known.taken_over(key) {
+            return Verdict::Learn;
+        }
         let judged = world.baselines.judges(key.vm, Feature::Services, change.time);
         if world.sanctioned(key, change.time) {
             self.pending.remove(key);

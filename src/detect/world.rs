@@ -39,6 +39,7 @@ pub struct Row {
 #[derive(Default)]
 pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
+    pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
     /// Services that only join a known group.
     pub joining: BTreeSet<ServiceKey>,
@@ -88,6 +89,10 @@ impl Known for FakeInventory {
 
     fn listed(&self, vm: VmId) -> bool {
         self.listed.contains(&vm)
+    }
+
+    fn taken_over(&self, service: &ServiceKey) -> bool {
+        self.taken_over.contains(service)
     }
 
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>> {
@@ -154,7 +159,10 @@ impl Lab {
             World { known: &self.known, baselines: &self.baselines, sanctions: &self.sanctions, quality: self.quality };
         let verdict = self.detectors.judge(change, &world, &mut out);
         // Invariant 7: what raised a finding is withheld, where the change would teach anything of it.
-        let teaches = !matches!(change.what, What::Tick | What::VmNew { .. } | What::ServiceRefused { .. });
+        let teaches = !matches!(
+            change.what,
+            What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
+        );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
         self.baselines.learn(change, verdict == Verdict::Withhold);
         out
@@ -234,7 +242,13 @@ impl Lab {
 
     pub fn change(&mut self, what: What, client: u8) -> Change {
         self.frame += 1;
-        let end = |last, port| Endpoint { ip: IpAddr::from([10, 0, 0, last]), port, mac: None, host_hint: None };
+        let end = |last, port| Endpoint {
+            ip: IpAddr::from([10, 0, 0, last]),
+            port,
+            mac: None,
+            host_hint: None,
+            path: Default::default(),
+        };
         let flow = FlowRef {
             id: self.frame,
             segment: Segment::UNTAGGED,

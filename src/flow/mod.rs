@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use table::{FlowTable, Seen, Tell};
 
 use crate::counters;
-use crate::model::{Mac, Segment, Timestamp};
+use crate::model::{Mac, MirrorPath, Segment, Timestamp};
 
 /// What is known of a packet besides its content.
 #[derive(Clone, Copy, Debug)]
@@ -39,9 +39,14 @@ pub struct Head {
     pub dst_mac: Option<Mac>,
     /// Outer sender of the mirror copy.
     pub host_hint: Option<IpAddr>,
+    /// What carried it.
+    pub path: MirrorPath,
     /// One of many (sFlow): nothing is concluded from what was not seen, and no bytes are counted.
     pub sampled: bool,
 }
+
+/// It is copied once for every packet.
+const _: () = assert!(size_of::<Head>() <= 80);
 
 /// Silence, in packet-time seconds, after which a flow is forgotten, by its state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]

@@ -109,7 +109,7 @@ impl Claims {
         let who = if target.is_some() { None } else { ip };
         let about = self.hash((head.segment, discriminant(&kind), who.is_none().then_some(mac), who, target));
         // A move of the VM changes only where its announcement comes from.
-        let host = if kind == ClaimKind::Announces { head.host_hint } else { None };
+        let host = if kind == ClaimKind::Announces { Some((head.host_hint, head.path)) } else { None };
         let lease = match &kind {
             ClaimKind::Leased { server, name } => Some((*server, name.as_deref())),
             _ => None,
@@ -122,7 +122,7 @@ impl Claims {
         }
         *place = (about, content, head.time);
         self.counters.told += 1;
-        Some(Claim { segment: head.segment, mac, ip, kind, host_hint: head.host_hint })
+        Some(Claim { segment: head.segment, mac, ip, kind, host_hint: head.host_hint, path: head.path })
     }
 
     fn hash(&self, value: impl Hash) -> u64 {
@@ -158,6 +158,7 @@ mod tests {
             dst_mac: Some(dst),
             host_hint: None,
             sampled: false,
+            path: Default::default(),
         }
     }
 

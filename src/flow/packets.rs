@@ -37,6 +37,7 @@ pub(crate) fn head(frame: u64, ms: u64, from_client: bool) -> Head {
         dst_mac: Some(dst),
         host_hint: None,
         sampled: false,
+        path: Default::default(),
     }
 }
 

@@ -8,7 +8,8 @@ use super::tcp::Handshake;
 use super::wheel::Lane;
 use super::{Head, Timeouts};
 use crate::model::{
-    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, Opening, Segment, Side, Timestamp, Transport, stable_hash,
+    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, MirrorPath, Opening, Segment, Side, Timestamp, Transport,
+    stable_hash,
 };
 
 /// One value for each direction.
@@ -96,10 +97,17 @@ pub(super) const PROGRESS_S: i64 = 60;
 
 /// How the packets of a flow came here.
 #[derive(Clone, Copy, Debug, Default)]
-struct Path {
-    hints: Both<Option<IpAddr>>,
+struct Way {
+    hints: Both<Hint>,
     /// At least one packet was a sample: what is missing proves nothing.
     sampled: bool,
+}
+
+/// Where the latest packet of a direction was mirrored.
+#[derive(Clone, Copy, Debug, Default)]
+struct Hint {
+    host: Option<IpAddr>,
+    path: MirrorPath,
 }
 
 pub struct Flow<S> {
@@ -109,8 +117,8 @@ pub struct Flow<S> {
     first_seen: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) first_frame: u64,
-    /// Boxed: only flows of a mirror that comes through a tunnel, or by samples, have it.
-    path: Option<Box<Path>>,
+    /// Boxed: only flows of a mirror that comes through a tunnel, by a second source, or by samples, have it.
+    way: Option<Box<Way>>,
     macs: Both<Mac>,
     pub(super) tcp: Handshake,
     /// Bytes stepped over and not seen since; stops at 4 GiB.
@@ -143,7 +151,7 @@ impl<S> Flow<S> {
             first_seen: head.time,
             last_seen: head.time,
             first_frame: head.frame,
-            path: None,
+            way: None,
             macs: Both::default(),
             tcp: Handshake::default(),
             missed: 0,
@@ -195,11 +203,13 @@ impl<S> Flow<S> {
     pub fn reference(&self) -> FlowRef {
         let endpoint = |side| {
             let (ip, port) = self.end(side);
+            let hint = self.way.as_ref().map(|way| *way.hints.of(side)).unwrap_or_default();
             Endpoint {
                 ip,
                 port,
                 mac: Some(*self.macs.of(side)).filter(|m| *m != Mac::ZERO),
-                host_hint: self.path.as_ref().and_then(|path| *path.hints.of(side)),
+                host_hint: hint.host,
+                path: hint.path,
             }
         };
         FlowRef {
@@ -226,7 +236,7 @@ impl<S> Flow<S> {
 
     /// Is what was not seen of it no loss?
     pub(super) fn sampled(&self) -> bool {
-        self.path.as_ref().is_some_and(|path| path.sampled)
+        self.way.as_ref().is_some_and(|way| way.sampled)
     }
 
     /// Turns the flow round: `orig` becomes `resp`. The id stays.
@@ -237,8 +247,8 @@ impl<S> Flow<S> {
         self.macs.flip();
         self.sent_data.flip();
         self.tcp.flip();
-        if let Some(path) = self.path.as_mut() {
-            path.hints.flip();
+        if let Some(way) = self.way.as_mut() {
+            way.hints.flip();
         }
         self.last_by = self.last_by.other();
     }
@@ -247,7 +257,7 @@ impl<S> Flow<S> {
     pub(super) fn count(&mut self, side: Side, head: &Head, ip_len: u32) {
         *self.packets.of_mut(side) += 1;
         if head.sampled {
-            self.path.get_or_insert_default().sampled = true;
+            self.way.get_or_insert_default().sampled = true;
         } else {
             *self.bytes.of_mut(side) += u64::from(ip_len);
         }
@@ -259,8 +269,9 @@ impl<S> Flow<S> {
             *mac = head.src_mac.filter(|m| m.is_unicast()).unwrap_or_default();
         }
         // The latest hint is the right one: a VM that moves takes its connections along.
-        if head.host_hint.is_some() {
-            *self.path.get_or_insert_default().hints.of_mut(side) = head.host_hint;
+        if self.way.is_some() || head.host_hint.is_some() || head.path != MirrorPath::default() {
+            let hints = &mut self.way.get_or_insert_default().hints;
+            *hints.of_mut(side) = Hint { host: head.host_hint, path: head.path };
         }
     }
 

@@ -68,6 +68,8 @@ impl Inventory {
                 self.expectations.announce(flow, expected, parent, at.time);
             }
             FlowFact::Record(record) => self.recorded(flow, record, at, out),
+            // Says something of the path, nothing of who is there.
+            FlowFact::Conflict(_) => {}
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
             FlowFact::End(_, totals) => self.end(flow, totals, at, out),
         }

@@ -12,7 +12,7 @@ use super::home::{self, Home};
 use super::listed::Lists;
 use super::names::{HEARD, Heard, NameKey};
 use super::records::Records;
-use super::station::{self, Routes, SEEN_MAX, Seen, Station};
+use super::station::{self, Routes, SEEN_MAX, Seen, Source, Station};
 use super::vm::{NameSource, Vm};
 use crate::counters;
 use crate::model::{Claim, ClaimKind, Mac, Segment, Timestamp, VmId};
@@ -21,6 +21,9 @@ use crate::store::{Batch, Kind, Store, StoreError};
 /// While its owner was heard within this time, another MAC that sends from an address relays it: in a mirror of
 /// both sides of a router every packet is seen twice. A new owner by DHCP comes later than this or announces itself.
 const RELAYED_S: f64 = 60.0;
+/// Two MACs of one maker that claim one address by turns so often, and no other: a team of interfaces. The members of
+/// a cluster have each an address of their own besides, and so has a VM that forges ARP.
+const TEAM_TURNS: u8 = 4;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
 
@@ -115,11 +118,15 @@ pub(super) struct Binding {
     pub mac: Option<Mac>,
     /// When a router was last seen to forward for it.
     pub forwarded: Timestamp,
+    /// Who had it before, in this run.
+    pub before: Option<VmId>,
+    /// How often in a row it went back to who had it before, while the other was still using it.
+    pub turns: u8,
 }
 
 impl Binding {
     pub fn new(vm: VmId, mac: Option<Mac>) -> Self {
-        Binding { vm, mac, forwarded: Timestamp::ZERO }
+        Binding { vm, mac, forwarded: Timestamp::ZERO, before: None, turns: 0 }
     }
 
     pub fn is(&self, vm: VmId, mac: Option<Mac>) -> bool {
@@ -155,7 +162,7 @@ impl Identity {
             return Party::Nobody;
         }
         let found = match sender.mac.filter(|mac| mac.is_unicast()) {
-            Some(mac) => self.by_mac(mac, sender, false, at, turns),
+            Some(mac) => self.by_mac(mac, sender, Source::Frames, at, turns),
             None => self.by_address(sender, at, turns),
         };
         match found {
@@ -184,7 +191,8 @@ impl Identity {
         // A probe with no sender address (RFC 5227, DAD) claims nothing yet.
         let Some(ip) = claim.ip.filter(|ip| !home::names_no_host(*ip)) else { return };
         let sender = Sender { segment: claim.segment, ip, mac: Some(claim.mac), host_hint: claim.host_hint };
-        let Some(id) = self.by_mac(claim.mac, sender, true, at, turns) else { return };
+        let source = if matches!(claim.kind, ClaimKind::Leased { .. }) { Source::Dhcp } else { Source::Neighbour };
+        let Some(id) = self.by_mac(claim.mac, sender, source, at, turns) else { return };
         self.heard(id, sender, at);
         self.prove(id);
         if let ClaimKind::Leased { name: Some(name), .. } = &claim.kind {
@@ -231,20 +239,27 @@ impl Identity {
         Ok(identity)
     }
 
-    fn by_mac(&mut self, mac: Mac, sender: Sender, tied: bool, at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
+    fn by_mac(&mut self, mac: Mac, sender: Sender, source: Source, at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
         let Sender { segment, ip, .. } = sender;
         let key = (mac, segment);
         if let Some(station) = self.stations.touch(&key) {
             if let Some(seen) = station.seen.iter_mut().find(|seen| seen.ip == ip) {
+                let silent = at.time.since_s(seen.last) > RELAYED_S;
                 seen.last = at.time;
-                if seen.tied || !tied {
+                let is_news = source > seen.source
+                    // It may have been another's in the meantime.
+                    || (silent || source > Source::Frames)
+                        && seen.home
+                        && self.bindings.get(&(ip, segment)).is_none_or(|b| b.mac != Some(mac));
+                if !is_news {
                     return station.vm.filter(|_| seen.home);
                 }
             }
         } else if !self.admit(key, at, turns) {
             return self.by_address(sender, at, turns);
         }
-        let tied = tied || station::is_eui64_of(ip, mac) || self.declared_on(key, ip);
+        let source = source.max(self.told_otherwise(key, ip));
+        let tied = source > Source::Frames;
         let covered = self.home.covers(ip);
         let station = self.stations.get(&key)?;
         let is_router = station.is_router();
@@ -253,17 +268,21 @@ impl Identity {
             // Behind it; or it answers ARP for another (proxy ARP), which makes the address no more its own.
             return self.by_address(sender, at, turns);
         }
+        let was_seen = station.seen(ip).is_some();
         if !tied {
             match bound {
                 // Known by address: only a tie may move it to a MAC, which may be a second router's.
                 Some(Binding { vm, mac: None, .. }) => return Some(vm),
                 Some(Binding { vm, mac: Some(owner), .. }) if owner != mac && self.is_live(owner, segment, ip, at) => {
+                    if was_seen {
+                        return station.vm;
+                    }
                     self.counters.relayed += 1;
                     return Some(vm);
                 }
                 _ => {}
             }
-            if station.would_route(ip, covered, at.time) {
+            if !was_seen && station.would_route(ip, covered, at.time) {
                 self.routes(key, Routes::Seems, at, turns);
                 return self.by_address(sender, at, turns);
             }
@@ -271,15 +290,15 @@ impl Identity {
         let is_home = covered || (tied && !is_router && self.home.follows_ties());
         let station = self.stations.change(&key)?;
         match station.seen.iter_mut().find(|seen| seen.ip == ip) {
-            Some(seen) => *seen = Seen { ip, tied: true, home: is_home, last: at.time },
+            Some(seen) => *seen = Seen { ip, source: source.max(seen.source), home: is_home, last: at.time },
             None => {
-                if !station.remember(Seen { ip, tied, home: is_home, last: at.time }) {
+                if !station.remember(Seen { ip, source, home: is_home, last: at.time }) {
                     self.counters.addresses_refused += 1;
                     return station.vm.filter(|_| is_home);
                 }
             }
         }
-        let vm = if is_home { self.bind(key, ip, at, turns)? } else { return None };
+        let vm = if is_home { self.bind(key, ip, was_seen, at, turns)? } else { return None };
         Some(if tied { self.expected_at(ip, vm, turns) } else { vm })
     }
 
@@ -304,13 +323,13 @@ impl Identity {
             None => self.mint(&[b"ip", segment.to_string().as_bytes(), ip.to_string().as_bytes()], at, turns)?,
         };
         let forwarded = if sender.mac.is_some() { at.time } else { Timestamp::ZERO };
-        self.bindings.insert((ip, segment), Binding { vm: id, mac: None, forwarded });
+        self.bindings.insert((ip, segment), Binding { forwarded, ..Binding::new(id, None) });
         self.refresh(id, None, segment, Some(ip));
         Some(id)
     }
 
     /// Ties a home address of a station to the station's VM.
-    fn bind(&mut self, key: (Mac, Segment), ip: IpAddr, at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
+    fn bind(&mut self, key: (Mac, Segment), ip: IpAddr, was_seen: bool, at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
         let (mac, segment) = key;
         let bound = self.bindings.get(&(ip, segment)).copied();
         if bound.is_some_and(|b| b.mac.is_none() && at.time.since_s(b.forwarded) <= FORWARDED_S) {
@@ -321,7 +340,8 @@ impl Identity {
         let known_by_address = bound.filter(|b| b.mac.is_none()).map(|b| b.vm);
         let (vm, news) = match (self.stations.get(&key)?.vm, known_by_address) {
             (Some(vm), Some(other)) if vm != other => (self.merge(vm, other, turns), None),
-            (Some(vm), _) => (vm, Some(format!("has the address {ip}"))),
+            // An address that goes to and fro between the members of a cluster is no news.
+            (Some(vm), _) => (vm, (!was_seen).then(|| format!("has the address {ip}"))),
             (None, Some(other)) => (other, Some(format!("has the MAC {mac}"))),
             (None, None) => match self.declared_macs.get(&mac).copied() {
                 Some(id) => (self.first_seen(id, at, turns), None),
@@ -329,7 +349,18 @@ impl Identity {
             },
         };
         let before = bound.filter(|b| !b.is(vm, Some(mac)));
-        self.bindings.insert((ip, segment), Binding::new(vm, Some(mac)));
+        let (from, taken) = match bound {
+            Some(b) if b.vm == vm => (b.before, b.turns),
+            Some(b) if b.before == Some(vm) && b.mac.is_some_and(|owner| self.is_live(owner, segment, ip, at)) => {
+                (Some(b.vm), b.turns.saturating_add(1))
+            }
+            other => (other.map(|b| b.vm), 0),
+        };
+        let vm = match bound.filter(|_| taken >= TEAM_TURNS) {
+            Some(b) if self.is_team(vm, mac, &b, ip) => self.merge(vm, b.vm, turns),
+            _ => vm,
+        };
+        self.bindings.insert((ip, segment), Binding { before: from, turns: taken, ..Binding::new(vm, Some(mac)) });
         let mut is_router = false;
         if let Some(station) = self.stations.change(&key) {
             station.vm = Some(vm);
@@ -361,7 +392,7 @@ impl Identity {
             return;
         }
         self.counters.routers += 1;
-        let (own, behind): (Vec<_>, Vec<_>) = station.seen.drain(..).partition(|seen| seen.tied);
+        let (own, behind): (Vec<_>, Vec<_>) = station.seen.drain(..).partition(Seen::is_tied);
         station.seen = own;
         let Some(vm) = station.vm else { return };
         let behind: Vec<_> = behind
@@ -427,15 +458,29 @@ impl Identity {
         owner.is_some_and(|seen| at.time.since_s(seen.last) <= RELAYED_S)
     }
 
-    fn declared_on(&self, (mac, _): (Mac, Segment), ip: IpAddr) -> bool {
-        self.declared_ips.get(&ip).is_some_and(|id| self.declared_macs.get(&mac) == Some(id))
+    /// What else than a packet ties the address to the MAC.
+    fn told_otherwise(&self, (mac, _): (Mac, Segment), ip: IpAddr) -> Source {
+        if self.declared_ips.get(&ip).is_some_and(|id| self.declared_macs.get(&mac) == Some(id)) {
+            Source::Inventory
+        } else if station::is_eui64_of(ip, mac) {
+            Source::Eui64
+        } else {
+            Source::Frames
+        }
+    }
+
+    fn is_team(&self, vm: VmId, mac: Mac, other: &Binding, ip: IpAddr) -> bool {
+        other.mac.is_some_and(|owner| owner.0.first_chunk::<3>() == mac.0.first_chunk::<3>())
+            && !self.has_besides(vm, ip)
+            && !self.has_besides(other.vm, ip)
     }
 
     fn heard(&mut self, id: VmId, sender: Sender, at: At) {
         if let Some(vm) = self.vms.touch(&id) {
             vm.last_seen = vm.last_seen.max(at.time);
             vm.segment = sender.segment;
-            vm.host_hint = sender.host_hint.or(vm.host_hint);
+            // A guess; what the mirror locations show together is better (see `moves`).
+            vm.host_hint = vm.host_hint.or(sender.host_hint);
         }
     }
 

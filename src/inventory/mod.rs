@@ -1,6 +1,8 @@
 //! Who is there and what they offer: endpoints → VMs, services, peer edges. Fed by observations, it reports
 //! [`Change`]s; it judges nothing.
 
+mod after_move;
+mod bindings;
 mod change;
 mod clients;
 mod closed;
@@ -16,10 +18,13 @@ mod identity;
 mod import;
 mod lineage;
 mod listed;
+mod location;
+mod moves;
 mod names;
 mod outside;
 mod peer;
 mod records;
+mod rival;
 mod service;
 mod station;
 mod syn_proxy;
@@ -33,15 +38,18 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
+pub use bindings::AddressBinding;
 pub use change::{Basis, Change, Sight, What};
 pub use config::InventoryConfig;
 pub use home::Home;
 pub use import::{FILE_BYTES_MAX, Format, ImportError, Imported, ImportedVm, InventoryFile};
 pub use listed::{Coverage, Listing};
+pub use location::{Doubled, Stay, Whereabouts};
 pub use names::Heard;
 pub use outside::Outside;
 pub use peer::{Client, PeerEdge};
 pub use service::Service;
+pub use station::Source;
 pub use table::Inventory;
 pub use transfer::{Announcer, Transfer};
 pub use vm::{Declared, Name, NameSource, Nic, Vm};

@@ -48,7 +48,13 @@ impl Scene {
     /// The responder's MAC is not known before it answers.
     pub fn flow_in(&mut self, segment: &str, transport: Transport, orig: End, resp: End) -> FlowRef {
         self.flows += 1;
-        let end = |(ip, port, mac): End| Endpoint { ip: address(ip), port, mac: station(mac), host_hint: None };
+        let end = |(ip, port, mac): End| Endpoint {
+            ip: address(ip),
+            port,
+            mac: station(mac),
+            host_hint: None,
+            path: Default::default(),
+        };
         FlowRef {
             id: self.flows,
             segment: segment.parse().unwrap(),
@@ -142,7 +148,14 @@ impl Scene {
 
     pub fn claim_in(&mut self, segment: &str, ip: &str, mac: u8, kind: ClaimKind) {
         let mac = station(mac).unwrap();
-        let claim = Claim { segment: segment.parse().unwrap(), mac, ip: ip.parse().ok(), kind, host_hint: None };
+        let claim = Claim {
+            segment: segment.parse().unwrap(),
+            mac,
+            ip: ip.parse().ok(),
+            kind,
+            host_hint: None,
+            path: Default::default(),
+        };
         self.fact(Fact::Claim(claim));
     }
 
@@ -171,6 +184,7 @@ impl Scene {
         let name = |change: Change| match change.what {
             What::VmNew { .. } => "vm-new".to_owned(),
             What::VmChanged { text, .. } => format!("vm-changed: {text}"),
+            What::VmMoved { from, to, .. } => format!("vm-moved {} {}", from.location, to.location),
             What::ServiceNew { service, basis, .. } => format!("service-new {} level {}", service.port, basis.level),
             What::ServiceRaised { service, basis } => format!("service-raised {} level {}", service.port, basis.level),
             What::ServiceRetracted { service } => format!("service-retracted {}", service.port),

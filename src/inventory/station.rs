@@ -3,6 +3,7 @@
 //! At most [`SEEN_MAX`] addresses a station. A station that is no router forgets the longest silent untied one; of
 //! a router only its own addresses are kept, and beyond the limit it gets no more.
 
+use std::fmt;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
@@ -39,14 +40,60 @@ pub(super) enum Routes {
     Says,
 }
 
+/// What ties an address to a MAC, in order of trust (detection.md 6.1).
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+#[serde(rename_all = "lowercase")]
+pub enum Source {
+    /// It sends from it; so does whoever forwards for another.
+    #[default]
+    Frames,
+    /// The address itself carries the MAC.
+    Eui64,
+    /// ARP or neighbour discovery.
+    Neighbour,
+    Dhcp,
+    Inventory,
+}
+
+impl Source {
+    /// 0–10, as names have it too.
+    pub fn trust(self) -> u8 {
+        match self {
+            Source::Frames => 2,
+            Source::Eui64 => 3,
+            Source::Neighbour => 6,
+            Source::Dhcp => 8,
+            Source::Inventory => 10,
+        }
+    }
+}
+
 /// An address that a station used or claimed.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) struct Seen {
     pub ip: IpAddr,
-    /// ARP, ND, DHCP, an inventory or the address itself (EUI-64) says that it is the station's own.
-    pub tied: bool,
+    /// The most trusted that says that it is the station's own.
+    pub source: Source,
     pub home: bool,
     pub last: Timestamp,
+}
+
+impl fmt::Display for Source {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Source::Frames => "its frames",
+            Source::Eui64 => "its own form",
+            Source::Neighbour => "ARP or ND",
+            Source::Dhcp => "DHCP",
+            Source::Inventory => "the inventory",
+        })
+    }
+}
+
+impl Seen {
+    pub fn is_tied(&self) -> bool {
+        self.source > Source::Frames
+    }
 }
 
 impl Station {
@@ -73,7 +120,7 @@ impl Station {
                     && now.since_s(seen.last) <= SIDE_BY_SIDE_S as f64
             })
         };
-        let untied = || others().filter(|seen| !seen.tied);
+        let untied = || others().filter(|seen| !seen.is_tied());
         match ip {
             IpAddr::V4(_) => {
                 others().any(|seen| network(seen.ip) != network(ip) || seen.home != is_home)
@@ -91,7 +138,7 @@ impl Station {
     /// Remembers an address; at the limit the longest silent untied one makes room. False: no room.
     pub fn remember(&mut self, seen: Seen) -> bool {
         if self.seen.len() >= SEEN_MAX {
-            let silent = self.seen.iter().enumerate().filter(|(_, s)| !s.tied).min_by_key(|(_, s)| s.last);
+            let silent = self.seen.iter().enumerate().filter(|(_, s)| !s.is_tied()).min_by_key(|(_, s)| s.last);
             match silent.map(|(at, _)| at) {
                 Some(at) => drop(self.seen.remove(at)),
                 None => return false,
@@ -144,7 +191,12 @@ mod tests {
     fn station(ips: &[(&str, bool)]) -> Station {
         let seen = |(ip, tied): &(&str, bool)| {
             let ip: IpAddr = ip.parse().unwrap();
-            Seen { ip, tied: *tied, home: home::Home::Auto.covers(ip), last: Timestamp::from_parts(NOW as u64, 0) }
+            Seen {
+                ip,
+                source: if *tied { Source::Neighbour } else { Source::Frames },
+                home: home::Home::Auto.covers(ip),
+                last: Timestamp::from_parts(NOW as u64, 0),
+            }
         };
         Station { vm: None, routes: Routes::No, seen: ips.iter().map(seen).collect() }
     }

@@ -19,6 +19,7 @@ use super::group_member::GroupMembers;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
 use super::listed::{Coverage, Listing};
+use super::location::Locations;
 use super::names::Heard;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
@@ -28,7 +29,7 @@ use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
 use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowRef, Mac, Observation, ServiceClass, ServiceKey, Timestamp, VmId};
+use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, ServiceClass, ServiceKey, Timestamp, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -45,6 +46,7 @@ counters! {
 #[derive(Debug)]
 pub struct Inventory {
     pub(super) identity: Identity,
+    pub(super) locations: Locations,
     pub(super) services: Services,
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
@@ -68,6 +70,7 @@ impl Inventory {
     pub fn new(config: InventoryConfig) -> Self {
         Inventory {
             identity: Identity::new(&config),
+            locations: Locations::new(),
             services: Services::new(&config),
             transfers: Transfers::new(),
             peers: Peers::new(&config),
@@ -97,10 +100,16 @@ impl Inventory {
         self.now = self.now.max(obs.time);
         let at = At { time: obs.time, frame: if obs.order.packet { obs.order.frame } else { 0 } };
         match &obs.fact {
-            Fact::Flow(flow, fact) => self.flow(flow, fact, at, out),
+            Fact::Flow(flow, fact) => {
+                self.flow(flow, fact, at, out);
+                if *fact == FlowFact::Answer {
+                    self.latency(flow, at.time);
+                }
+            }
             Fact::Claim(claim) => {
                 self.identity.claim(claim, at, &mut self.turns);
                 self.settle(None, at, out);
+                self.announced(claim, at.time);
             }
             Fact::Membership(said) if said.joined => {
                 self.members.joined(said.segment, said.group, said.member, at.time);
@@ -110,11 +119,13 @@ impl Inventory {
                 self.identity.name_heard(*segment, heard, at, &mut self.turns);
                 self.settle(None, at, out);
             }
+            Fact::Sighted(sightings) => self.sighted(sightings, at.time),
             Fact::Tick => {
                 self.groups.expire(at.time);
+                self.moves(at, out);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Awaited(_) | Fact::Source(_) => {}
+            Fact::Counters(_) | Fact::Awaited(_) | Fact::Source(_) | Fact::OneWayTunnels(_) => {}
         }
     }
 
@@ -295,6 +306,7 @@ impl Inventory {
     pub fn load(store: &dyn Store, config: InventoryConfig) -> Result<Self, StoreError> {
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
+            locations: Locations::load(store)?,
             services: Services::load(store, &config)?,
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
@@ -320,6 +332,7 @@ impl Inventory {
         out.extend(sizes.into_iter().chain(self.members.sizes()).map(|(name, size)| (name, size as u64)));
         self.members.counters.report(out);
         self.identity.counters.report(out);
+        self.locations.counters.report(out);
         self.services.counters.report(out);
         self.transfers.counters.report(out);
         self.peers.counters.report(out);
@@ -346,6 +359,7 @@ impl Inventory {
                 Turn::Merged { kept, gone } => {
                     self.services.merge(kept, gone);
                     self.peers.merge(kept, gone);
+                    self.locations.merge(kept, gone);
                     tell(What::Merged { kept, gone });
                 }
                 Turn::Split { segment, ip, from, to } => {
@@ -361,7 +375,10 @@ impl Inventory {
                         }
                     }
                 }
-                Turn::Forgotten(vm) => forgotten.push(vm),
+                Turn::Forgotten(vm) => {
+                    self.locations.forget(vm);
+                    forgotten.push(vm);
+                }
             }
         }
         if !forgotten.is_empty() {
@@ -372,6 +389,7 @@ impl Inventory {
 
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
+        self.locations.save(batch, all);
         self.services.save(batch, all);
         self.transfers.save(batch, all);
         self.peers.save(batch, all);

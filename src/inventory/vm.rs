@@ -13,6 +13,8 @@ use crate::model::{Mac, Segment, Timestamp, VmId};
 /// A trunked VM with more interfaces is still one VM; the rest is not listed.
 pub(super) const NICS_MAX: usize = 256;
 const NAMES_MAX: usize = 8;
+/// More IPv4 addresses than this on one interface are seldom one machine's own.
+const MANY_V4: usize = 8;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Vm {
@@ -141,6 +143,16 @@ impl Vm {
 
     pub fn macs(&self) -> impl Iterator<Item = Mac> + '_ {
         self.nics.iter().filter_map(|nic| nic.mac)
+    }
+
+    /// `router`, `host-of-many` (containers or nested VMs behind its one MAC), or `vm`.
+    pub fn kind(&self) -> &'static str {
+        let is_many = |nic: &Nic| nic.ips.iter().filter(|ip| ip.is_ipv4()).count() > MANY_V4;
+        match self.router {
+            true => "router",
+            false if self.nics.iter().any(is_many) => "host-of-many",
+            false => "vm",
+        }
     }
 
     /// The hypervisor or cloud that its MAC's maker prefix names, e.g. `kvm`.

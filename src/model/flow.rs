@@ -6,6 +6,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::addr::Mac;
+use super::mirror::MirrorPath;
 use super::segment::Segment;
 use super::time::Timestamp;
 
@@ -147,6 +148,8 @@ pub struct Endpoint {
     pub mac: Option<Mac>,
     /// Outer sender of the mirror copy of this end's frames: a hint at its host, never identity.
     pub host_hint: Option<IpAddr>,
+    /// What carried that copy: the latest, as the hint is.
+    pub path: MirrorPath,
 }
 
 /// A flow as observations name it.

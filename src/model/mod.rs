@@ -12,6 +12,8 @@ mod flow;
 mod ids;
 mod incident;
 mod link;
+mod location;
+mod mirror;
 mod observation;
 mod order;
 mod quality;
@@ -27,12 +29,14 @@ pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
 pub use ids::{IncidentId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
+pub use location::{Location, Sighting};
+pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
     AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
     Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;
-pub use segment::{Layer, LayerKind, Segment};
+pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;

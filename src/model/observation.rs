@@ -8,7 +8,9 @@ use std::net::IpAddr;
 
 use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
-use super::flow::{FlowRef, Transport};
+use super::flow::{FlowRef, Side, Transport};
+use super::location::Sighting;
+use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::segment::Segment;
 use super::time::Timestamp;
@@ -31,6 +33,9 @@ pub enum Fact {
     Membership(Membership),
     /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
     Name(Segment, Box<HeardName>),
+    /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
+    /// comes through a tunnel has any.
+    Sighted(Box<Vec<Sighting>>),
     /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
@@ -39,6 +44,8 @@ pub enum Fact {
     Awaited(Vec<AwaitedTemplate>),
     /// State of one mirror source, sent at stats ticks (`watch` only: it does not depend on the input).
     Source(Box<SourceCounts>),
+    /// Tunnels that look like a mirror's own and are taken for segments; sent at stats ticks while there are any.
+    OneWayTunnels(Vec<OneWayTunnel>),
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -54,6 +61,9 @@ pub enum FlowFact {
     Refused(RefusedBy),
     /// The payload proved an application protocol; sent again when more details are known (version, certificate…).
     App(Box<AppInfo>),
+    /// Bytes of this side came in two copies that differ: someone shows a reader other bytes than the receiver, or
+    /// answers in its stead. At most once a flow.
+    Conflict(Side),
     /// This flow announced another one.
     Expect(Box<Expectation>),
     /// Running totals of a long flow, at ticks, at most once a minute.
@@ -186,6 +196,7 @@ pub struct Claim {
     pub ip: Option<IpAddr>,
     pub kind: ClaimKind,
     pub host_hint: Option<IpAddr>,
+    pub path: MirrorPath,
 }
 
 #[derive(Clone, Debug, PartialEq)]

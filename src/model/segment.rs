@@ -31,6 +31,8 @@ pub enum LayerKind {
     L2tp = 8,
     /// Layers beyond the depth limit, folded by hash.
     Deep = 9,
+    /// Which of several mirror sources with overlapping addresses: a [`Domain`], always outermost.
+    Domain = 10,
 }
 
 /// One tenant id of a segment.
@@ -40,8 +42,13 @@ pub struct Layer {
     pub id: u32,
 }
 
+/// A name of one to six characters of `a`–`z`, `0`–`9` and `-`, kept as a number so that a segment stays `Copy`.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(try_from = "String", into = "String")]
+pub struct Domain(u32);
+
 /// Written outermost first, `/` between layers, consecutive VLANs joined by `.`:
-/// `-`, `vlan:10`, `vlan:100.200`, `vxlan:5001/vlan:10`, `geneve:7`, `gre:0x1f`.
+/// `-`, `vlan:10`, `vlan:100.200`, `vxlan:5001/vlan:10`, `geneve:7`, `gre:0x1f`, `domain:dc1/vlan:10`.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
 pub struct Segment {
     ids: [u32; Segment::DEPTH_MAX],
@@ -97,6 +104,12 @@ impl Segment {
         self.depth() == 0
     }
 
+    /// This segment inside a mirror domain.
+    #[must_use]
+    pub fn in_domain(&self, domain: Domain) -> Self {
+        self.layers().fold(Segment::UNTAGGED.with(LayerKind::Domain, domain.0), |s, layer| s.with(layer.kind, layer.id))
+    }
+
     /// The VLAN ids, outermost first, as EVE's `vlan` lists them.
     pub fn vlans(&self) -> Vec<u32> {
         self.layers().filter(|l| l.kind == LayerKind::Vlan).map(|l| l.id).collect()
@@ -104,7 +117,7 @@ impl Segment {
 }
 
 impl LayerKind {
-    const NAMED: [(LayerKind, &'static str); 9] = [
+    const NAMED: [(LayerKind, &'static str); 10] = [
         (LayerKind::Vlan, "vlan"),
         (LayerKind::Vxlan, "vxlan"),
         (LayerKind::Geneve, "geneve"),
@@ -114,14 +127,58 @@ impl LayerKind {
         (LayerKind::Pppoe, "pppoe"),
         (LayerKind::L2tp, "l2tp"),
         (LayerKind::Deep, "deep"),
+        (LayerKind::Domain, "domain"),
     ];
 
-    fn name(self) -> &'static str {
+    pub fn name(self) -> &'static str {
         Self::NAMED.iter().find(|(k, _)| *k == self).map_or("none", |(_, n)| n)
     }
 
     fn hexadecimal(self) -> bool {
         matches!(self, LayerKind::Gre | LayerKind::Gtp | LayerKind::Deep)
+    }
+}
+
+impl Domain {
+    /// Digits of the number, 1 and up, so that no name is a part of another.
+    const CHARACTERS: &'static [u8] = b"abcdefghijklmnopqrstuvwxyz0123456789-";
+    const BASE: u32 = Self::CHARACTERS.len() as u32 + 1;
+    const LEN_MAX: usize = 6;
+}
+
+impl FromStr for Domain {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let digit = |byte: u8| Self::CHARACTERS.iter().position(|c| *c == byte).map(|at| at as u32 + 1);
+        let number =
+            text.bytes().try_fold(0u32, |n, byte| digit(byte).and_then(|d| n.checked_mul(Self::BASE)?.checked_add(d)));
+        match number {
+            Some(number) if (1..=Self::LEN_MAX).contains(&text.len()) => Ok(Domain(number)),
+            _ => Err(format!("`{text}` is not a name of at most {} of a-z, 0-9 and -", Self::LEN_MAX)),
+        }
+    }
+}
+
+impl TryFrom<String> for Domain {
+    type Error = String;
+
+    fn try_from(text: String) -> Result<Self, String> {
+        text.parse()
+    }
+}
+
+impl From<Domain> for String {
+    fn from(domain: Domain) -> String {
+        domain.to_string()
+    }
+}
+
+impl fmt::Display for Domain {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let places = (0..Self::LEN_MAX as u32).rev().map(|power| self.0 / Self::BASE.pow(power) % Self::BASE);
+        let characters = places.filter_map(|digit| Self::CHARACTERS.get((digit as usize).checked_sub(1)?));
+        characters.into_iter().try_for_each(|c| write!(f, "{}", char::from(*c)))
     }
 }
 
@@ -139,6 +196,7 @@ impl fmt::Display for Segment {
                     f.write_str("/")?;
                 }
                 match layer.kind.hexadecimal() {
+                    _ if layer.kind == LayerKind::Domain => write!(f, "domain:{}", Domain(layer.id))?,
                     true => write!(f, "{}:{:#x}", layer.kind.name(), layer.id)?,
                     false => write!(f, "{}:{}", layer.kind.name(), layer.id)?,
                 }
@@ -163,13 +221,14 @@ impl FromStr for Segment {
             let (kind, _) = *LayerKind::NAMED.iter().find(|(_, n)| *n == name).ok_or_else(bad)?;
             for id in ids.split('.') {
                 let value = match id.strip_prefix("0x") {
-                    Some(hex) => u32::from_str_radix(hex, 16),
-                    None => id.parse(),
+                    _ if kind == LayerKind::Domain => Some(id.parse::<Domain>()?.0),
+                    Some(hex) => u32::from_str_radix(hex, 16).ok(),
+                    None => id.parse().ok(),
                 };
                 if segment.depth() == Segment::DEPTH_MAX {
                     return Err(bad());
                 }
-                segment = segment.with(kind, value.map_err(|_| bad())?);
+                segment = segment.with(kind, value.ok_or_else(bad)?);
             }
         }
         Ok(segment)
@@ -203,10 +262,31 @@ mod tests {
 
     #[test]
     fn what_is_written_is_read_back() {
-        for text in ["-", "vlan:10", "vlan:100.200", "vxlan:5001/vlan:10", "geneve:7", "gre:0x1f"] {
+        for text in ["-", "vlan:10", "vlan:100.200", "vxlan:5001/vlan:10", "geneve:7", "gre:0x1f", "domain:dc-1/vlan:7"]
+        {
             assert_eq!(text.parse::<Segment>().map(|s| s.to_string()), Ok(text.to_owned()));
         }
         assert!("vlan:x".parse::<Segment>().is_err());
+    }
+
+    #[test]
+    fn a_domain_is_its_name_and_nothing_longer() {
+        let domain = |text: &str| text.parse::<Domain>();
+        for text in ["a", "dc1", "aa", "------", "999999"] {
+            assert_eq!(domain(text).map(String::from), Ok(text.to_owned()));
+        }
+        assert_ne!(domain("a"), domain("aa"));
+        for text in ["", "DC1", "dc_1", "abcdefg", "-------"] {
+            assert!(domain(text).is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn a_domain_keeps_equal_segments_apart() {
+        let vlan = Segment::UNTAGGED.with(LayerKind::Vlan, 10);
+        let [one, two] = ["dc1", "dc2"].map(|name| vlan.in_domain(name.parse().unwrap()));
+        assert_ne!(one, two);
+        assert_eq!(one.to_string(), "domain:dc1/vlan:10");
     }
 
     #[test]

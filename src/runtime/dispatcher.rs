@@ -9,10 +9,10 @@ use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, SyncSender};
 use std::time::{Duration, Instant};
 
-use crate::capture::{Batch, CaptureError, Filled, Source};
+use crate::capture::{Batch, CaptureError, Filled, Source, SourceId};
 use crate::collector::{Collector, Samples};
 use crate::counters;
-use crate::decode::{DecodeConfig, Located, Locator, SHARDS};
+use crate::decode::{DecodeConfig, Located, Locator, SHARDS, Sightings};
 use crate::model::{
     AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, Timestamp,
 };
@@ -59,6 +59,11 @@ pub struct Dispatcher {
     collector: Collector,
     /// As last told.
     awaited: Vec<AwaitedTemplate>,
+    sightings: Sightings,
+    /// Where the latest frame came from.
+    source: Option<SourceId>,
+    /// Tunnels that go one way were told.
+    one_way: bool,
     lanes: Vec<(Lane, Parcel)>,
     reports: SyncSender<Mail>,
     own: Vec<Observation>,
@@ -78,6 +83,9 @@ impl Dispatcher {
             locator: Locator::new(decode.clone()),
             collector: Collector::default(),
             awaited: Vec::new(),
+            sightings: Sightings::default(),
+            source: None,
+            one_way: false,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
             reports,
             own: Vec::new(),
@@ -112,7 +120,7 @@ impl Dispatcher {
                     continue;
                 }
             };
-            if !self.batch(&batch) {
+            if !self.batch(&batch, source) {
                 break;
             }
             let idle = Idle(matches!(filled, Filled::Idle));
@@ -137,7 +145,7 @@ impl Dispatcher {
     }
 
     /// False when the other side is gone.
-    fn batch(&mut self, batch: &Batch) -> bool {
+    fn batch(&mut self, batch: &Batch, source: &dyn Source) -> bool {
         for frame in &batch.frames {
             if frame.link == CLOCK_LINK && frame.len == 0 {
                 self.step(frame.time);
@@ -150,6 +158,10 @@ impl Dispatcher {
                 self.intake.late += 1;
             }
             self.clock(frame.time);
+            if self.source != Some(frame.source) {
+                self.source = Some(frame.source);
+                self.locator.arrive(frame.source.0, source.source_name(frame.source));
+            }
             match frame.link {
                 LinkType::UPPER_PDU => self.received(batch.get(frame), frame.wire_len),
                 link => self.packet(link, batch.get(frame), frame.wire_len, false),
@@ -189,6 +201,7 @@ impl Dispatcher {
                 return;
             }
         };
+        self.sightings.see(&located);
         hand_out(&mut self.lanes, self.frame, self.now, &located, sampled);
         if let Some(around) = self.locator.around(link, bytes, wire_len, self.now) {
             hand_out(&mut self.lanes, self.frame, self.now, &around, sampled);
@@ -223,6 +236,7 @@ impl Dispatcher {
         for (_, parcel) in &mut self.lanes {
             parcel.entries.push(Entry::Tick { frame, now: self.now, stats });
         }
+        self.sighted(frame, before);
         if stats {
             self.counters(frame);
         }
@@ -230,13 +244,19 @@ impl Dispatcher {
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
     }
 
+    /// What the second that ended at `time` showed.
+    fn sighted(&mut self, frame: u64, time: Timestamp) {
+        if let Some(sightings) = self.sightings.take() {
+            self.tell_at(frame, time, Fact::Sighted(sightings));
+        }
+    }
+
     /// Tells which templates flow records wait for, when that changed.
     fn awaited(&mut self, frame: u64) {
         let awaited = self.collector.awaited();
         if awaited != self.awaited {
             self.awaited.clone_from(&awaited);
-            let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
-            self.own.push(Observation { order, time: self.now, fact: Fact::Awaited(awaited) });
+            self.tell(frame, Fact::Awaited(awaited));
         }
     }
 
@@ -246,9 +266,25 @@ impl Dispatcher {
         report.extend(self.source_report.iter().filter(|(name, _)| name.starts_with("capture.discard")));
         self.locator.counters.report(&mut report);
         self.collector.report(&mut report);
+        self.sightings.counters.report(&mut report);
         let added = self.increments.since_last(&report);
+        self.tell(frame, Fact::Counters(Box::new(added)));
+        let tunnels = self.locator.one_way_tunnels();
+        let some = !tunnels.is_empty();
+        // Once more when an answer came after all.
+        if some || self.one_way {
+            self.tell(frame, Fact::OneWayTunnels(tunnels));
+        }
+        self.one_way = some;
+    }
+
+    fn tell(&mut self, frame: u64, fact: Fact) {
+        self.tell_at(frame, self.now, fact);
+    }
+
+    fn tell_at(&mut self, frame: u64, time: Timestamp, fact: Fact) {
         let order = Order { frame, packet: false, shard: u16::MAX - 1, ordinal: self.own.len() as u32 };
-        self.own.push(Observation { order, time: self.now, fact: Fact::Counters(Box::new(added)) });
+        self.own.push(Observation { order, time, fact });
     }
 
     /// Sends every lane's parcel and the dispatcher's own observations; false when the other side is gone.
@@ -272,6 +308,7 @@ impl Dispatcher {
             parcel.entries.push(Entry::Finish { frame: self.frame, now: self.now });
         }
         self.collector.finish(&mut recorded(&mut self.own, self.frame, false, self.now));
+        self.sighted(self.frame, self.now);
         self.counters(self.frame);
         let order = Order { frame: self.frame, packet: false, shard: u16::MAX, ordinal: u32::MAX };
         self.own.push(Observation { order, time: self.now, fact: Fact::Tick });
@@ -296,6 +333,7 @@ fn hand_out(lanes: &mut [(Lane, Parcel)], frame: u64, time: Timestamp, located: 
         src_mac: located.src_mac,
         dst_mac: located.dst_mac,
         host_hint: located.host_hint,
+        path: located.path,
         sampled,
     };
     let lane = usize::from(shard) % lanes.len().max(1);

@@ -9,11 +9,11 @@ use listeners::{Listeners, Remembered};
 
 use crate::app::AppCounters;
 use crate::counters;
-use crate::decode::{Datagram, Icmp, Payload};
+use crate::decode::{Datagram, HostOsTable, Icmp, Payload};
 pub use crate::flow::Head;
 use crate::flow::{ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Timeouts, reports};
 use crate::model::{Fact, Observation, Order, Timestamp};
-use crate::stream::StreamCounters;
+use crate::stream::{HOLE_S_MAX, StreamCounters};
 
 /// Virtual shards (decision B.2), as decoding distributes them.
 pub const SHARDS: usize = crate::decode::SHARDS as usize;
@@ -107,10 +107,10 @@ pub struct Shard {
 
 impl Shard {
     /// `index` is below [`SHARDS`]; `seed` places keys in hash tables only.
-    pub fn new(index: u16, limits: &ShardLimits, seed: u64) -> Self {
+    pub fn new(index: u16, limits: &ShardLimits, hosts: HostOsTable, seed: u64) -> Self {
         Shard {
             flows: FlowTable::new(limits.flows_max, limits.timeouts, seed),
-            listeners: Listeners::new(limits),
+            listeners: Listeners::new(limits, hosts),
             order: Order { shard: index, ..Order::default() },
             counters: ShardCounters::default(),
             memberships: MembershipCounters::default(),
@@ -174,6 +174,8 @@ impl Shard {
         let before = out.len();
         let (flows, listeners) = (&mut self.flows, &mut self.listeners);
         let mut teller = teller(&mut self.order, frame, false, now, out);
+        // What waits for a hole to be filled, or for an acknowledgement, waits in vain.
+        listeners.give_up_holes(flows, now.plus_s(HOLE_S_MAX), &mut teller);
         flows.finish(&mut |flow, fact| listeners.told(flow, fact, &mut teller));
         self.order = teller.order;
         self.counters.observations += (out.len() - before) as u64;

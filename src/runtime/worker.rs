@@ -28,7 +28,7 @@ impl Worker {
     pub fn new(first: u16, step: u16, decode: &DecodeConfig, limits: &ShardLimits, seed: u64) -> Self {
         let shards = (first..SHARDS)
             .step_by(usize::from(step.max(1)))
-            .map(|index| (Decoder::new(decode), Shard::new(index, limits, seed)))
+            .map(|index| (Decoder::new(decode), Shard::new(index, limits, decode.hosts(), seed)))
             .collect();
         Worker { shards, first, step: step.max(1), increments: Increments::default(), discarded: 0 }
     }

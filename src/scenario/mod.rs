@@ -25,10 +25,12 @@ mod frame;
 pub mod payload;
 mod shared_services;
 mod tcp;
+mod tunnel;
 mod udp;
 mod writer;
 
 pub use tcp::TcpTalk;
+pub use tunnel::{Tunnel, sender};
 pub use udp::UdpTalk;
 pub use writer::Format;
 

@@ -65,6 +65,12 @@ impl<'s> TcpTalk<'s> {
         self.segment(side.other(), ACK, &[])
     }
 
+    /// Data in one frame, as segmentation offload leaves it on a vSwitch, and the other end's acknowledgement.
+    pub fn whole(&mut self, side: Side, bytes: impl AsRef<[u8]>) -> &mut Self {
+        self.segment(side, PSH | ACK, bytes.as_ref());
+        self.segment(side.other(), ACK, &[])
+    }
+
     pub fn wait_ms(&mut self, milliseconds: i64) -> &mut Self {
         self.clock = self.clock.plus_ms(milliseconds);
         self

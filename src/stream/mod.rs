@@ -1,10 +1,12 @@
 //! TCP streams: the bytes of each direction in order, or an explicit gap where bytes are missing.
 //!
-//! A direction with nothing held back hands the packet's own slice on; only out-of-order segments are copied.
-//! Held back are at most [`HELD_BYTES_MAX`] a flow, and what the shard's [`Budget`] gives; at either bound the oldest
-//! hole is given up: its bytes become a gap. Where two copies of a byte differ the first one counts (and the
-//! difference is counted: no benign sender makes one).
+//! Where the receiver's acknowledgements are seen, bytes are handed on once it has acknowledged them, as Suricata does:
+//! a segment that it never got (its TTL too low, its checksum wrong) can then be replaced by the one that it did get.
+//! Held back are at most [`HELD_BYTES_MAX`] a flow, and what the shard's [`Budget`] gives; at either bound bytes in
+//! order are handed on at once, and the oldest hole is given up: its bytes become a gap. Where two copies of a byte
+//! differ the receiver's system decides which counts, and the difference is told: no benign sender makes one.
 
+mod policy;
 mod reassembly;
 
 pub use reassembly::{Piece, Reassembly, TcpSegment};
@@ -14,6 +16,7 @@ use crate::counters;
 /// Most bytes held back for one flow (both directions), bookkeeping included: a receive window of usual size.
 pub const HELD_BYTES_MAX: usize = 64 * 1024;
 /// A hole that no segment has filled for this long stays one; a retransmission comes within 1 s (RFC 6298 section 2.1).
+/// Bytes in order wait no longer for their acknowledgement, and connections are watched as long for a second copy.
 pub const HOLE_S_MAX: i64 = 2;
 
 /// Bytes that all flows of one shard may hold back.
@@ -44,6 +47,8 @@ counters! {
         overlaps => "stream.overlap",
         /// Overlapping bytes that differ: an attempt to show us other bytes than the receiver.
         conflicts => "stream.overlap_conflict",
+        /// Bytes in order that could not wait for their acknowledgement: no room, or none came.
+        unacknowledged => "stream.unacknowledged",
         gaps_acked => "stream.gap.acknowledged",
         gaps_aged => "stream.gap.aged",
         gaps_flow_full => "stream.gap.flow_full",

@@ -1,10 +1,13 @@
 //! Reassembly of one TCP connection.
 //!
 //! Bound: [`HELD_BYTES_MAX`] bytes held back, each piece charged with [`PIECE_OVERHEAD`] so that tiny ones are not
-//! free, and the shard's budget. At the bound the lowest hole becomes a gap and what lay behind it is delivered.
-//! Sequence numbers are compared as signed distances, so the stream may wrap.
+//! free, and the shard's budget; besides, the last [`TAIL_BYTES`] delivered of each direction. At the bound the lowest
+//! hole becomes a gap and what lay behind it is delivered. Sequence numbers are compared as signed distances, so the
+//! stream may wrap.
 
+use super::policy::later_segment_counts;
 use super::{Budget, HELD_BYTES_MAX, HOLE_S_MAX, StreamCounters};
+use crate::decode::HostOs;
 use crate::model::{Side, Timestamp};
 
 /// Charge for a piece besides its bytes: its entry and the allocator's.
@@ -12,6 +15,12 @@ const PIECE_OVERHEAD: usize = 64;
 
 /// No segment is longer (it is an IP packet's payload), but distances must stay comparable whatever is passed in.
 const LEN_MAX: u32 = 1 << 20;
+
+/// Delivered bytes that a later copy is compared with: a forged answer that won the race is short or ends otherwise.
+const TAIL_BYTES: usize = 128;
+
+/// Charge for a connection that is only watched: its tails and their bookkeeping.
+const WATCH_COST: usize = 2 * TAIL_BYTES + 4 * PIECE_OVERHEAD;
 
 /// What comes out, in order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -40,7 +49,17 @@ struct Held {
     bytes: Box<[u8]>,
 }
 
+impl From<TcpSegment<'_>> for Held {
+    fn from(segment: TcpSegment<'_>) -> Self {
+        Held { seq: segment.seq, len: segment.len, bytes: segment.bytes.into() }
+    }
+}
+
 impl Held {
+    fn segment(&self) -> TcpSegment<'_> {
+        TcpSegment { seq: self.seq, len: self.len, bytes: &self.bytes }
+    }
+
     fn cost(&self) -> usize {
         self.bytes.len() + PIECE_OVERHEAD
     }
@@ -52,8 +71,14 @@ struct Direction {
     next: Option<u32>,
     /// Sorted, without overlaps, all beyond `next`.
     held: Vec<Held>,
-    /// When the lowest hole was first seen.
+    /// When something was last delivered, or first held.
     since: Timestamp,
+    /// Highest acknowledgement of this side's bytes; `None` while none is seen, and nothing waits for one.
+    acked: Option<u32>,
+    /// The last bytes delivered: they end at `next`.
+    tail: Vec<u8>,
+    /// The receiver's.
+    os: HostOs,
 }
 
 /// Both directions of one connection.
@@ -62,9 +87,41 @@ pub struct Reassembly {
     orig: Direction,
     resp: Direction,
     cost: usize,
+    now: Timestamp,
+    conflict: Conflict,
+}
+
+/// Two copies of some bytes that differ.
+#[derive(Debug, Default)]
+enum Conflict {
+    #[default]
+    None,
+    /// Of this side's bytes.
+    Seen(Side),
+    Told,
 }
 
 impl<'a> TcpSegment<'a> {
+    /// One past its last byte.
+    fn end(self) -> u32 {
+        self.seq.wrapping_add(self.len)
+    }
+
+    /// The part of it from `first` to before `last`, unless there is none.
+    fn part(self, first: u32, last: u32) -> Option<TcpSegment<'a>> {
+        let from = u32::try_from(ahead(first, self.seq)).unwrap_or(0);
+        let to = u32::try_from(ahead(last, self.seq)).unwrap_or(0).min(self.len);
+        (from < to).then(|| self.until(to).from(from))
+    }
+
+    /// Do bytes at the same place differ, as far as both were captured?
+    fn differs(self, other: TcpSegment<'_>) -> bool {
+        match (self.part(other.seq, other.end()), other.part(self.seq, self.end())) {
+            (Some(own), Some(others)) => own.bytes.iter().zip(others.bytes).any(|(a, b)| a != b),
+            _ => false,
+        }
+    }
+
     /// The part from `offset` on.
     fn from(self, offset: u32) -> TcpSegment<'a> {
         let offset = offset.min(self.len);
@@ -83,11 +140,76 @@ impl<'a> TcpSegment<'a> {
 }
 
 /// Signed distance from `b` to `a`.
-fn ahead(a: u32, b: u32) -> i32 {
+pub(super) fn ahead(a: u32, b: u32) -> i32 {
     a.wrapping_sub(b) as i32
 }
 
+impl Direction {
+    /// Has the receiver acknowledged up to `end`, as far as it can be seen?
+    fn accepts(&self, end: u32) -> bool {
+        self.acked.is_none_or(|acked| ahead(acked, end) >= 0)
+    }
+
+    /// Delivered bytes that a second copy can be compared with.
+    fn delivered(&self) -> Option<TcpSegment<'_>> {
+        let len = self.tail.len() as u32;
+        self.next.map(|next| TcpSegment { seq: next.wrapping_sub(len), len, bytes: &self.tail })
+    }
+
+    /// Is it another copy, with other bytes, of what was delivered?
+    fn contradicts(&self, segment: TcpSegment<'_>) -> bool {
+        // A keep-alive repeats the last byte as it likes (RFC 9293 section 3.8.4).
+        let keep_alive = segment.len == 1 && self.next == Some(segment.end());
+        !keep_alive && self.delivered().is_some_and(|delivered| delivered.differs(segment))
+    }
+
+    /// Hands on what was captured of a part, and a gap for what was not.
+    fn deliver(
+        &mut self,
+        side: Side,
+        part: TcpSegment<'_>,
+        now: Timestamp,
+        counters: &mut StreamCounters,
+        sink: &mut impl FnMut(Side, Piece<'_>),
+    ) {
+        self.next = Some(part.end());
+        self.since = now;
+        if !part.bytes.is_empty() {
+            let new = part.bytes.get(part.bytes.len().saturating_sub(TAIL_BYTES)..).unwrap_or_default();
+            let old = (self.tail.len() + new.len()).saturating_sub(TAIL_BYTES);
+            self.tail.drain(..old);
+            self.tail.extend_from_slice(new);
+            sink(side, Piece::Data(part.bytes));
+        }
+        let missing = part.len.saturating_sub(part.bytes.len() as u32);
+        if missing > 0 {
+            counters.gaps_cut += 1;
+            self.miss(side, missing, counters, sink);
+        }
+    }
+
+    fn miss(
+        &mut self,
+        side: Side,
+        missing: u32,
+        counters: &mut StreamCounters,
+        sink: &mut impl FnMut(Side, Piece<'_>),
+    ) {
+        self.tail.clear();
+        counters.gap_bytes += u64::from(missing);
+        sink(side, Piece::Gap(missing));
+    }
+}
+
 impl Reassembly {
+    /// Between hosts of these systems.
+    pub fn new(orig: HostOs, resp: HostOs) -> Self {
+        let mut reassembly = Reassembly::default();
+        // Of the bytes of `orig` it is `resp` that decides, and the other way round.
+        (reassembly.orig.os, reassembly.resp.os) = (resp, orig);
+        reassembly
+    }
+
     /// The next byte of this side has this sequence number. Without it the first segment begins the stream.
     pub fn begin(&mut self, side: Side, next: u32) {
         self.direction(side).next.get_or_insert(next);
@@ -108,10 +230,12 @@ impl Reassembly {
         counters: &mut StreamCounters,
         sink: &mut impl FnMut(Side, Piece<'_>),
     ) {
+        self.now = now;
         let mut part = segment.until(LEN_MAX);
         let next = *self.direction(side).next.get_or_insert(part.seq);
         let behind = ahead(next, part.seq);
         if behind > 0 {
+            self.watch(side, part, counters);
             if behind.unsigned_abs() >= part.len {
                 counters.retransmitted += 1;
                 return;
@@ -122,52 +246,67 @@ impl Reassembly {
         while part.len > 0 {
             let direction = self.direction(side);
             let next = direction.next.unwrap_or(part.seq);
-            let distance = ahead(part.seq, next);
-            if distance <= 0 {
-                // Jumped or delivered up to here; after a jump part of it may lie behind.
-                part = part.from(distance.unsigned_abs());
-                let room = direction.held.first().map_or(part.len, |h| h.seq.wrapping_sub(part.seq));
-                let now_due = part.until(room);
-                direction.next = Some(next.wrapping_add(now_due.len));
-                deliver(side, now_due, counters, sink);
-                part = part.from(now_due.len);
-                if part.len > 0 {
-                    // What reaches into held bytes came second: compared, and only its own bytes kept.
-                    part = self.beyond_first(side, part, counters);
-                }
-                self.drain(side, budget, counters, sink);
-            } else if self.hold(side, part, now, budget, counters) {
-                return;
+            // After a jump part of it may lie behind.
+            part = part.from(u32::try_from(ahead(next, part.seq)).unwrap_or(0));
+            let in_order = part.seq == next;
+            let apart = direction.held.first().is_none_or(|first| ahead(first.seq, part.end()) >= 0);
+            let due = in_order && apart && direction.accepts(part.end());
+            // Enough for the part in one piece. Filling several holes makes more, at most one more than are held.
+            let worst = part.bytes.len() + PIECE_OVERHEAD;
+            let flow_full = self.cost + worst > HELD_BYTES_MAX;
+            if !due && !flow_full && budget.used + worst <= budget.max {
+                self.hold(side, part, budget, counters);
+                return self.drain(side, false, budget, counters, sink);
+            }
+            let direction = self.direction(side);
+            let first = direction.held.first().map(|first| first.seq);
+            if in_order {
+                counters.unacknowledged += u64::from(!due);
+                let room = first.map_or(part.len, |first| first.wrapping_sub(part.seq));
+                direction.deliver(side, part.until(room), now, counters, sink);
+                part = part.from(room);
+                self.drain(side, !due, budget, counters, sink);
             } else {
-                let direction = self.direction(side);
-                let lowest = direction
-                    .held
-                    .first()
-                    .map_or(part.seq, |h| if ahead(h.seq, part.seq) < 0 { h.seq } else { part.seq });
+                let lowest = first.filter(|first| ahead(*first, part.seq) < 0).unwrap_or(part.seq);
+                match (lowest == next, flow_full) {
+                    (true, _) => counters.unacknowledged += 1,
+                    (false, true) => counters.gaps_flow_full += 1,
+                    (false, false) => counters.gaps_shard_full += 1,
+                }
                 self.jump(side, lowest, budget, counters, sink);
             }
         }
     }
 
-    /// The receiver of `side`'s bytes has acknowledged up to `ack`: holes before it will not be filled.
+    /// The receiver of `side`'s bytes has acknowledged up to `ack`: they are delivered, and holes before it will not be
+    /// filled.
     pub fn acknowledged(
         &mut self,
         side: Side,
         ack: u32,
+        now: Timestamp,
         budget: &mut Budget,
         counters: &mut StreamCounters,
         sink: &mut impl FnMut(Side, Piece<'_>),
     ) {
-        while let Some(first) = self.direction(side).held.first().map(|h| h.seq) {
-            if ahead(ack, first) < 0 {
+        self.now = now;
+        let direction = self.direction(side);
+        if direction.acked.is_none_or(|acked| ahead(ack, acked) > 0) {
+            direction.acked = Some(ack);
+        }
+        loop {
+            self.drain(side, false, budget, counters, sink);
+            let direction = self.direction(side);
+            let Some(first) = direction.held.first().map(|first| first.seq) else { return };
+            if direction.next == Some(first) || ahead(ack, first) < 0 {
                 return;
             }
             counters.gaps_acked += 1;
-            self.jump(side, first, budget, counters, sink);
+            self.skip(side, first, counters, sink);
         }
     }
 
-    /// Packet time has reached `now`: holes older than [`HOLE_S_MAX`] are given up.
+    /// Packet time has reached `now`: what has waited for [`HOLE_S_MAX`] waits no longer.
     pub fn tick(
         &mut self,
         now: Timestamp,
@@ -175,15 +314,53 @@ impl Reassembly {
         counters: &mut StreamCounters,
         sink: &mut impl FnMut(Side, Piece<'_>),
     ) {
+        self.now = now;
         for side in [Side::Orig, Side::Resp] {
             let direction = self.direction(side);
             let Some(first) = direction.held.first().map(|h| h.seq) else { continue };
             if direction.since.plus_s(HOLE_S_MAX) <= now {
-                direction.since = now;
-                counters.gaps_aged += 1;
+                if direction.next == Some(first) {
+                    // The mirror has lost sight of the receiver: nothing waits for it until it is seen again.
+                    direction.acked = None;
+                    counters.unacknowledged += 1;
+                } else {
+                    counters.gaps_aged += 1;
+                }
                 self.jump(side, first, budget, counters, sink);
             }
         }
+    }
+
+    /// Compares a segment with what was delivered.
+    pub fn watch(&mut self, side: Side, segment: TcpSegment<'_>, counters: &mut StreamCounters) {
+        if self.direction(side).contradicts(segment.until(LEN_MAX)) {
+            self.conflict(side, counters);
+        }
+    }
+
+    /// From here on it is only watched. False where there is nothing to compare with, or no room to keep it.
+    pub fn only_watch(&mut self, now: Timestamp, budget: &mut Budget, counters: &mut StreamCounters) -> bool {
+        self.discard(budget, counters);
+        let known = !(self.orig.tail.is_empty() && self.resp.tail.is_empty());
+        if !known || matches!(self.conflict, Conflict::Told) || budget.used + WATCH_COST > budget.max {
+            return false;
+        }
+        self.now = now;
+        self.cost = WATCH_COST;
+        budget.used += WATCH_COST;
+        true
+    }
+
+    /// Has it been watched for long enough?
+    pub fn watched(&self, now: Timestamp) -> bool {
+        self.now.plus_s(HOLE_S_MAX) <= now
+    }
+
+    /// Whose bytes came in two copies that differ: told once.
+    pub fn take_conflict(&mut self) -> Option<Side> {
+        let Conflict::Seen(side) = self.conflict else { return None };
+        self.conflict = Conflict::Told;
+        Some(side)
     }
 
     /// Frees what is held back.
@@ -202,68 +379,49 @@ impl Reassembly {
         }
     }
 
-    /// The rest of a part that begins where the first held piece begins: what lies beyond that piece.
-    fn beyond_first<'a>(&mut self, side: Side, part: TcpSegment<'a>, counters: &mut StreamCounters) -> TcpSegment<'a> {
-        match self.direction(side).held.first() {
-            Some(first) => {
-                compare(part.bytes, &first.bytes, counters);
-                part.from(first.len)
-            }
-            None => part,
+    fn conflict(&mut self, side: Side, counters: &mut StreamCounters) {
+        counters.conflicts += 1;
+        if matches!(self.conflict, Conflict::None) {
+            self.conflict = Conflict::Seen(side);
         }
     }
 
-    /// Keeps the bytes of a part that are not held yet. False, and nothing kept, where there is no room.
-    fn hold(
-        &mut self,
-        side: Side,
-        mut part: TcpSegment<'_>,
-        now: Timestamp,
-        budget: &mut Budget,
-        counters: &mut StreamCounters,
-    ) -> bool {
-        // Enough for the part in one piece. Filling several holes makes more pieces, at most one more than are held.
-        let worst = part.bytes.len() + PIECE_OVERHEAD;
-        if self.cost + worst > HELD_BYTES_MAX {
-            counters.gaps_flow_full += 1;
-            return false;
-        }
-        if budget.used + worst > budget.max {
-            counters.gaps_shard_full += 1;
-            return false;
-        }
-        counters.out_of_order += 1;
-        let mut added = 0;
+    /// Keeps a part until it is in order and acknowledged; where it overlaps others, of either what counts.
+    fn hold(&mut self, side: Side, part: TcpSegment<'_>, budget: &mut Budget, counters: &mut StreamCounters) {
+        let now = self.now;
         let direction = self.direction(side);
         if direction.held.is_empty() {
             direction.since = now;
         }
-        let mut at = direction.held.partition_point(|h| ahead(h.seq.wrapping_add(h.len), part.seq) <= 0);
-        while part.len > 0 {
-            let own = match direction.held.get(at) {
-                Some(held) if ahead(held.seq, part.seq) <= 0 => {
-                    counters.overlaps += 1;
-                    let inside = part.seq.wrapping_sub(held.seq);
-                    compare(part.bytes, held.bytes.get(inside as usize..).unwrap_or_default(), counters);
-                    part = part.from(held.len - inside);
-                    at += 1;
-                    continue;
-                }
-                Some(held) => part.until(held.seq.wrapping_sub(part.seq)),
-                None => part,
-            };
-            let piece = Held { seq: own.seq, len: own.len, bytes: own.bytes.into() };
-            added += piece.cost();
-            direction.held.insert(at, piece);
-            part = part.from(own.len);
-            at += 1;
+        let follows = direction.held.last().map(|last| last.segment().end()).or(direction.next);
+        counters.out_of_order += u64::from(direction.next != Some(part.seq) && follows != Some(part.seq));
+        let held = &mut direction.held;
+        let from = held.partition_point(|h| ahead(h.segment().end(), part.seq) <= 0);
+        let to = held.partition_point(|h| ahead(h.seq, part.end()) < 0);
+        if from == to {
+            let piece = Held::from(part);
+            let added = piece.cost();
+            held.insert(from, piece);
+            self.cost += added;
+            budget.used += added;
+            return;
         }
-        self.cost += added;
-        budget.used += added;
-        true
+        counters.overlaps += 1;
+        let os = direction.os;
+        let touched: Vec<Held> = held.drain(from..to).collect();
+        let differs = touched.iter().any(|h| part.differs(h.segment()));
+        let before: usize = touched.iter().map(Held::cost).sum();
+        let merged = merge(touched, part, os);
+        let after: usize = merged.iter().map(Held::cost).sum();
+        held.splice(from..from, merged);
+        self.cost = (self.cost + after).saturating_sub(before);
+        budget.used = (budget.used + after).saturating_sub(before);
+        if differs {
+            self.conflict(side, counters);
+        }
     }
 
-    /// Gives up the bytes before `to`, then delivers what is in order.
+    /// Gives up the bytes before `to`, then delivers what is in order, acknowledged or not.
     fn jump(
         &mut self,
         side: Side,
@@ -272,62 +430,75 @@ impl Reassembly {
         counters: &mut StreamCounters,
         sink: &mut impl FnMut(Side, Piece<'_>),
     ) {
+        self.skip(side, to, counters, sink);
+        self.drain(side, true, budget, counters, sink);
+    }
+
+    /// Gives up the bytes before `to`.
+    fn skip(&mut self, side: Side, to: u32, counters: &mut StreamCounters, sink: &mut impl FnMut(Side, Piece<'_>)) {
         let direction = self.direction(side);
         if let Some(missing) = direction.next.and_then(|next| u32::try_from(ahead(to, next)).ok()).filter(|m| *m > 0) {
             direction.next = Some(to);
-            counters.gap_bytes += u64::from(missing);
-            sink(side, Piece::Gap(missing));
+            direction.miss(side, missing, counters, sink);
         }
-        self.drain(side, budget, counters, sink);
     }
 
+    /// Delivers what is in order and acknowledged, or `all` that is in order.
     fn drain(
         &mut self,
         side: Side,
+        all: bool,
         budget: &mut Budget,
         counters: &mut StreamCounters,
         sink: &mut impl FnMut(Side, Piece<'_>),
     ) {
+        let now = self.now;
         let direction = match side {
             Side::Orig => &mut self.orig,
             Side::Resp => &mut self.resp,
         };
-        let Some(mut next) = direction.next else { return };
-        let ready = direction
-            .held
-            .iter()
-            .scan(next, |at, held| {
-                let fits = held.seq == *at;
-                *at = held.seq.wrapping_add(held.len);
-                fits.then_some(())
-            })
-            .count();
-        for held in direction.held.drain(..ready) {
-            next = held.seq.wrapping_add(held.len);
-            self.cost = self.cost.saturating_sub(held.cost());
-            budget.give_back(held.cost());
-            deliver(side, TcpSegment { seq: held.seq, len: held.len, bytes: &held.bytes }, counters, sink);
+        let Some(next) = direction.next else { return };
+        let mut end = next;
+        let due = |held: &&Held| {
+            let fits = held.seq == end && (all || direction.accepts(held.segment().end()));
+            end = held.segment().end();
+            fits
+        };
+        let ready = direction.held.iter().take_while(due).count();
+        if ready == 0 {
+            return;
         }
-        direction.next = Some(next);
+        // Out of the direction while it delivers, and back: its allocation stays.
+        let mut held = std::mem::take(&mut direction.held);
+        for piece in held.drain(..ready) {
+            self.cost = self.cost.saturating_sub(piece.cost());
+            budget.give_back(piece.cost());
+            direction.deliver(side, piece.segment(), now, counters, sink);
+        }
+        direction.held = held;
     }
 }
 
-/// Counts bytes at the same place that differ.
-fn compare(late: &[u8], held: &[u8], counters: &mut StreamCounters) {
-    counters.conflicts += u64::from(late.iter().zip(held).any(|(a, b)| a != b));
-}
-
-/// Hands on what was captured of a part, and a gap for what was not.
-fn deliver(side: Side, part: TcpSegment<'_>, counters: &mut StreamCounters, sink: &mut impl FnMut(Side, Piece<'_>)) {
-    if !part.bytes.is_empty() {
-        sink(side, Piece::Data(part.bytes));
+/// What counts of `later` and of the pieces that it touches, in order.
+fn merge(touched: Vec<Held>, later: TcpSegment<'_>, os: HostOs) -> Vec<Held> {
+    let mut merged = Vec::with_capacity(touched.len() + 2);
+    let mut at = later.seq;
+    let mut rest = None;
+    for held in touched {
+        let earlier = held.segment();
+        let end = earlier.end();
+        if later_segment_counts(os, (later.seq, later.end()), (earlier.seq, end)) {
+            merged.extend(earlier.part(earlier.seq, later.seq).map(Held::from));
+            rest = earlier.part(later.end(), end).map(Held::from);
+        } else {
+            merged.extend(later.part(at, earlier.seq).map(Held::from));
+            merged.push(held);
+            at = end;
+        }
     }
-    let missing = part.len.saturating_sub(part.bytes.len() as u32);
-    if missing > 0 {
-        counters.gaps_cut += 1;
-        counters.gap_bytes += u64::from(missing);
-        sink(side, Piece::Gap(missing));
-    }
+    merged.extend(later.part(at, later.end()).map(Held::from));
+    merged.extend(rest);
+    merged
 }
 
 #[cfg(test)]

@@ -39,6 +39,17 @@ fn completions_are_made_for_the_usual_shells() {
     }
 }
 
+#[test]
+fn the_example_of_mirrors_is_a_configuration() {
+    let folder = Folder::new("mirrors");
+    let text = include_str!("../../docs/mirrors.md");
+    let example: Vec<&str> = text.lines().filter_map(|line| line.strip_prefix("    ")).collect();
+    assert_eq!(example.iter().filter(|line| **line == "[[mirror]]").count(), 4);
+    std::fs::write(folder.file("eastwatch.toml"), example.join("\n")).unwrap();
+    let ran = eastwatch(["config", "check", "--config", &folder.file("eastwatch.toml").display().to_string()]);
+    assert_eq!((ran.status, ran.stderr.as_str()), (0, ""), "{ran:?}");
+}
+
 /// Commands in the table of docs/reference.md, without their arguments.
 fn documented() -> BTreeSet<String> {
     let text = include_str!("../../docs/reference.md");

@@ -7,6 +7,7 @@ use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
+use super::mirror_scenarios;
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
@@ -44,6 +45,12 @@ pub const ALL: &[(&str, Write)] = &[
     ("second-sender", classes::second_sender),
     ("nat", classes::nat),
     ("proxies", classes::proxies),
+    ("mirrored-at-both-ends", mirror_scenarios::both_ends),
+    ("other-mirror-session", mirror_scenarios::other_session),
+    ("tagged-one-way", mirror_scenarios::tagged_one_way),
+    ("two-tenants", mirror_scenarios::two_tenants),
+    ("moved-to-another-host", mirror_scenarios::moved_to_another_host),
+    ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
 ];
 
 const LEARN_HOURS: i64 = 30;

@@ -8,7 +8,7 @@ use std::collections::VecDeque;
 
 use super::{Head, ShardLimits, Teller};
 use crate::app::{AppCounters, AppState, Ends, Heard};
-use crate::decode::{Datagram, Payload, Tcp};
+use crate::decode::{Datagram, HostOsTable, Payload, Tcp};
 use crate::flow::{Claims, Flow, FlowTable, Seen};
 use crate::model::{ClaimKind, Fact, FlowFact, Opening, Side, Timestamp};
 use crate::stream::{Budget, Piece, Reassembly, StreamCounters, TcpSegment};
@@ -23,6 +23,9 @@ pub(super) enum Remembered {
     #[default]
     Silent,
     Listening(Box<Listening>),
+    /// Recognised, or nothing recognises it; for a moment a second copy of what was read would still be noticed. The
+    /// flag as `Listening::flipped`.
+    Watched(Box<Reassembly>, bool),
     /// Recognised, or nothing recognises it: payload is only counted.
     Done,
 }
@@ -41,10 +44,11 @@ pub(super) struct Listening {
 
 impl Listening {
     /// Begins with this packet of `side`.
-    fn new(app: AppState, flow: &Flow<Remembered>, side: Side, payload: &Payload<'_>) -> Self {
+    fn new(app: AppState, flow: &Flow<Remembered>, side: Side, payload: &Payload<'_>, hosts: &HostOsTable) -> Self {
         let reassembly = match payload {
             Payload::Tcp(tcp) => {
-                let mut reassembly = Reassembly::default();
+                let os = |side| hosts.of(flow.end(side).0);
+                let mut reassembly = Reassembly::new(os(Side::Orig), os(Side::Resp));
                 reassembly.begin(side, tcp.seq.wrapping_add(u32::from(tcp.flags.syn())));
                 if let Some(next) = flow.next_seq(side.other()) {
                     reassembly.begin(side.other(), next);
@@ -88,10 +92,11 @@ pub(super) struct Listeners {
     pub(super) app_counters: AppCounters,
     pub(super) stream_counters: StreamCounters,
     pub(super) claims: Claims,
+    hosts: HostOsTable,
 }
 
 impl Listeners {
-    pub(super) fn new(limits: &ShardLimits) -> Self {
+    pub(super) fn new(limits: &ShardLimits, hosts: HostOsTable) -> Self {
         Listeners {
             held_back: Budget::new(limits.reassembly_bytes_max),
             opening_bytes: 0,
@@ -102,6 +107,7 @@ impl Listeners {
             app_counters: AppCounters::default(),
             stream_counters: StreamCounters::default(),
             claims: Claims::new(),
+            hosts,
         }
     }
 
@@ -109,8 +115,14 @@ impl Listeners {
     pub(super) fn told(&mut self, flow: &mut Flow<Remembered>, fact: FlowFact, teller: &mut Teller<'_>) {
         let end = matches!(fact, FlowFact::End(..));
         teller.tell(Fact::Flow(flow.reference(), fact));
-        if end && let Remembered::Listening(listening) = std::mem::take(&mut flow.memory) {
-            self.free(listening);
+        if end {
+            match std::mem::take(&mut flow.memory) {
+                Remembered::Listening(listening) => self.free(listening),
+                Remembered::Watched(mut reassembly, _) => {
+                    reassembly.discard(&mut self.held_back, &mut self.stream_counters);
+                }
+                Remembered::Silent | Remembered::Done => {}
+            }
         }
     }
 
@@ -126,6 +138,18 @@ impl Listeners {
         let ticket = Ticket { slot: seen.slot, first_frame: flow.first_frame() };
         let mut listening = match std::mem::replace(&mut flow.memory, Remembered::Done) {
             Remembered::Done => return,
+            Remembered::Watched(mut reassembly, flipped) => {
+                if let Payload::Tcp(tcp) = &datagram.payload
+                    && seen.usable
+                    && tcp.payload_len > 0
+                {
+                    let side = if flipped { seen.side.other() } else { seen.side };
+                    reassembly.watch(side, segment(tcp), &mut self.stream_counters);
+                    tell_conflict(flow, &mut reassembly, flipped, teller);
+                }
+                flow.memory = Remembered::Watched(reassembly, flipped);
+                return;
+            }
             Remembered::Listening(listening) => listening,
             Remembered::Silent if !worth_listening(seen, &datagram.payload) => {
                 flow.memory = Remembered::Silent;
@@ -137,7 +161,7 @@ impl Listeners {
                     return;
                 }
                 self.count += 1;
-                Box::new(Listening::new(app, flow, seen.side, &datagram.payload))
+                Box::new(Listening::new(app, flow, seen.side, &datagram.payload, &self.hosts))
             }
         };
         let ends = listening.ends(flow);
@@ -152,7 +176,6 @@ impl Listeners {
             _ => {}
         }
         self.put_back(flows, ticket, listening, heard, teller);
-        while self.opening_bytes > self.opening_bytes_max && self.oldest_gives_up(flows) {}
     }
 
     fn tcp(
@@ -170,26 +193,38 @@ impl Listeners {
             Piece::Data(bytes) => add(heard, app.data(side, bytes, ends, app_counters)),
             Piece::Gap(_) => app.gap(side, app_counters),
         };
-        let seq = tcp.seq.wrapping_add(u32::from(tcp.flags.syn()));
         if tcp.flags.syn() {
-            reassembly.begin(side, seq);
+            reassembly.begin(side, tcp.seq.wrapping_add(1));
+        }
+        // What it answers comes before it.
+        if tcp.flags.ack() {
+            reassembly.acknowledged(side.other(), tcp.ack, now, held_back, stream_counters, &mut sink);
         }
         if tcp.payload_len > 0 {
-            let segment = TcpSegment { seq, len: tcp.payload_len, bytes: tcp.payload };
-            reassembly.segment(side, segment, now, held_back, stream_counters, &mut sink);
-        }
-        if tcp.flags.ack() && reassembly.holds() {
-            reassembly.acknowledged(side.other(), tcp.ack, held_back, stream_counters, &mut sink);
+            reassembly.segment(side, segment(tcp), now, held_back, stream_counters, &mut sink);
         }
     }
 
-    /// Holes that have been open for too long become gaps.
+    /// Holes that have been open for too long become gaps, and what was watched for long enough is forgotten.
     pub(super) fn give_up_holes(&mut self, flows: &mut FlowTable<Remembered>, now: Timestamp, teller: &mut Teller<'_>) {
         let waiting = std::mem::take(&mut self.waiting);
         for ticket in waiting {
             let Some(flow) = alive(flows, ticket) else { continue };
-            let Remembered::Listening(mut listening) = std::mem::replace(&mut flow.memory, Remembered::Done) else {
-                continue;
+            let mut listening = match std::mem::replace(&mut flow.memory, Remembered::Done) {
+                Remembered::Listening(listening) => listening,
+                Remembered::Watched(mut reassembly, flipped) => {
+                    if reassembly.watched(now) {
+                        reassembly.discard(&mut self.held_back, &mut self.stream_counters);
+                    } else {
+                        flow.memory = Remembered::Watched(reassembly, flipped);
+                        self.waiting.push(ticket);
+                    }
+                    continue;
+                }
+                other => {
+                    flow.memory = other;
+                    continue;
+                }
             };
             let ends = listening.ends(flow);
             let mut heard = Heard::default();
@@ -216,12 +251,17 @@ impl Listeners {
         teller: &mut Teller<'_>,
     ) {
         self.heard(flows, ticket.slot, &mut listening, heard, teller);
+        if let Some(flow) = flows.flow_mut(ticket.slot)
+            && let Some(reassembly) = &mut listening.reassembly
+        {
+            tell_conflict(flow, reassembly, listening.flipped, teller);
+        }
         let held = listening.app.held();
         let begins = held > 0 && listening.charged == 0;
         self.opening_bytes = (self.opening_bytes + held).saturating_sub(listening.charged);
         listening.charged = held;
         if !listening.app.listening() {
-            self.free(listening);
+            self.watch(flows, ticket, listening, teller.time);
             return;
         }
         if !listening.waiting && listening.reassembly.as_ref().is_some_and(Reassembly::holds) {
@@ -237,9 +277,38 @@ impl Listeners {
                 self.oldest.retain(|t| listens(flows, *t, |l| l.charged > 0));
             }
         }
+        while self.opening_bytes > self.opening_bytes_max && self.oldest_gives_up(flows) {}
         // Every flow that waits holds at least a piece's overhead; the rest of a long queue is stale.
         if self.waiting.len() > self.held_back.used() / 32 + QUEUE_SLACK {
-            self.waiting.retain(|t| listens(flows, *t, |l| l.waiting));
+            self.waiting.retain(|t| {
+                alive(flows, *t).is_some_and(|flow| match &flow.memory {
+                    Remembered::Listening(listening) => listening.waiting,
+                    Remembered::Watched(..) => true,
+                    Remembered::Silent | Remembered::Done => false,
+                })
+            });
+        }
+    }
+
+    /// What has told all it can is freed; of a TCP connection the last bytes are kept for a moment.
+    fn watch(
+        &mut self,
+        flows: &mut FlowTable<Remembered>,
+        ticket: Ticket,
+        mut listening: Box<Listening>,
+        now: Timestamp,
+    ) {
+        let reassembly = listening.reassembly.take();
+        let (flipped, waiting) = (listening.flipped, listening.waiting);
+        self.free(listening);
+        let Some(mut reassembly) = reassembly else { return };
+        if reassembly.only_watch(now, &mut self.held_back, &mut self.stream_counters)
+            && let Some(flow) = flows.flow_mut(ticket.slot)
+        {
+            flow.memory = Remembered::Watched(Box::new(reassembly), flipped);
+            if !waiting {
+                self.waiting.push(ticket);
+            }
         }
     }
 
@@ -279,6 +348,7 @@ impl Listeners {
             dst_mac: None,
             host_hint: None,
             sampled: false,
+            path: Default::default(),
         };
         let (server, _) = flow.end(Side::Resp);
         for (mac, ip, name) in heard.follow.leased {
@@ -321,6 +391,19 @@ fn alive(flows: &mut FlowTable<Remembered>, ticket: Ticket) -> Option<&mut Flow<
 /// Does the flow of a ticket still listen, in this way?
 fn listens(flows: &mut FlowTable<Remembered>, ticket: Ticket, how: impl Fn(&Listening) -> bool) -> bool {
     alive(flows, ticket).is_some_and(|f| matches!(&f.memory, Remembered::Listening(l) if how(l)))
+}
+
+fn segment<'a>(tcp: &Tcp<'a>) -> TcpSegment<'a> {
+    let seq = tcp.seq.wrapping_add(u32::from(tcp.flags.syn()));
+    TcpSegment { seq, len: tcp.payload_len, bytes: tcp.payload }
+}
+
+/// Tells, once a flow, that two copies of some bytes differ.
+fn tell_conflict(flow: &Flow<Remembered>, reassembly: &mut Reassembly, flipped: bool, teller: &mut Teller<'_>) {
+    if let Some(side) = reassembly.take_conflict() {
+        let side = if flipped { side.other() } else { side };
+        teller.tell(Fact::Flow(flow.reference(), FlowFact::Conflict(side)));
+    }
 }
 
 /// From here on the payload matters: the first of it, or the handshake that tells where it will begin.

@@ -17,7 +17,7 @@ struct Run {
 
 impl Run {
     fn new() -> Self {
-        Run { shard: Shard::new(7, &ShardLimits::default(), 1), out: Vec::new(), frame: 0 }
+        Run { shard: Shard::new(7, &ShardLimits::default(), HostOsTable::default(), 1), out: Vec::new(), frame: 0 }
     }
 
     fn at(&mut self, ms: u64, datagram: &Datagram<'_>) {
@@ -260,7 +260,7 @@ fn unrecognisable_streams_do_not_keep_a_newer_one_from_being_recognised() {
     }
     let limits = ShardLimits { opening_bytes_max: 4096, ..ShardLimits::default() };
     let mut run = Run::new();
-    run.shard = Shard::new(0, &limits, 1);
+    run.shard = Shard::new(0, &limits, HostOsTable::default(), 1);
     for n in 0..500 {
         // The beginning of a banner keeps the protocol unsure.
         serve(&mut run, n, 5001, b"SSH-2.0-and-never-an-end");
@@ -284,7 +284,7 @@ proptest::proptest! {
             ..ShardLimits::default()
         };
         let mut run = Run::new();
-        run.shard = Shard::new(0, &limits, 1);
+        run.shard = Shard::new(0, &limits, HostOsTable::default(), 1);
         let mut ms = 0;
         for (from_client, flags, seq, ack, port, wait, len) in packets {
             ms += wait;

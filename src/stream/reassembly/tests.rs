@@ -24,6 +24,12 @@ impl Run {
         }
     }
 
+    fn towards(os: HostOs) -> Self {
+        let mut run = Run { reassembly: Reassembly::new(HostOs::First, os), ..Run::new() };
+        run.reassembly.begin(Side::Orig, 0);
+        run
+    }
+
     fn starting_at(seq: u32) -> Self {
         let mut run = Run::new();
         run.reassembly.begin(Side::Orig, seq);
@@ -55,7 +61,9 @@ impl Run {
     }
 
     fn acknowledged(&mut self, ack: u32) {
-        self.with(|r, budget, counters, mut sink| r.acknowledged(Side::Orig, ack, budget, counters, &mut sink));
+        self.with(|r, budget, counters, mut sink| {
+            r.acknowledged(Side::Orig, ack, Timestamp::ZERO, budget, counters, &mut sink)
+        });
     }
 
     fn tick(&mut self, second: i64) {
@@ -94,13 +102,19 @@ fn sequence_numbers_wrap() {
 }
 
 #[test]
-fn the_first_copy_counts_and_a_different_second_one_is_told() {
-    let mut run = Run::starting_at(0);
-    run.take(4, b"good");
-    run.take(2, b"--evil--");
-    assert_eq!(run.counters.conflicts, 1);
-    run.take(0, b"..");
-    assert_eq!(run.out, b"..--good--");
+fn the_receivers_system_decides_which_copy_counts_and_a_different_one_is_told() {
+    for (os, expected) in
+        [(HostOs::First, b"..--good--"), (HostOs::Bsd, b"..--evil--"), (HostOs::Solaris, b"..--evil--")]
+    {
+        let mut run = Run::towards(os);
+        run.take(4, b"good");
+        run.take(2, b"--evil--");
+        assert_eq!((run.counters.conflicts, run.reassembly.take_conflict()), (1, Some(Side::Orig)));
+        run.take(0, b"..");
+        assert_eq!(run.out, expected, "{os:?}");
+        run.take(2, b"again");
+        assert_eq!((run.counters.conflicts, run.reassembly.take_conflict()), (2, None), "told once");
+    }
 }
 
 #[test]
@@ -109,15 +123,106 @@ fn an_equal_second_copy_is_no_conflict() {
     run.take(4, b"good");
     run.take(2, b"--good--");
     run.take(0, b"..--go");
+    run.take(0, b"..--good--");
     assert_eq!((run.out.as_slice(), run.counters.conflicts), (b"..--good--".as_slice(), 0));
+    assert_eq!(run.reassembly.take_conflict(), None);
 }
 
 #[test]
-fn an_in_order_segment_does_not_overwrite_what_is_held() {
+fn an_in_order_segment_overwrites_what_is_held_only_where_the_receiver_does_so() {
+    for (os, expected) in [(HostOs::First, b"....goodmore"), (HostOs::Linux, b"....evilmore")] {
+        let mut run = Run::towards(os);
+        run.take(4, b"good");
+        run.take(0, b"....evilmore");
+        assert_eq!((run.out.as_slice(), run.counters.conflicts), (expected.as_slice(), 1), "{os:?}");
+    }
+}
+
+/// Two segments at one place, of which the receiver may have got either.
+#[test]
+fn what_is_not_acknowledged_can_be_replaced_and_what_is_cannot() {
+    for (os, expected) in [(HostOs::Bsd, b"GOOD"), (HostOs::OldLinux, b"EVIL")] {
+        let mut run = Run::towards(os);
+        run.acknowledged(0);
+        run.take(0, b"GOOD");
+        run.take(0, b"EVIL");
+        assert_eq!(run.out, b"");
+        run.acknowledged(4);
+        run.take(0, b"LATE");
+        assert_eq!((run.out.as_slice(), run.counters.conflicts), (expected.as_slice(), 2), "{os:?}");
+    }
+}
+
+#[test]
+fn a_segment_that_was_never_acknowledged_gives_way_to_a_longer_one_on_linux() {
+    let mut run = Run::towards(HostOs::Linux);
+    run.acknowledged(0);
+    run.take(0, b"GET /nothing-to-see");
+    run.take(0, b"GET /../../etc/passwd");
+    run.acknowledged(21);
+    assert_eq!(run.out, b"GET /../../etc/passwd");
+}
+
+#[test]
+fn what_was_acknowledged_before_it_was_seen_does_not_wait() {
     let mut run = Run::starting_at(0);
-    run.take(4, b"good");
-    run.take(0, b"....evilmore");
-    assert_eq!((run.out.as_slice(), run.counters.conflicts), (b"....goodmore".as_slice(), 1));
+    run.acknowledged(8);
+    run.take(0, b"GET ");
+    assert_eq!((run.out.as_slice(), run.budget.used()), (b"GET ".as_slice(), 0));
+}
+
+#[test]
+fn bytes_wait_two_seconds_for_their_acknowledgement_and_then_no_longer_until_one_comes() {
+    let mut run = Run::starting_at(0);
+    run.acknowledged(0);
+    run.take(0, b"one");
+    run.tick(1);
+    assert_eq!(run.out, b"");
+    run.tick(2);
+    run.take(3, b"two");
+    assert_eq!((run.out.as_slice(), run.gaps.len()), (b"onetwo".as_slice(), 0));
+    run.acknowledged(6);
+    run.take(6, b"three");
+    assert_eq!((run.out.as_slice(), run.counters.unacknowledged), (b"onetwo".as_slice(), 1));
+}
+
+#[test]
+fn bytes_without_room_to_wait_are_handed_on() {
+    let mut run = Run::starting_at(0);
+    run.acknowledged(0);
+    for n in 0..100u32 {
+        run.take(n * 1000, &[b'x'; 1000]);
+        assert!(run.budget.used() <= HELD_BYTES_MAX);
+    }
+    run.acknowledged(100_000);
+    assert_eq!((run.out.len(), run.gaps.len()), (100_000, 0));
+    assert!(run.counters.unacknowledged > 0);
+}
+
+/// The race that a forged answer wins (QuantumInsert): the true one comes after it was acknowledged.
+#[test]
+fn another_copy_of_what_was_delivered_is_told_and_a_keep_alive_is_not() {
+    let mut run = Run::starting_at(0);
+    run.take(0, b"HTTP/1.1 302 Found");
+    run.take(17, b"\0");
+    run.take(0, b"HTTP/1.1 302");
+    assert_eq!(run.reassembly.take_conflict(), None, "a keep-alive and a retransmission");
+    run.take(0, b"HTTP/1.1 200 OK and more");
+    assert_eq!((run.out.as_slice(), run.counters.conflicts), (b"HTTP/1.1 302 Foundd more".as_slice(), 1));
+}
+
+#[test]
+fn what_is_only_watched_costs_its_tails_and_still_tells() {
+    let mut run = Run::starting_at(0);
+    assert!(!run.reassembly.only_watch(Timestamp::ZERO, &mut run.budget, &mut run.counters), "nothing to compare");
+    run.take(0, &[b'x'; 1000]);
+    assert!(run.reassembly.only_watch(Timestamp::ZERO, &mut run.budget, &mut run.counters));
+    assert_eq!(run.budget.used(), WATCH_COST);
+    run.reassembly.watch(Side::Orig, TcpSegment { seq: 990, len: 10, bytes: &[b'y'; 10] }, &mut run.counters);
+    assert_eq!(run.reassembly.take_conflict(), Some(Side::Orig));
+    assert!(!run.reassembly.watched(Timestamp::ZERO.plus_s(1)) && run.reassembly.watched(Timestamp::ZERO.plus_s(2)));
+    run.reassembly.discard(&mut run.budget, &mut run.counters);
+    assert_eq!(run.budget.used(), 0);
 }
 
 #[test]
@@ -137,7 +242,9 @@ fn a_hole_that_the_receiver_acknowledged_is_a_gap() {
     run.acknowledged(9);
     assert_eq!(run.out, b"");
     run.acknowledged(10);
-    assert_eq!((run.out.as_slice(), run.gaps.as_slice()), (b"after".as_slice(), [(0, 10)].as_slice()));
+    assert_eq!((run.out.as_slice(), run.gaps.as_slice()), (b"".as_slice(), [(0, 10)].as_slice()));
+    run.acknowledged(15);
+    assert_eq!(run.out, b"after");
 }
 
 #[test]

@@ -1,0 +1,99 @@
+//! Scenarios of what the mirror itself does to the office's traffic: two ends, sessions, tags, tenants.
+
+use eastwatch::model::Timestamp;
+use eastwatch::scenario::{Scenario, Tunnel, Vm, sender};
+
+use super::scenarios::{Office, Parts, learned_with};
+
+/// The hosts that VMs run on, and the mirror's receiver.
+struct Hosts {
+    all: [Vm; 2],
+    probe: Vm,
+}
+
+fn hosts(s: &mut Scenario) -> Hosts {
+    let mut host = |n: u8| s.vm("host", &format!("02:00:00:00:01:{n:02x}"), &format!("192.0.2.{n}"));
+    Hosts { all: [host(1), host(2)], probe: host(9) }
+}
+
+fn office() -> Parts {
+    learned_with(|_, _, _| {}, |_, _| {})
+}
+
+/// Changes what the mirror makes of each frame of all parts; `copies` knows the hosts and whether web-01 sent it.
+fn mirrored(mut parts: Parts, copies: impl Fn(&Hosts, Timestamp, bool, &[u8]) -> Vec<Option<Vec<u8>>>) -> Parts {
+    for (_, scenario) in &mut parts {
+        let hosts = hosts(scenario);
+        let web = Office::new(scenario).web.mac;
+        scenario.mirrored(|time, frame| {
+            copies(&hosts, time, sender(frame) == Some(web), frame).into_iter().flatten().collect()
+        });
+    }
+    parts
+}
+
+/// As a cloud mirrors: each VM's interface has a session, with a random VNI of its own.
+pub fn both_ends() -> Parts {
+    mirrored(office(), |hosts, _, _, frame| {
+        let [a, b] = &hosts.all;
+        let copy = |from, vni| Tunnel::Vxlan { vni, port: 4789 }.wrap(from, &hosts.probe, frame);
+        vec![copy(a, 7_340_112), copy(b, 11_906_335)]
+    })
+}
+
+/// Learned by one ERSPAN session; in the hour after it is another, from another host.
+pub fn other_session() -> Parts {
+    let start = Scenario::new(1).now();
+    mirrored(office(), move |hosts, time, _, frame| {
+        let [a, b] = &hosts.all;
+        let (from, session) = if time < start.plus_s(30 * 3_600) { (a, 1) } else { (b, 77) };
+        vec![Tunnel::ErspanTwo { session, port: 4 }.wrap(from, &hosts.probe, frame)]
+    })
+}
+
+/// The copy of what web-01 sends has its port group's tag, of what it receives it has none.
+pub fn tagged_one_way() -> Parts {
+    mirrored(office(), |hosts, _, from_web, frame| {
+        let [host, _] = &hosts.all;
+        vec![if from_web { Tunnel::Tags(vec![10]).wrap(host, host, frame) } else { Some(frame.to_vec()) }]
+    })
+}
+
+/// Two tenants with the same addresses and MACs, to the last sequence number.
+pub fn two_tenants() -> Parts {
+    mirrored(office(), |hosts, _, from_web, frame| {
+        let [a, b] = &hosts.all;
+        let (from, to) = if from_web { (a, b) } else { (b, a) };
+        [5_001, 5_002].map(|vni| Tunnel::Vxlan { vni, port: 4789 }.wrap(from, to, frame)).into()
+    })
+}
+
+/// Both hosts mirror what their VMs send and receive; from the hour after on web-01 is on the first one, too.
+pub fn moved_to_another_host() -> Parts {
+    let moved = Scenario::new(1).now().plus_s(30 * 3_600);
+    two_hosts(move |time| usize::from(time < moved))
+}
+
+/// The same without the move: all that web-01 and the others say to each other is mirrored twice.
+pub fn stays_on_its_host() -> Parts {
+    two_hosts(|_| 1)
+}
+
+/// The others are on the first host. The copy of the sender's host comes first.
+fn two_hosts(web_is_on: impl Fn(Timestamp) -> usize) -> Parts {
+    let web = Office::new(&mut Scenario::new(1)).web.mac;
+    mirrored(office(), |hosts, time, from_web, frame| {
+        let group = frame.first().is_some_and(|octet| octet & 1 == 1);
+        let to_web = frame.starts_with(&web.0);
+        let there = web_is_on(time);
+        let mut seen_by = match (from_web, to_web || group) {
+            (true, _) => vec![there, 0],
+            (false, true) => vec![0, there],
+            (false, false) => vec![0],
+        };
+        seen_by.dedup();
+        let copy =
+            |host: usize| Tunnel::ErspanTwo { session: 1, port: 4 }.wrap(hosts.all.get(host)?, &hosts.probe, frame);
+        seen_by.into_iter().map(copy).collect()
+    })
+}
