@@ -41,6 +41,8 @@ pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
     pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
+    /// Services that only join a known group.
+    pub joining: BTreeSet<ServiceKey>,
 }
 
 impl FakeInventory {
@@ -97,6 +99,7 @@ impl Known for FakeInventory {
         self.rows.get(service).map(|row| Seen {
             basis: row.basis,
             class: ServiceClass::Unicast,
+            joins_known_group: self.joining.contains(service),
             app: row.app.as_ref(),
             first_seen: row.first_seen,
             last_seen: row.last_seen,

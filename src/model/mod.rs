@@ -32,7 +32,7 @@ pub use link::LinkType;
 pub use location::{Location, Sighting};
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
-    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
     Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
 };
 pub use order::Order;

@@ -29,6 +29,8 @@ pub enum Fact {
     Flow(FlowRef, FlowFact),
     /// An address claimed by a MAC in ARP, ND or DHCP.
     Claim(Claim),
+    /// A host says that it listens to a group, or no longer.
+    Membership(Membership),
     /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
     Name(Segment, Box<HeardName>),
     /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
@@ -173,6 +175,16 @@ pub struct Expectation {
     pub app: AppProto,
     /// True where the port is a lasting service of its own (portmap, endpoint mapper), false for one transfer.
     pub serves: bool,
+}
+
+/// What IGMP and MLD report. Untrusted: any host may join any group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    pub segment: Segment,
+    pub member: IpAddr,
+    pub group: IpAddr,
+    /// False: it leaves.
+    pub joined: bool,
 }
 
 /// An address tied to a MAC by the protocol that ties them.
