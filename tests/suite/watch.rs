@@ -5,6 +5,7 @@ mod bridge;
 mod clock;
 mod disk;
 mod edge;
+mod health;
 mod interfaces;
 mod lab;
 mod listeners;
