@@ -344,6 +344,7 @@ impl Brain {
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
+            "surveys": self.totals.sources().filter_map(|source| source.survey.as_ref()).collect::<Vec<_>>(),
             "inventory": self.coverage(),
             "awaited_templates": self.totals.awaited.iter().map(|a| serde_json::json!({
                 "exporter": a.exporter, "template": a.template, "sets": a.sets,

@@ -10,11 +10,11 @@ use tokio::signal::unix::{SignalKind, signal};
 
 use crate::api::{self, Health, Server, Sight};
 use crate::brain::Teller;
-use crate::capture::{Listen, ListenKind, LiveConfig, Mirrors};
+use crate::capture::{self, Listen, ListenKind, LiveConfig, Mirrors};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::model::Timestamp;
-use crate::runtime::{Mail, Plan, Recorder, Recording, mailbox, run as run_pipeline};
+use crate::runtime::{Mail, Plan, Recorder, Recording, Surveyed, mailbox, run as run_pipeline};
 
 use super::args::{Global, RunArgs, WatchArgs};
 use super::place::SYSTEM_STATE;
@@ -41,7 +41,8 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
-    let mut source = Recording::new(live, recorder);
+    let own = capture::addresses().into_iter().map(|(_, address)| address).collect();
+    let mut source = Recording::new(Surveyed::new(live, &loaded.config.decode, own), recorder);
     let plan = Plan {
         workers,
         decode: loaded.config.decode.clone(),

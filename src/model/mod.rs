@@ -29,7 +29,7 @@ pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use observation::{
     AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,
-    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
+    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;

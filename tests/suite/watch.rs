@@ -9,6 +9,7 @@ mod health;
 mod interfaces;
 mod lab;
 mod listeners;
+mod mirror;
 
 use lab::{Lab, events, read, until};
 
