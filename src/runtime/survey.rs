@@ -12,7 +12,7 @@ use crate::capture::{Batch, CaptureError, Filled, Frame, Progress, Source, Sourc
 use crate::decode::{DecodeConfig, Located, Locator, Network};
 use crate::model::{LayerKind, LinkType, SourceCounts, SourceSurvey, Timestamp};
 
-/// At 300 ns each, 0.1 % of a core.
+/// A few thousandths of a core.
 const PACKETS_A_SECOND: u32 = 3_000;
 const WINDOW_S: i64 = 60;
 const CONVERSATIONS_MAX: usize = 512;

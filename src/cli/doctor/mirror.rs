@@ -54,10 +54,11 @@ pub(super) fn faults(survey: &Value, own: &[(String, IpAddr)]) -> Vec<Value> {
         let found = format!("{} packets are this machine's own ({address})", number("own"));
         fault(found, filter(&format!("not host {address}")));
     }
-    let addressed = own.iter().find(|(device, _)| *device == name).map(|(_, address)| address.to_string());
+    // An address that only ends a tunnel is not spoken to by those whose packets are in it.
+    let addressed = own.iter().find(|(device, at)| *device == name && at.to_string() == address);
     if number("answers") > 0 || addressed.is_some() {
         let found = match (number("answers"), addressed) {
-            (0, at) => format!("the interface has the address {}: its kernel answers", at.unwrap_or_default()),
+            (0, _) => format!("the interface has the address {address} and is spoken to: its kernel may answer"),
             (n, _) => format!("this machine's kernel answered the mirror with {n} resets and ICMP errors ({address})"),
         };
         fault(found, silence(&name, interface));
@@ -125,8 +126,9 @@ mod tests {
         let rule = "add rule inet eastwatch input iifname \"span0\" drop";
         let answers = told(json!({"name": "span0", "answers": 3, "own_address": "10.0.0.99"}));
         assert!(answers.contains("3 resets and ICMP errors (10.0.0.99)") && answers.contains(rule), "{answers}");
-        let addressed = told(json!({"name": "span1"}));
+        let addressed = told(json!({"name": "span1", "own": 1, "own_address": "10.0.1.99"}));
         assert!(addressed.contains("has the address 10.0.1.99"), "{addressed}");
+        assert_eq!(told(json!({"name": "span1"})), "", "nobody speaks to it");
     }
 
     #[test]
