@@ -178,7 +178,7 @@ impl Edge {
         Ok(edge_gone)
     }
 
-    /// Until the pipeline has stopped; then the socket goes away.
+    /// Until the pipeline has stopped; then the sockets go away.
     async fn live(
         mut self,
         server: Server,
@@ -195,15 +195,19 @@ impl Edge {
         let mail = self.mail.clone();
         let interrupts = Arc::clone(&self.stop);
         tokio::spawn(async move { signals::wait(&interrupts).await });
-        if let Some(health) = health {
-            tokio::spawn(async move { health.serve().await });
-        }
+        let checks = async {
+            match &health {
+                Some(health) => health.serve().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stopped => {}
+            () = checks => {}
             () = api::serve(&server, mail) => {}
             () = async { loop { hangup.recv().await; self.reload(); } } => {}
         }
-        drop(server);
+        drop((server, health));
         drop(gone);
         // A second signal must still end a drain that hangs.
         signals::wait(&self.stop).await;
