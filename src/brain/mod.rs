@@ -368,6 +368,7 @@ impl Brain {
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
             "sources": self.totals.sources().map(events::source_row).collect::<Vec<_>>(),
+            "surveys": self.totals.sources().filter_map(|source| source.survey.as_ref()).collect::<Vec<_>>(),
             "inventory": self.coverage(),
             "one_way_tunnels": self.totals.one_way_tunnels.iter().map(|tunnel| serde_json::json!({
                 "found": tunnel.to_string(), "mend": tunnel.mend(),

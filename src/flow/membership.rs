@@ -145,6 +145,7 @@ mod tests {
             src_mac: None,
             dst_mac: None,
             host_hint: None,
+            path: Default::default(),
             sampled: false,
         };
         let (src, dst) = (src.parse().unwrap(), "224.0.0.22".parse().unwrap());

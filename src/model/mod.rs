@@ -33,7 +33,7 @@ pub use location::{Location, Sighting};
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
     AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
-    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
+    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
 };
 pub use order::Order;
 pub use quality::CaptureQuality;

@@ -250,4 +250,31 @@ pub struct SourceCounts {
     pub interface_drops: u64,
     /// The interface went away; nothing comes from it any more.
     pub gone: bool,
+    /// What its packets say of the mirror itself; for `doctor` alone.
+    pub survey: Option<SourceSurvey>,
+}
+
+/// How a mirror source looks, of a sample of at most a minute.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct SourceSurvey {
+    pub name: String,
+    pub packets: u64,
+    /// As on the wire.
+    pub bytes: u64,
+    /// TCP conversations of at least four packets, and those of them seen in one direction only.
+    pub conversations: u64,
+    pub one_way: u64,
+    /// Conversations that are tagged in one direction and not in the other.
+    pub split_tags: u64,
+    /// Packets larger than any MTU in use: segments merged or not yet cut.
+    pub merged: u64,
+    /// Packets that lie in the same tunnel twice.
+    pub looped: u64,
+    /// Packets to or from this machine's own address, and those of them that are resets or ICMP errors it sent.
+    pub own: u64,
+    pub answers: u64,
+    pub own_address: Option<IpAddr>,
+    /// The two hosts and the port with the most bytes.
+    pub largest: Option<(IpAddr, IpAddr, u16)>,
+    pub largest_bytes: u64,
 }
