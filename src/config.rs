@@ -16,6 +16,7 @@ use std::collections::BTreeMap;
 use std::io::Read;
 use std::path::Path;
 
+use crate::api::HealthConfig;
 use crate::baseline::BaselineConfig;
 use crate::brain::BrainConfig;
 use crate::capture::LiveConfig;
@@ -72,6 +73,7 @@ roster! {
     baseline: BaselineConfig => "baseline",
     detect: DetectConfig => "detect",
     incidents: IncidentConfig => "incidents",
+    health: HealthConfig => "health",
     [mirror]: MirrorConfig => "mirror", MIRRORS_MAX;
 }
 

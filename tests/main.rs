@@ -6,6 +6,7 @@ mod corpus;
 mod suite {
     mod bad_input;
     mod cases;
+    mod class_scenarios;
     mod corpus;
     /// The demo's data centre, the same code.
     #[allow(dead_code)]

@@ -5,10 +5,12 @@
 
 mod answer;
 mod client;
+mod health;
 mod request;
 mod server;
 
 pub use answer::{Asked, answer};
 pub use client::{ask, socket_path};
+pub use health::{Health, HealthConfig, Sight};
 pub use request::{ROUTES, Request, Route, SanctionRow};
 pub use server::{Server, serve};

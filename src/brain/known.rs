@@ -47,6 +47,7 @@ impl Known for Facts<'_> {
         let mut seen = Seen {
             basis: first.basis,
             class: first.class,
+            joins_known_group: self.inventory.joins_known_group(first),
             app: first.app.as_ref(),
             first_seen: first.first_seen,
             last_seen: first.last_seen,
@@ -58,6 +59,7 @@ impl Known for Facts<'_> {
             if row.basis.level > seen.basis.level {
                 seen.basis = row.basis;
             }
+            seen.joins_known_group &= self.inventory.joins_known_group(row);
             seen.app = seen.app.or(row.app.as_ref());
             seen.first_seen = seen.first_seen.min(row.first_seen);
             seen.last_seen = seen.last_seen.max(row.last_seen);

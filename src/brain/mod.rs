@@ -390,6 +390,7 @@ impl Brain {
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
             "sources": self.totals.source_rows(),
+            "surveys": self.totals.surveys(),
             "quality": crate::deliver::quality(self.quality()),
             "half_seen": self.half_seen(),
             "inventory": self.coverage(),

@@ -173,6 +173,8 @@ impl Brain {
 /// Without `state`, which needs more than the inventory.
 pub fn service_row(service: &Service, inventory: &Inventory) -> Value {
     let app = service.app.as_ref();
+    let groups = inventory.groups(service);
+    let members = (!groups.is_empty()).then(|| inventory.members(service, &groups));
     let details: Map<String, Value> =
         app.map_or(Map::new(), |a| a.details.iter().map(|(n, v)| (n.to_string(), v.clone().into())).collect());
     json!({
@@ -187,6 +189,8 @@ pub fn service_row(service: &Service, inventory: &Inventory) -> Value {
         "version": app.and_then(|a| a.version.clone()),
         "state": "observed",
         "class": service.class,
+        "groups": groups,
+        "members": members,
         "first_seen": service.first_seen,
         "last_seen": service.last_seen,
         "clients": service.clients,

@@ -159,7 +159,8 @@ mod tests {
     const VMS: [Option<VmId>; 2] = [None, None];
 
     fn flow(id: u64) -> FlowRef {
-        let end = |port| Endpoint { ip: [10, 0, 0, 1].into(), port, mac: None, host_hint: None, path: Default::default() };
+        let end =
+            |port| Endpoint { ip: [10, 0, 0, 1].into(), port, mac: None, host_hint: None, path: Default::default() };
         let (orig, resp) = (end(40_000), end(80));
         let transport = Transport::Tcp;
         FlowRef { id, segment: Segment::UNTAGGED, transport, orig, resp, first_seen: Timestamp::ZERO, first_frame: id }

@@ -7,7 +7,7 @@ use super::sight::share;
 use crate::incident::{IncidentEvent, Joined};
 use crate::model::{
     AwaitedTemplate, CaptureQuality, FlowRef, FlowTotals, Incident, IncidentState, OneWayTunnel, Severity,
-    SourceCounts, SourceQuality, Transport,
+    SourceCounts, SourceQuality, SourceSurvey, Transport,
 };
 
 /// Incidents shown in a summary; more are counted.
@@ -69,6 +69,11 @@ impl Totals {
         for source in sources {
             self.seen.insert(source.name.clone(), source.clone());
         }
+    }
+
+    /// What the live sources look like to `doctor`.
+    pub fn surveys(&self) -> Vec<&SourceSurvey> {
+        self.sources.values().filter_map(|source| source.survey.as_ref()).collect()
     }
 
     /// The live sources, as `stats` and the status show them.

@@ -2,6 +2,7 @@
 //! At most [`INTERFACES_MAX`] interfaces, each with a ring of `buffer_mib`; when a ring is full the kernel drops
 //! and counts, and [`Source::losses`](super::Source::losses) tells.
 
+use std::net::IpAddr;
 use std::path::PathBuf;
 
 use pcap::{Active, Capture, Device, Precision, Stat};
@@ -219,6 +220,17 @@ fn explain(name: &str, error: &pcap::Error) -> CaptureError {
         );
     }
     CaptureError::new(name, text, "run `eastwatch doctor`")
+}
+
+/// This machine's own addresses, each with its interface; loopback and link-local ones left out.
+pub fn addresses() -> Vec<(String, IpAddr)> {
+    let distant = |address: &IpAddr| match address {
+        IpAddr::V4(v4) => !v4.is_loopback() && !v4.is_link_local(),
+        IpAddr::V6(v6) => !v6.is_loopback() && !v6.is_unicast_link_local(),
+    };
+    let devices = Device::list().unwrap_or_default().into_iter();
+    let all = devices.flat_map(|d| d.addresses.into_iter().map(move |a| (d.name.clone(), a.addr)));
+    all.filter(|(_, address)| distant(address)).collect()
 }
 
 /// The likeliest of the interfaces there are, then all of them (at most twelve).

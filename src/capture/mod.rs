@@ -28,7 +28,7 @@ pub use filter::Filter;
 pub use hold_back::HoldBack;
 pub use input::{digest, stored_bytes};
 pub use listen::{Listen, ListenKind};
-pub use live::{Live, LiveConfig};
+pub use live::{Live, LiveConfig, addresses};
 pub use merge::{Content, Files};
 pub use mirrors::Mirrors;
 

@@ -1,12 +1,14 @@
 //! `eastwatch doctor`: permissions, interfaces, clock, store and sources: what is wrong and the mend.
 
+mod mirror;
+
 use std::time::{SystemTime, UNIX_EPOCH};
 
 use serde_json::{Value, json};
 
 use crate::api::{self, Request};
 use crate::brain::Brain;
-use crate::capture::Live;
+use crate::capture::{Live, addresses};
 use crate::config::Config;
 use crate::model::Timestamp;
 use crate::store::{self, Options};
@@ -108,6 +110,12 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
     rows.push(clock(&text(status, "time"), running));
     for source in status.get("sources").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         rows.push(drops(source));
+    }
+    if running {
+        let own = addresses();
+        for survey in status.get("surveys").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
+            rows.extend(mirror::faults(survey, &own));
+        }
     }
     for awaited in status.get("awaited_templates").and_then(Value::as_array).map_or(&[][..], Vec::as_slice) {
         let [exporter, template, sets] = ["exporter", "template", "sets"].map(|key| text(awaited, key));

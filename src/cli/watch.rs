@@ -8,13 +8,13 @@ use std::time::{Duration, Instant, SystemTime, UNIX_EPOCH};
 
 use tokio::signal::unix::{SignalKind, signal};
 
-use crate::api::{self, Server};
+use crate::api::{self, Health, Server, Sight};
 use crate::brain::Teller;
-use crate::capture::{HoldBack, Listen, ListenKind, LiveConfig, Mirrors};
+use crate::capture::{self, HoldBack, Listen, ListenKind, LiveConfig, Mirrors};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::model::Timestamp;
-use crate::runtime::{Mail, Plan, Recorder, Recording, mailbox, run as run_pipeline};
+use crate::runtime::{Mail, Plan, Recorder, Recording, Surveyed, mailbox, run as run_pipeline};
 
 use super::args::{Global, RunArgs, WatchArgs};
 use super::place::SYSTEM_STATE;
@@ -41,7 +41,10 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
-    let mut source = Recording::new(HoldBack::new(live, args.interface.len() > 1), recorder);
+    let own = capture::addresses().into_iter().map(|(_, address)| address).collect();
+    let several = args.interface.len() + loaded.config.capture.listen.len() > 1;
+    let surveyed = Surveyed::new(live, &loaded.config.decode, own);
+    let mut source = Recording::new(HoldBack::new(surveyed, several), recorder);
     let plan = Plan {
         workers,
         decode: loaded.config.decode(),
@@ -51,6 +54,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     };
     let stop = Arc::new(AtomicBool::new(false));
     let mail = mailbox();
+    let sight = Arc::new(Sight::default());
     let edge = Edge {
         socket: api::socket_path(&dir),
         mail: mail.0.clone(),
@@ -59,6 +63,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         run: args.run.clone(),
         loaded: loaded.clone(),
         listen: args.listen.clone(),
+        sight: Arc::clone(&sight),
     };
     let edge_gone = edge.start()?;
     if !global.quiet {
@@ -72,8 +77,10 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let outcome = run_pipeline(&plan, &mut source, brain, mail, &stop, |source, _, idle| {
         if last_losses.elapsed() >= LOSSES_EVERY {
             last_losses = Instant::now();
+            let losses = source.losses();
+            sight.is(losses.iter().any(|source| source.gone));
             // The brain may be busy for a moment: it hears the next figures instead.
-            let _ = sources.try_send(Mail::Sources(source.losses()));
+            let _ = sources.try_send(Mail::Sources(losses));
         }
         if !idle.0 {
             last_packet = Instant::now();
@@ -132,7 +139,7 @@ fn caveats(mirrors: &Mirrors, args: &WatchArgs, config: &LiveConfig) {
     }
 }
 
-/// What runs beside the pipeline: the control socket and the signals.
+/// What runs beside the pipeline: the control socket, health checks and the signals.
 struct Edge {
     socket: PathBuf,
     mail: SyncSender<Mail>,
@@ -141,6 +148,7 @@ struct Edge {
     run: RunArgs,
     loaded: Loaded,
     listen: Vec<Listen>,
+    sight: Arc<Sight>,
 }
 
 impl Edge {
@@ -155,8 +163,16 @@ impl Edge {
             let _inside = runtime.enter();
             signal(SignalKind::hangup()).map_err(|e| Failure::run(format!("no signal handler: {e}")))?
         };
+        let health = {
+            let _inside = runtime.enter();
+            let bind = |address| {
+                Health::bind(address, Arc::clone(&self.sight))
+                    .map_err(|e| Failure::run(format!("[health] listen = \"{address}\": {e}; name a free port here")))
+            };
+            self.loaded.config.health.listen.map(bind).transpose()?
+        };
         let (gone, edge_gone) = channel();
-        let edge = move || runtime.block_on(self.live(server, hangup, gone));
+        let edge = move || runtime.block_on(self.live(server, health, hangup, gone));
         std::thread::Builder::new()
             .name("edge".to_owned())
             .spawn(edge)
@@ -164,8 +180,14 @@ impl Edge {
         Ok(edge_gone)
     }
 
-    /// Until the pipeline has stopped; then the socket goes away.
-    async fn live(mut self, server: Server, mut hangup: tokio::signal::unix::Signal, gone: Sender<()>) {
+    /// Until the pipeline has stopped; then the sockets go away.
+    async fn live(
+        mut self,
+        server: Server,
+        health: Option<Health>,
+        mut hangup: tokio::signal::unix::Signal,
+        gone: Sender<()>,
+    ) {
         let stop = Arc::clone(&self.stop);
         let stopped = async {
             while !stop.load(Ordering::Relaxed) {
@@ -175,12 +197,19 @@ impl Edge {
         let mail = self.mail.clone();
         let interrupts = Arc::clone(&self.stop);
         tokio::spawn(async move { signals::wait(&interrupts).await });
+        let checks = async {
+            match &health {
+                Some(health) => health.serve().await,
+                None => std::future::pending().await,
+            }
+        };
         tokio::select! {
             () = stopped => {}
+            () = checks => {}
             () = api::serve(&server, mail) => {}
             () = async { loop { hangup.recv().await; self.reload(); } } => {}
         }
-        drop(server);
+        drop((server, health));
         drop(gone);
         // A second signal must still end a drain that hangs.
         signals::wait(&self.stop).await;
@@ -211,6 +240,7 @@ impl Edge {
             ("[flow]", old.flow != new.flow),
             ("[store]", old.store != new.store),
             ("[detect]", old.detect != new.detect),
+            ("[health]", old.health != new.health),
         ];
         let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
         let later = match changed.as_slice() {

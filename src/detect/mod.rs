@@ -110,6 +110,8 @@ pub struct Seen<'a> {
     /// The best evidence of all rows.
     pub basis: Basis,
     pub class: ServiceClass,
+    /// It sends only to groups that others of its segment sent to before it.
+    pub joins_known_group: bool,
     pub app: Option<&'a AppInfo>,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,

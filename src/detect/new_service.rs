@@ -105,6 +105,11 @@ impl NewService {
             self.pending.remove(key);
             return Verdict::Learn;
         }
+        // One more of those that send to a group says nothing: a standby router, another printer.
+        if world.known.service(key).is_some_and(|seen| seen.joins_known_group) {
+            self.pending.remove(key);
+            return Verdict::Learn;
+        }
         match self.pending.touch(key, change.time) {
             Some(candidate) => candidate.uses += u64::from(used),
             None => self.pending.insert(*key, Candidate::of(change), change.time),

@@ -1,11 +1,13 @@
 //! How a `new-service` finding argues its case: what aggravates it, how severe that makes it, and why, in the
 //! baseline's numbers.
 
+use std::net::IpAddr;
+
 use super::new_service::{Candidate, DETECTOR};
 use super::{Seen, World, count, frames, remote_access};
 use crate::baseline::{Feature, Hours};
 use crate::inventory::{Change, Sight};
-use crate::model::{Evidence, Finding, ServiceClass, ServiceKey, Severity, Timestamp, Transport};
+use crate::model::{Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity, Timestamp, Transport};
 
 /// A refusal up to a week old proves that the service started since; older ones prove little (detection.md 3.5).
 const STARTED_WITHIN_S: f64 = 7.0 * 86_400.0;
@@ -35,11 +37,13 @@ pub fn argue(
     let mut finding = world.finding(&DETECTOR, aggravations.severity(seen), change, key.vm);
     let app = seen.app.map(|a| a.proto.clone());
     finding.service = Some((key.transport, key.port, app));
-    finding.peer = candidate.client;
     finding.flow = change.flow.or(candidate.flow);
+    let group = group(seen, finding.flow.as_ref());
+    finding.peer = candidate.client.filter(|_| group.is_none());
     let speaks = seen.app.map(|a| format!(" ({})", a.proto)).unwrap_or_default();
-    finding.title = format!("{} answers on {}/{}{speaks}", finding.vm_label, key.transport, key.port);
-    finding.reason = reason(&finding.vm_label, key, seen, candidate, told, &aggravations, change.time, world);
+    let does = does(group);
+    finding.title = format!("{} {does} {}/{}{speaks}", finding.vm_label, key.transport, key.port);
+    finding.reason = reason(&finding.vm_label, key, seen, candidate, told, &aggravations, change, world);
     finding.evidence =
         Evidence { frames: frames(finding.flow.as_ref(), &[candidate.first_frame, change.frame]), facts: facts(seen) };
     finding
@@ -77,6 +81,17 @@ impl Aggravations {
     }
 }
 
+/// The group that a service of its class sends to.
+fn group(seen: &Seen<'_>, flow: Option<&FlowRef>) -> Option<IpAddr> {
+    let sends = matches!(seen.class, ServiceClass::Multicast | ServiceClass::Broadcast);
+    // A flow that was turned round has the group as its first end.
+    flow.filter(|_| sends).map(|flow| if flow.orig.ip.is_multicast() { flow.orig.ip } else { flow.resp.ip })
+}
+
+fn does(group: Option<IpAddr>) -> String {
+    group.map_or("answers on".to_owned(), |group| format!("sends to {group} on"))
+}
+
 #[allow(clippy::too_many_arguments)]
 fn reason(
     label: &str,
@@ -85,14 +100,17 @@ fn reason(
     candidate: &Candidate,
     told: Option<(Timestamp, u64)>,
     against: &Aggravations,
-    now: Timestamp,
+    change: &Change,
     world: &World<'_>,
 ) -> String {
+    let now = change.time;
     let port = format!("{}/{}", key.transport, key.port);
+    let group = group(seen, change.flow.as_ref().or(candidate.flow.as_ref()));
+    let does = does(group);
     let mut parts = vec![match told {
-        None => format!("{label} answers on {port} for the first time"),
+        None => format!("{label} {does} {port} for the first time"),
         Some((at, uses)) if uses > 0 => {
-            format!("{label} still answers on {port}: {} since {}", count(uses, "more flow"), at.short())
+            format!("{label} still {does} {port}: {} since {}", count(uses, "more flow"), at.short())
         }
         Some((at, _)) => format!("{port} of {label}, told at {}, is recognised now", at.short()),
     }];
@@ -117,6 +135,9 @@ fn reason(
         (None, Sight::Record) => {
             parts.push("only a flow record tells of it: no packet of it was seen here".to_owned());
         }
+        (None, Sight::Whole) if group.is_some() => {
+            parts.push("nobody else of its segment had sent to that group".to_owned());
+        }
         (None, Sight::Whole) => parts.push("observed first: no earlier refusal tells when it was started".to_owned()),
     }
     if let Some(app) = seen.app {
@@ -129,7 +150,7 @@ fn reason(
     } else if matches!(key.transport, Transport::Tcp | Transport::Sctp) {
         parts.push("no known protocol was recognised".to_owned());
     }
-    if let Some(client) = candidate.client {
+    if let Some(client) = candidate.client.filter(|_| group.is_none()) {
         let who = world.client_label(client);
         parts.push(match client.0 {
             Some(_) if against.stranger => format!("its first client {who} had never spoken to it"),

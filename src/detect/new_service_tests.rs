@@ -250,3 +250,11 @@ fn a_whole_baseline_forgotten_is_learned_again() {
     assert!(lab.uses(key(1, 4_444), 9).is_empty());
     assert!(lab.baselines.is_learned(&key(1, 4_444)));
 }
+
+#[test]
+fn one_more_sender_to_a_known_group_is_not_a_finding_and_is_learned() {
+    let mut lab = ripe();
+    lab.known.joining.insert(key(1, 5_353));
+    assert!(lab.opens(key(1, 5_353), 4, 9).is_empty());
+    assert!(lab.baselines.is_learned(&key(1, 5_353)));
+}

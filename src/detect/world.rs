@@ -43,6 +43,8 @@ pub struct FakeInventory {
     pub rows: BTreeMap<ServiceKey, Row>,
     pub quality: Option<CaptureQuality>,
     pub blind_until: Option<Timestamp>,
+    /// Services that only join a known group.
+    pub joining: BTreeSet<ServiceKey>,
 }
 
 impl FakeInventory {
@@ -107,6 +109,7 @@ impl Known for FakeInventory {
         self.rows.get(service).map(|row| Seen {
             basis: row.basis,
             class: ServiceClass::Unicast,
+            joins_known_group: self.joining.contains(service),
             app: row.app.as_ref(),
             first_seen: row.first_seen,
             last_seen: row.last_seen,

@@ -9,13 +9,16 @@ use super::change::{Basis, Change, Sight, What};
 use super::clients::Clients;
 use super::discovery::{Standing, tell};
 use super::expectation::Announced;
+use super::home;
 use super::identity::{At, Party};
 use super::peer::{Client, Use};
 use super::service::{RowKey, Service, merge_app};
 use super::table::Inventory;
 use super::transfer::Transfer;
 use super::vm::NameSource;
-use crate::model::{AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, stable_hash};
+use crate::model::{
+    AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, VmId, stable_hash,
+};
 
 /// Why an end of a flow is taken for a server.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -36,6 +39,8 @@ pub(super) enum How {
     Reply,
     GroupReply,
     GroupSend(AppProto),
+    /// Goes on sending to a group what no parser knows.
+    GroupStream,
     MidApp(AppProto),
     MidRemotes,
     /// A flow record of this exporter.
@@ -51,6 +56,27 @@ impl Proof {
     pub fn midstream(side: Side, app: &AppProto) -> Self {
         Proof { sight: Sight::Midstream, ..Proof::new(side, 1, How::MidApp(app.clone())) }
     }
+
+    /// Sending to the group at the other end proved it.
+    pub fn group(flow: &FlowRef, side: Side, how: How) -> Self {
+        let class = home::group_class(flow.end(side.other()).ip).unwrap_or(ServiceClass::Broadcast);
+        Proof { class, ..Proof::new(side, 3, how) }
+    }
+
+    /// The service's port. Of a sender to a group it is the group's, for its own may be any (market data, RTP, SSDP);
+    /// a privileged one of its own (DHCP's 67) is where it is asked, too.
+    pub fn port(&self, flow: &FlowRef) -> u16 {
+        let own = flow.end(self.side).port;
+        match self.class {
+            ServiceClass::Multicast | ServiceClass::Broadcast if own >= 1_024 => flow.end(self.side.other()).port,
+            _ => own,
+        }
+    }
+
+    fn row(&self, flow: &FlowRef, vm: VmId) -> RowKey {
+        let key = ServiceKey { vm, transport: flow.transport, port: self.port(flow) };
+        RowKey { key, segment: flow.segment, ip: flow.end(self.side).ip }
+    }
 }
 
 impl fmt::Display for How {
@@ -62,6 +88,7 @@ impl fmt::Display for How {
             How::Reply => f.write_str("reply"),
             How::GroupReply => f.write_str("reply to a group query"),
             How::GroupSend(app) => write!(f, "{app} sent to a group"),
+            How::GroupStream => f.write_str("sent on and on to a group"),
             How::MidApp(app) => write!(f, "{app} in mid-connection"),
             How::Record(format, exporter) => write!(f, "{format} record of {exporter}"),
             How::MidRemotes => write!(f, "{} remote endpoints in mid-connection", super::fan_in::REMOTES),
@@ -74,14 +101,14 @@ const WELL_KNOWN_UDP: &[u16] = &[
     53, 67, 69, 88, 111, 123, 137, 138, 161, 162, 389, 443, 464, 500, 514, 520, 547, 623, 636, 853, 1194, 1645, 1646,
     1701, 1812, 1813, 2049, 3389, 3478, 4500, 4789, 5060, 5246, 5247, 5353, 5355, 51820,
 ];
-/// Both ports of a flow are used by at least so many: gossip (detection.md 3.3).
-const GOSSIP_CLIENTS: u64 = 3;
+/// With so many each end talks both ways: gossip. Two, for the smallest cluster that can vote has three nodes.
+const GOSSIP_PARTNERS: usize = 2;
 
 impl Inventory {
     /// Credits the service that the proof is of, unless another flow announced this one.
     pub(super) fn credit(&mut self, flow: &FlowRef, proof: Proof, at: At, out: &mut Vec<Change>) {
         let Party::Vm(vm) = self.place(flow, proof.side, at, out) else { return };
-        let row = row_of(flow, proof.side, vm);
+        let row = proof.row(flow, vm);
         let announced = self.expectations.meet(flow, proof.side);
         // Who already serves there serves: an announcement may not hide it.
         let known = self.services.rows.contains(&row);
@@ -140,13 +167,16 @@ impl Inventory {
     pub(super) fn credit_unannounced(&mut self, flow: &FlowRef, proof: Proof, at: At, out: &mut Vec<Change>) {
         let Party::Vm(vm) = self.place(flow, proof.side, at, out) else { return };
         self.identity.prove(vm);
-        let row = row_of(flow, proof.side, vm);
+        let row = proof.row(flow, vm);
         let (client, client_ip) = (self.party(flow, proof.side.other(), at, out), flow.end(proof.side.other()).ip);
         let told = self.services.level(&row.key);
         if !self.services.rows.contains(&row) && !self.add_row(row, &proof, at) {
             return;
         }
         let level = self.count(row, &proof, client, client_ip, at);
+        if proof.class != ServiceClass::Unicast {
+            self.members.sent(&row, client_ip, at.time);
+        }
         let basis = self.services.rows.get(&row).map(|service| service.basis).unwrap_or_default();
         if told == 0 {
             let (segment, ip, class) = (row.segment, row.ip, proof.class);
@@ -162,9 +192,7 @@ impl Inventory {
             }
         }
         self.credit_peer(flow, row, client, at, out);
-        if flow.transport == Transport::Udp && client != Party::Nobody {
-            self.judge_gossip(flow, row, client);
-        }
+        self.judge_gossip(row, client, flow.end(proof.side.other()).ip);
         let live = self.remember(flow);
         live.row = Some(row);
         live.answered = true;
@@ -331,14 +359,19 @@ impl Inventory {
         }
     }
 
-    /// Both ends of an answered datagram flow serve several others on these ports, and no payload told the sides.
-    fn judge_gossip(&mut self, flow: &FlowRef, row: RowKey, client: Party) {
+    /// Client and server use each other on one port, as they do with several more: gossip. Not where the payload
+    /// tells a server from its clients: of TLS it only tells who called.
+    fn judge_gossip(&mut self, row: RowKey, client: Party, client_ip: IpAddr) {
         let Party::Vm(other) = client else { return };
-        let side = if (flow.orig.ip, flow.orig.port) == (row.ip, row.key.port) { Side::Resp } else { Side::Orig };
-        let back = row_of(flow, side, other);
+        let back = RowKey { key: ServiceKey { vm: other, ..row.key }, segment: row.segment, ip: client_ip };
+        if !self.peers.edges.contains(&(back.key, Client::Vm(row.key.vm))) {
+            return; // as of most clients: nothing else is looked at
+        }
         let gossips = |row: &RowKey| {
             self.services.rows.get(row).is_some_and(|service| {
-                service.clients >= GOSSIP_CLIENTS && service.app.as_ref().is_none_or(|app| app.server.is_none())
+                let sided = |app: &AppInfo| app.server.is_some() && app.proto.as_str() != "tls";
+                !service.app.as_ref().is_some_and(sided)
+                    && self.peers.mutual(row.key).take(GOSSIP_PARTNERS).count() == GOSSIP_PARTNERS
             })
         };
         if gossips(&row) && gossips(&back) {
@@ -378,7 +411,7 @@ fn named(proto: AppProto, server: Side) -> AppInfo {
     AppInfo { proto, server: Some(server), product: None, version: None, details: Vec::new() }
 }
 
-fn row_of(flow: &FlowRef, side: Side, vm: crate::model::VmId) -> RowKey {
+fn row_of(flow: &FlowRef, side: Side, vm: VmId) -> RowKey {
     let end = flow.end(side);
     let key = ServiceKey { vm, transport: flow.transport, port: end.port };
     RowKey { key, segment: flow.segment, ip: end.ip }

@@ -14,8 +14,8 @@ use super::service::RowKey;
 use super::table::{Inventory, LIVE_MAX};
 use super::unasked::Unasked;
 use crate::model::{
-    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, Outcome, Record, RefusedBy, ServiceClass,
-    ServiceKey, Side, Transport,
+    AppInfo, AppProto, Endpoint, FlowFact, FlowRef, FlowTotals, Opening, Outcome, Record, RefusedBy, ServiceKey, Side,
+    Transport,
 };
 
 /// What is remembered of a flow until it ends.
@@ -52,6 +52,8 @@ pub(super) enum Standing {
 /// A mid-connection end that only sent a reset or a probe's answer proves nothing; a conversation has at least so
 /// many packets in both directions.
 const CONVERSATION_PACKETS: u64 = 2;
+/// IP protocol number.
+const IGMP: u8 = 2;
 
 impl Inventory {
     pub(super) fn flow(&mut self, flow: &FlowRef, fact: &FlowFact, at: At, out: &mut Vec<Change>) {
@@ -89,7 +91,10 @@ impl Inventory {
                 self.credit(flow, proof, at, out);
             }
             Outcome::Refused => self.refused(flow, RefusedBy::Reset, at, out),
-            Outcome::OneWay | Outcome::Unclear => {}
+            Outcome::OneWay | Outcome::Unclear => {
+                let how = How::Record(record.format, record.exporter);
+                self.group_stream(flow, &record.totals, how, at, out);
+            }
         }
         self.end(flow, &record.totals, at, out);
     }
@@ -103,12 +108,17 @@ impl Inventory {
             (Transport::Udp, _) => {
                 let (orig, resp) = (&flow.orig, &flow.resp);
                 if self.is_group(flow, resp) {
-                    self.groups.asked(flow.segment, orig.ip, orig.port, resp.port, at.time);
+                    self.groups.asked(flow.segment, (orig.ip, orig.port), (resp.ip, resp.port), at.time);
                     return;
                 }
                 let asked = self.groups.reply(flow.segment, resp.ip, resp.port, orig.port, at.time);
                 match asked.or_else(|| self.reply_to_nobody(flow, at)) {
-                    Some(Reply::Serves) => self.credit(flow, Proof::new(Side::Orig, 2, How::GroupReply), at, out),
+                    Some(Reply::Serves) => {
+                        if let Some(group) = self.groups.answered(flow.segment, resp.ip, resp.port) {
+                            self.members.joined(flow.segment, group, orig.ip, at.time);
+                        }
+                        self.credit(flow, Proof::new(Side::Orig, 2, How::GroupReply), at, out);
+                    }
                     Some(Reply::Stray) => self.remember(flow).standing = Standing::Stray,
                     None => {}
                 }
@@ -299,13 +309,15 @@ impl Inventory {
         };
         let (server, client) = (flow.end(side), flow.end(side.other()));
         if self.is_group(flow, server) {
-            return; // a query to a group: nobody in particular serves
+            // A query to a group: nobody in particular serves, however often it is asked.
+            if !self.is_group(flow, client) && self.live.get(&flow.id).is_none_or(|live| live.row.is_none()) {
+                self.remember(flow).standing = Standing::Stray;
+            }
+            return;
         }
         if self.is_group(flow, client) {
             self.groups.withdraw(flow.segment, server.ip, server.port);
-            let class = home::group_class(client.ip).unwrap_or(ServiceClass::Broadcast);
-            let proof = Proof { class, ..Proof::new(side, 3, How::GroupSend(app.proto.clone())) };
-            self.prove_side(flow, proof, app, at, out);
+            self.prove_side(flow, Proof::group(flow, side, How::GroupSend(app.proto.clone())), app, at, out);
         } else if side == Side::Orig || self.live.get(&flow.id).is_some_and(|live| live.answered || live.row.is_some())
         {
             self.prove_side(flow, Proof::new(side, 4, How::Reply), app, at, out);
@@ -327,7 +339,7 @@ impl Inventory {
                 let live = self.remember(flow);
                 (live.standing, live.row) = (Standing::Own, None);
             }
-            Some((Some(row), Standing::Own)) if (row.ip, row.key.port) != (server.ip, server.port) => {
+            Some((Some(row), Standing::Own)) if (row.ip, row.key.port) != (server.ip, proof.port(flow)) => {
                 self.take_back_if_only_this(flow, row, at, out);
                 self.remember(flow).row = None;
             }
@@ -353,9 +365,10 @@ impl Inventory {
             self.place(flow, Side::Resp, at, out);
         } else if flow.transport == Transport::Udp && self.is_group(flow, &flow.resp) {
             // The socket that asked a group is still asking.
-            self.groups.asked(flow.segment, flow.orig.ip, flow.orig.port, flow.resp.port, totals.last_seen);
+            self.groups.asks_on(flow.segment, flow.orig.ip, flow.orig.port, totals.last_seen);
         }
         self.unasked_again(flow, totals, at, out);
+        self.group_stream(flow, totals, How::GroupStream, at, out);
         if totals.orig_packets.min(totals.resp_packets) >= CONVERSATION_PACKETS {
             self.prove(flow, Side::Orig, at, out);
             self.prove(flow, Side::Resp, at, out);
@@ -402,6 +415,36 @@ impl Inventory {
                 Client::External => client,
             };
             self.peers.add_bytes(&(row.key, client), more, back, totals.last_seen);
+        }
+    }
+
+    /// What goes on to a group and is no query is a service, whatever it says: a feed, a picture, a router's hello.
+    fn group_stream(&mut self, flow: &FlowRef, totals: &FlowTotals, how: How, at: At, out: &mut Vec<Change>) {
+        let (side, sent) = match (totals.orig_packets, totals.resp_packets) {
+            (sent, 0) => (Side::Orig, sent),
+            (0, sent) => (Side::Resp, sent),
+            _ => return,
+        };
+        let (sender, group) = (flow.end(side), flow.end(side.other()));
+        if !self.is_group(flow, group)
+            || self.live.get(&flow.id).is_some_and(|live| live.row.is_some() || live.standing != Standing::Own)
+        {
+            return;
+        }
+        let serves = match flow.transport {
+            Transport::Udp => self.groups.goes_on(flow.segment, sender.ip, sender.port, sent),
+            // Reports of who listens are no service.
+            Transport::Ip(IGMP) => false,
+            // VRRP, PIM, OSPF: protocols without ports greet, and do not ask.
+            Transport::Ip(_) => true,
+            _ => false,
+        };
+        if serves {
+            let proof = match how {
+                How::Record(..) => Proof { level: 2, sight: Sight::Record, ..Proof::group(flow, side, how) },
+                _ => Proof::group(flow, side, how),
+            };
+            self.credit_unannounced(flow, proof, at, out);
         }
     }
 

@@ -12,6 +12,7 @@ mod discovery;
 mod expectation;
 mod fan_in;
 mod group;
+mod group_member;
 mod home;
 mod identity;
 mod import;

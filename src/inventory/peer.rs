@@ -14,6 +14,9 @@ use crate::store::{Batch, Kind, Store, StoreError};
 
 static PEER: Kind = Kind { tag: 0x14, name: "peer edge", version: 1 };
 
+/// Clients looked at for gossip, once a flow: clusters whose nodes all know each other are smaller.
+const MUTUAL_AMONG: usize = 256;
+
 counters! {
     pub(super) struct PeerCounters {
         refused => "inventory.peer.refused",
@@ -128,7 +131,7 @@ impl Peers {
 
     /// The service is another VM's.
     pub fn reassign(&mut self, service: &ServiceKey, to: VmId) {
-        let edges = self.of(service).copied().collect();
+        let edges = self.of(*service).copied().collect();
         self.move_edges(edges, |(service, client)| {
             (client != Client::Vm(to)).then_some((ServiceKey { vm: to, ..service }, client))
         });
@@ -150,12 +153,19 @@ impl Peers {
         );
     }
 
+    /// The clients of a service, of its first [`MUTUAL_AMONG`], that serve its VM in turn on the same port.
+    pub fn mutual(&self, service: ServiceKey) -> impl Iterator<Item = VmId> {
+        self.of(service).take(MUTUAL_AMONG).filter_map(move |(_, client)| {
+            let Client::Vm(vm) = *client else { return None };
+            self.edges.contains(&(ServiceKey { vm, ..service }, Client::Vm(service.vm))).then_some(vm)
+        })
+    }
+
     pub fn save(&mut self, batch: &mut Batch, all: bool) {
         self.edges.save(batch, all);
     }
 
-    fn of(&self, service: &ServiceKey) -> impl Iterator<Item = &EdgeKey> {
-        let service = *service;
+    fn of(&self, service: ServiceKey) -> impl Iterator<Item = &EdgeKey> {
         let from = (service, Client::Vm(VmId::default()));
         self.edges.range(from..).take_while(move |((other, _), _)| *other == service).map(|(key, _)| key)
     }

@@ -15,6 +15,7 @@ use super::discovery::Live;
 use super::expectation::Expectations;
 use super::fan_in::FanIn;
 use super::group::GroupQueries;
+use super::group_member::GroupMembers;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
 use super::listed::{Coverage, Listing};
@@ -28,7 +29,7 @@ use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
 use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceKey, Timestamp, VmId};
+use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -52,6 +53,7 @@ pub struct Inventory {
     pub(super) closed: ClosedPorts,
     pub(super) proxies: SynProxies,
     pub(super) groups: GroupQueries,
+    pub(super) members: GroupMembers,
     pub(super) expectations: Expectations,
     pub(super) fan_in: FanIn,
     pub(super) unasked: Unasked,
@@ -75,6 +77,7 @@ impl Inventory {
             closed: ClosedPorts::new(),
             proxies: SynProxies::new(),
             groups: GroupQueries::default(),
+            members: GroupMembers::new(),
             expectations: Expectations::default(),
             fan_in: FanIn::default(),
             unasked: Unasked::default(),
@@ -108,6 +111,10 @@ impl Inventory {
                 self.settle(None, at, out);
                 self.announced(claim, at.time);
             }
+            Fact::Membership(said) if said.joined => {
+                self.members.joined(said.segment, said.group, said.member, at.time);
+            }
+            Fact::Membership(said) => self.members.left(said.segment, said.group, said.member),
             Fact::Name(segment, heard) => {
                 self.identity.name_heard(*segment, heard, at, &mut self.turns);
                 self.settle(None, at, out);
@@ -198,6 +205,22 @@ impl Inventory {
     /// The rows of one VM.
     pub fn services_of(&self, vm: VmId) -> impl Iterator<Item = &Service> {
         self.services.of_vm(self.resolve(vm))
+    }
+
+    /// The groups that a row sends to, in order.
+    pub fn groups(&self, service: &Service) -> Vec<IpAddr> {
+        self.members.groups(&service.row_key()).collect()
+    }
+
+    /// How many others listen to these groups, as they reported or answered.
+    pub fn members(&self, service: &Service, groups: &[IpAddr]) -> usize {
+        self.members.members(service.segment, groups, service.ip)
+    }
+
+    /// Is a row only one more sender to groups that others of its segment sent to before?
+    pub fn joins_known_group(&self, service: &Service) -> bool {
+        matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast)
+            && self.members.known_before(&service.row_key())
     }
 
     /// Ports that another flow announced, under the VMs that have their addresses now; in order of segment, address,
@@ -294,6 +317,7 @@ impl Inventory {
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
             proxies: SynProxies::load(store)?,
+            members: GroupMembers::load(store)?,
             outside: OutsideHome::load(store)?,
             ..Inventory::new(config)
         })
@@ -310,7 +334,8 @@ impl Inventory {
             ("inventory.closed_addresses", self.closed.len()),
             ("inventory.live_flows", self.live.len()),
         ];
-        out.extend(sizes.map(|(name, size)| (name, size as u64)));
+        out.extend(sizes.into_iter().chain(self.members.sizes()).map(|(name, size)| (name, size as u64)));
+        self.members.counters.report(out);
         self.identity.counters.report(out);
         self.locations.counters.report(out);
         self.services.counters.report(out);
@@ -375,6 +400,7 @@ impl Inventory {
         self.peers.save(batch, all);
         self.closed.save(batch, all);
         self.proxies.save(batch, all);
+        self.members.save(batch, all);
         self.outside.save(batch, all);
     }
 }

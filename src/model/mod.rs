@@ -32,8 +32,8 @@ pub use link::LinkType;
 pub use location::{Location, Sighting};
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
-    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, NameBy,
-    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
+    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
 };
 pub use order::Order;
 pub use quality::{CaptureQuality, SourceQuality};

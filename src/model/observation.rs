@@ -30,6 +30,8 @@ pub enum Fact {
     Flow(FlowRef, FlowFact),
     /// An address claimed by a MAC in ARP, ND or DHCP.
     Claim(Claim),
+    /// A host says that it listens to a group, or no longer.
+    Membership(Membership),
     /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
     Name(Segment, Box<HeardName>),
     /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
@@ -180,6 +182,16 @@ pub struct Expectation {
     pub serves: bool,
 }
 
+/// What IGMP and MLD report. Untrusted: any host may join any group.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Membership {
+    pub segment: Segment,
+    pub member: IpAddr,
+    pub group: IpAddr,
+    /// False: it leaves.
+    pub joined: bool,
+}
+
 /// An address tied to a MAC by the protocol that ties them.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Claim {
@@ -243,4 +255,31 @@ pub struct SourceCounts {
     pub interface_drops: u64,
     /// The interface went away; nothing comes from it any more.
     pub gone: bool,
+    /// What its packets say of the mirror itself; for `doctor` alone.
+    pub survey: Option<SourceSurvey>,
+}
+
+/// How a mirror source looks, of a sample of at most a minute.
+#[derive(Clone, Debug, Default, PartialEq, serde::Serialize)]
+pub struct SourceSurvey {
+    pub name: String,
+    pub packets: u64,
+    /// As on the wire.
+    pub bytes: u64,
+    /// TCP conversations of at least four packets, and those of them seen in one direction only.
+    pub conversations: u64,
+    pub one_way: u64,
+    /// Conversations that are tagged in one direction and not in the other.
+    pub split_tags: u64,
+    /// Packets larger than any MTU in use: segments merged or not yet cut.
+    pub merged: u64,
+    /// Packets that lie in the same tunnel twice.
+    pub looped: u64,
+    /// Packets to or from this machine's own address, and those of them that are resets or ICMP errors it sent.
+    pub own: u64,
+    pub answers: u64,
+    pub own_address: Option<IpAddr>,
+    /// The two hosts and the port with the most bytes.
+    pub largest: Option<(IpAddr, IpAddr, u16)>,
+    pub largest_bytes: u64,
 }

@@ -15,6 +15,7 @@ mod parcel;
 mod record;
 mod run;
 pub mod shard;
+mod survey;
 mod worker;
 
 pub use dispatcher::{Dispatcher, Idle, Intake, Lane, Stop};
@@ -23,4 +24,5 @@ pub use merge::{Merge, Report};
 pub use parcel::{Entry, Parcel};
 pub use record::{CLOCK_LINK, Recorder, Recording};
 pub use run::{Mail, Outcome, Plan, mailbox, run};
+pub use survey::Surveyed;
 pub use worker::Worker;

@@ -11,7 +11,7 @@ use crate::app::AppCounters;
 use crate::counters;
 use crate::decode::{Datagram, HostOsTable, Icmp, Payload};
 pub use crate::flow::Head;
-use crate::flow::{ClaimCounters, FlowCounters, FlowTable, Timeouts};
+use crate::flow::{ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Timeouts, reports};
 use crate::model::{Fact, Observation, Order, Timestamp};
 use crate::stream::{HOLE_S_MAX, StreamCounters};
 
@@ -58,6 +58,7 @@ pub struct Counted {
     app: AppCounters,
     stream: StreamCounters,
     claims: ClaimCounters,
+    memberships: MembershipCounters,
 }
 
 impl Counted {
@@ -67,6 +68,7 @@ impl Counted {
         self.app.add(&other.app);
         self.stream.add(&other.stream);
         self.claims.add(&other.claims);
+        self.memberships.add(&other.memberships);
     }
 
     /// Zeros left out.
@@ -76,6 +78,7 @@ impl Counted {
         self.app.report(out);
         self.stream.report(out);
         self.claims.report(out);
+        self.memberships.report(out);
     }
 }
 
@@ -99,6 +102,7 @@ pub struct Shard {
     /// Place of the next observation.
     order: Order,
     counters: ShardCounters,
+    memberships: MembershipCounters,
 }
 
 impl Shard {
@@ -109,6 +113,7 @@ impl Shard {
             listeners: Listeners::new(limits, hosts),
             order: Order { shard: index, ..Order::default() },
             counters: ShardCounters::default(),
+            memberships: MembershipCounters::default(),
         }
     }
 
@@ -140,6 +145,7 @@ impl Shard {
                 }
             }
             _ => {
+                reports(head, datagram, &mut self.memberships, |joined| teller.tell(Fact::Membership(joined)));
                 let seen = flows.packet(head, datagram, &mut |flow, fact| listeners.told(flow, fact, &mut teller));
                 // Of a sampled stream no two segments follow each other: there is nothing to reassemble.
                 let whole = !(head.sampled && matches!(datagram.payload, Payload::Tcp(_)));
@@ -183,6 +189,7 @@ impl Shard {
             app: self.listeners.app_counters,
             stream: self.listeners.stream_counters,
             claims: self.listeners.claims.counters,
+            memberships: self.memberships,
         }
     }
 

@@ -91,13 +91,12 @@ pub(super) fn ip(path: &Path, protocol: u8, body: &[u8]) -> Vec<u8> {
     if path.src.ip.is_ipv6() {
         out.extend([0x60, 0, 0, 0]);
         out.extend((body.len() as u16).to_be_bytes());
-        // Neighbour discovery is only believed with hop limit 255 (RFC 4861 section 7.1).
-        out.extend([protocol, if protocol == 58 { 255 } else { 64 }]);
+        out.extend([protocol, ttl(protocol)]);
     } else {
         out.extend([0x45, 0]);
         out.extend(((20 + body.len()) as u16).to_be_bytes());
         out.extend(path.ip_id.to_be_bytes());
-        out.extend([0x40, 0, 64, protocol, 0, 0]); // do not fragment; time to live 64
+        out.extend([0x40, 0, ttl(protocol), protocol, 0, 0]); // do not fragment
     }
     out.extend(src);
     out.extend(dst);
@@ -107,6 +106,16 @@ pub(super) fn ip(path: &Path, protocol: u8, body: &[u8]) -> Vec<u8> {
     }
     out.extend(body);
     ethernet(path.src, path.dst_mac, if path.src.ip.is_ipv6() { 0x86dd } else { 0x0800 }, &out)
+}
+
+/// IGMP (RFC 3376 section 4) and PIM (RFC 7761 section 4.3) are not forwarded; neighbour discovery (RFC 4861 section
+/// 7.1) and VRRP (RFC 5798 section 5.1.1.3) are only believed with 255.
+fn ttl(protocol: u8) -> u8 {
+    match protocol {
+        2 | 103 => 1,
+        58 | 112 => 255,
+        _ => 64,
+    }
 }
 
 fn ethernet(src: &Vm, dst: Mac, ethertype: u16, body: &[u8]) -> Vec<u8> {

@@ -86,6 +86,13 @@ impl Scenario {
         self.wait_ms(1)
     }
 
+    /// One datagram of any IP protocol, with the TTL that it demands on its own network.
+    pub fn ip(&mut self, src: &Vm, dst: &Vm, protocol: u8, body: &[u8]) -> &mut Self {
+        let ip_id = self.ip_id(src.ip);
+        let bytes = frame::ip(&Path { src, dst_mac: dst.mac, dst_ip: dst.ip, ip_id }, protocol, body);
+        self.frame(self.clock, bytes)
+    }
+
     fn icmp_bytes(&mut self, src: &Vm, dst_mac: Mac, dst_ip: IpAddr, kind: u8, rest: &[u8]) -> Vec<u8> {
         let ip_id = self.ip_id(src.ip);
         frame::icmp(&Path { src, dst_mac, dst_ip, ip_id }, kind, 0, rest)

@@ -57,5 +57,7 @@ counters! {
         gap_bytes => "stream.gap.bytes",
         /// Held back when the flow ended or nobody listened any longer.
         discarded_bytes => "stream.discard.bytes",
+        /// Segments further ahead than any window reaches: forged, or of another connection.
+        out_of_window => "stream.discard.out_of_window",
     }
 }

@@ -13,6 +13,10 @@ use crate::model::{Side, Timestamp};
 /// Charge for a piece besides its bytes: its entry and the allocator's.
 const PIECE_OVERHEAD: usize = 64;
 
+/// The largest window that TCP can offer (RFC 7323 section 2.3). Nothing further ahead is kept, so that of any two
+/// pieces it is certain which comes first.
+const WINDOW_MAX: i32 = 1 << 30;
+
 /// No segment is longer (it is an IP packet's payload), but distances must stay comparable whatever is passed in.
 const LEN_MAX: u32 = 1 << 20;
 
@@ -234,6 +238,10 @@ impl Reassembly {
         let mut part = segment.until(LEN_MAX);
         let next = *self.direction(side).next.get_or_insert(part.seq);
         let behind = ahead(next, part.seq);
+        if behind < -WINDOW_MAX {
+            counters.out_of_window += 1;
+            return;
+        }
         if behind > 0 {
             self.watch(side, part, counters);
             if behind.unsigned_abs() >= part.len {
@@ -303,6 +311,9 @@ impl Reassembly {
             }
             counters.gaps_acked += 1;
             self.skip(side, first, counters, sink);
+            if self.direction(side).next != Some(first) {
+                return;
+            }
         }
     }
 

@@ -23,7 +23,10 @@ struct Case {
     #[serde(default)]
     step: Vec<Step>,
     /// `ADDRESS PROTO/PORT APPLICATION STATE` of every service known in the end; `*` stands for all announced ports.
+    /// A class other than unicast follows, with the groups and the number of their members.
     services: Option<Vec<String>>,
+    /// `CLIENT > ADDRESS PROTO/PORT` of every edge known in the end.
+    peers: Option<Vec<String>>,
     /// How many VMs are known in the end.
     vms: Option<usize>,
 }
@@ -111,6 +114,9 @@ fn told(folder: &Path) -> String {
     if let Some(expected) = case.services {
         assert_eq!(services(&work), expected, "{}: services", name(folder));
     }
+    if let Some(expected) = case.peers {
+        assert_eq!(peers(&work), expected, "{}: peers", name(folder));
+    }
     if let Some(expected) = case.vms {
         let known = learned_from(&work.file("state"), &["vms"]);
         assert_eq!(known.as_array().map(Vec::len), Some(expected), "{}: VMs", name(folder));
@@ -175,12 +181,33 @@ fn services(work: &Folder) -> Vec<String> {
     let list = rows.as_array().unwrap().iter().map(|r| {
         let port = if r["announced_by"].is_null() { r["port"].to_string() } else { "*".to_owned() };
         let port = format!("{}/{port}", text(r, "proto"));
-        [text(r, "ip"), port, text(r, "app_proto"), text(r, "state")].join(" ")
+        let mut shown = vec![text(r, "ip"), port, text(r, "app_proto"), text(r, "state")];
+        if r["class"] != "unicast" {
+            shown.push(text(r, "class"));
+            shown.extend(r["groups"].as_array().unwrap().iter().map(|g| g.as_str().unwrap().to_owned()));
+            shown.extend(r["members"].as_u64().map(|n| n.to_string()));
+        }
+        shown.join(" ")
     });
     let mut list: Vec<String> = list.collect();
     list.sort();
     // One line for all the ports that a service announced.
     list.dedup_by(|a, b| a == b && a.contains("/* "));
+    list
+}
+
+fn peers(work: &Folder) -> Vec<String> {
+    let (rows, vms) = (learned_from(&work.file("state"), &["peers"]), learned_from(&work.file("state"), &["vms"]));
+    let address = |vm: &Value| {
+        let known = vms.as_array().unwrap().iter().find(|row| row["vm"] == *vm);
+        known.map_or(vm.as_str().unwrap().to_owned(), |row| row["nics"][0]["ips"][0].as_str().unwrap().to_owned())
+    };
+    let edge = |r: &Value| {
+        let (ip, proto) = (r["ip"].as_str().unwrap_or("-"), r["proto"].as_str().unwrap_or("-"));
+        format!("{} > {ip} {proto}/{}", address(&r["client"]), r["port"])
+    };
+    let mut list: Vec<String> = rows.as_array().unwrap().iter().map(edge).collect();
+    list.sort();
     list
 }
 

@@ -6,6 +6,7 @@ use std::net::{IpAddr, Ipv4Addr};
 use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
+use super::class_scenarios as classes;
 use super::mirror_scenarios;
 
 pub type Parts = Vec<(&'static str, Scenario)>;
@@ -29,6 +30,21 @@ pub const ALL: &[(&str, Write)] = &[
     ("port-123-both-ways", port_123_both_ways),
     ("telnet-on-the-first-day", telnet_on_the_first_day),
     ("shell-port-comes-back", shell_port_comes_back),
+    ("mdns", || classes::quiet(classes::mdns)),
+    ("ssdp", || classes::quiet(classes::ssdp)),
+    ("vrrp", || classes::quiet(classes::vrrp)),
+    ("igmp", || classes::quiet(classes::igmp)),
+    ("pim", || classes::quiet(classes::pim)),
+    ("ws-discovery", || classes::quiet(classes::ws_discovery)),
+    ("rtp-video", || classes::quiet(classes::rtp_video)),
+    ("dhcp", || classes::quiet(classes::dhcp)),
+    ("feed", || classes::quiet(classes::feed)),
+    ("gossip", || classes::quiet(classes::gossip)),
+    ("quiet-weeks", classes::quiet_weeks),
+    ("new-feed", classes::new_feed),
+    ("second-sender", classes::second_sender),
+    ("nat", classes::nat),
+    ("proxies", classes::proxies),
     ("mirrored-at-both-ends", mirror_scenarios::both_ends),
     ("other-mirror-session", mirror_scenarios::other_session),
     ("tagged-one-way", mirror_scenarios::tagged_one_way),
@@ -42,9 +58,9 @@ const LEARN_HOURS: i64 = 30;
 /// Four VMs: app-01 fetches pages of web-01, mon-01 reaches it by SSH too, dns-01 names and numbers everyone.
 pub struct Office {
     pub web: Vm,
-    app: Vm,
-    mon: Vm,
-    dns: Vm,
+    pub app: Vm,
+    pub mon: Vm,
+    pub dns: Vm,
 }
 
 impl Office {
@@ -66,7 +82,7 @@ impl Office {
         }
     }
 
-    fn hour(&self, s: &mut Scenario, at: Timestamp) {
+    pub fn hour(&self, s: &mut Scenario, at: Timestamp) {
         s.at(at.plus_s(30));
         for vm in [&self.web, &self.app, &self.mon] {
             s.arp(vm, &self.dns).wait_s(1).dns(vm, &self.dns, "web-01.dc.example", v4(&self.web)).wait_s(1);
@@ -84,7 +100,7 @@ impl Office {
 }
 
 /// The office learned, and what follows in the hour after, at its twentieth minute.
-fn after_learning(then: impl Fn(&mut Scenario, &Office)) -> Parts {
+pub fn after_learning(then: impl Fn(&mut Scenario, &Office)) -> Parts {
     learned_with(|_, _, _| {}, then)
 }
 
@@ -341,7 +357,7 @@ fn telnet_on_the_first_day() -> Parts {
 
 // Conversations
 
-fn page(s: &mut Scenario, client: &Vm, server: &Vm, software: &str) {
+pub fn page(s: &mut Scenario, client: &Vm, server: &Vm, software: &str) {
     s.tcp(client, server, 80)
         .handshake()
         .send(Side::Orig, payload::http_get(&server.name, "/"))

@@ -1,12 +1,15 @@
 //! `watch` on real traffic: VMs, services and incidents from a mirror port, signals, queries while it runs and after.
 //! Each lab has three namespaces and at most three processes; the whole suite stays below a minute.
 
+mod bridge;
 mod clock;
 mod disk;
 mod edge;
+mod health;
 mod interfaces;
 mod lab;
 mod listeners;
+mod mirror;
 
 use lab::{Lab, events, read, until};
 

@@ -13,8 +13,15 @@ fn recorded(scene: &mut Scene, transport: Transport, outcome: Outcome) {
     let flow = scene.flow(transport, CLIENT, WEB);
     let resp_packets = if outcome == Outcome::OneWay { 0 } else { 6 };
     let last_seen = flow.first_seen;
-    let totals =
-        FlowTotals { orig_packets: 6, resp_packets, orig_bytes: 600, resp_bytes: 900, last_seen, missed_bytes: 0, one_way: false };
+    let totals = FlowTotals {
+        orig_packets: 6,
+        resp_packets,
+        orig_bytes: 600,
+        resp_bytes: 900,
+        last_seen,
+        missed_bytes: 0,
+        one_way: false,
+    };
     let (format, exporter) = (RecordFormat::Ipfix, address(EXPORTER));
     let record = Record { format, exporter, outcome, totals, sampling: 1 };
     scene.tell(&flow, FlowFact::Record(Box::new(record)));

@@ -336,6 +336,24 @@ proptest! {
         prop_assert!(run.gaps.is_empty() && run.budget.used() == 0 && run.counters.conflicts == 0);
     }
 
+    /// Jumps by a quarter and by half of the sequence space, where ahead becomes behind: every call comes to its end.
+    #[test]
+    fn jumps_over_half_the_sequence_space_come_to_an_end(
+        steps in prop::collection::vec((0u32..8, 0u32..4_000, 0usize..3000, 0u8..4, 0u32..8, 0u32..4_000), 1..150),
+    ) {
+        let bytes = [7u8; 3000];
+        let mut run = Run::new();
+        run.budget = Budget::new(50_000);
+        for (n, (far, near, len, what, ack_far, ack_near)) in steps.into_iter().enumerate() {
+            run.take((far << 29).wrapping_add(near), bytes.get(..len).unwrap_or_default());
+            match what {
+                0 => run.acknowledged((ack_far << 29).wrapping_add(ack_near)),
+                1 => run.tick(n as i64),
+                _ => {}
+            }
+        }
+    }
+
     /// Whatever comes: no panic, bounded, and data and gaps together never go back.
     #[test]
     fn any_segments_stay_within_the_bound(
