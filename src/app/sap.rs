@@ -93,7 +93,7 @@ pub(super) mod tests {
     const PONG: &[u8] = b"\0\0\0\x08NI_PONG\0";
 
     fn gateway() -> Vec<u8> {
-        let mut bytes = b"\0\0\0\x40\x02\x03\x0a\0\0\x01\0\0\0\0sapgw00\0\0\01100".to_vec();
+        let mut bytes = b"\0\0\0\x40\x02\x03\x0a\0\0\x01\0\0\0\0sapgw00\0\0\x001100".to_vec();
         bytes.resize(68, 0);
         bytes
     }
