@@ -1,6 +1,7 @@
 //! Who is there and what they offer: endpoints → VMs, services, peer edges. Fed by observations, it reports
 //! [`Change`]s; it judges nothing.
 
+mod advert;
 mod after_move;
 mod bindings;
 mod change;
@@ -38,6 +39,7 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
+pub use advert::Introduced;
 pub use bindings::AddressBinding;
 pub use change::{Basis, Change, Sight, What};
 pub use config::InventoryConfig;

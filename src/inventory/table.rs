@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
+use super::advert::Introductions;
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
 use super::config::InventoryConfig;
@@ -47,6 +48,7 @@ counters! {
 pub struct Inventory {
     pub(super) identity: Identity,
     pub(super) locations: Locations,
+    pub(super) introductions: Introductions,
     pub(super) services: Services,
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
@@ -71,6 +73,7 @@ impl Inventory {
         Inventory {
             identity: Identity::new(&config),
             locations: Locations::new(),
+            introductions: Introductions::new(),
             services: Services::new(&config),
             transfers: Transfers::new(),
             peers: Peers::new(&config),
@@ -117,6 +120,10 @@ impl Inventory {
             Fact::Membership(said) => self.members.left(said.segment, said.group, said.member),
             Fact::Name(segment, heard) => {
                 self.identity.name_heard(*segment, heard, at, &mut self.turns);
+                self.settle(None, at, out);
+            }
+            Fact::Advert(said) => {
+                self.introduced(said, at);
                 self.settle(None, at, out);
             }
             Fact::Sighted(sightings) => self.sighted(sightings, at.time),
@@ -312,6 +319,7 @@ impl Inventory {
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
             locations: Locations::load(store)?,
+            introductions: Introductions::load(store)?,
             services: Services::load(store, &config)?,
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
@@ -328,6 +336,7 @@ impl Inventory {
         let sizes = [
             ("inventory.vms", self.identity.vms.len()),
             ("inventory.stations", self.identity.stations.len()),
+            ("inventory.adverts", self.introductions.len()),
             ("inventory.services", self.services.rows.len()),
             ("inventory.transfers", self.transfers.len()),
             ("inventory.peers", self.peers.edges.len()),
@@ -338,6 +347,7 @@ impl Inventory {
         self.members.counters.report(out);
         self.identity.counters.report(out);
         self.locations.counters.report(out);
+        self.introductions.counters.report(out);
         self.services.counters.report(out);
         self.transfers.counters.report(out);
         self.peers.counters.report(out);
@@ -395,6 +405,7 @@ impl Inventory {
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
         self.locations.save(batch, all);
+        self.introductions.save(batch, all);
         self.services.save(batch, all);
         self.transfers.save(batch, all);
         self.peers.save(batch, all);
