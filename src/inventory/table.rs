@@ -17,6 +17,7 @@ use super::expectation::Expectations;
 use super::fan_in::FanIn;
 use super::group::GroupQueries;
 use super::group_member::GroupMembers;
+use super::host_key::KeyHolders;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
 use super::listed::{Coverage, Listing};
@@ -49,6 +50,7 @@ pub struct Inventory {
     pub(super) identity: Identity,
     pub(super) locations: Locations,
     pub(super) introductions: Introductions,
+    pub(super) key_holders: KeyHolders,
     pub(super) services: Services,
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
@@ -74,6 +76,7 @@ impl Inventory {
             identity: Identity::new(&config),
             locations: Locations::new(),
             introductions: Introductions::new(),
+            key_holders: KeyHolders::default(),
             services: Services::new(&config),
             transfers: Transfers::new(),
             peers: Peers::new(&config),
@@ -316,11 +319,13 @@ impl Inventory {
     }
 
     pub fn load(store: &dyn Store, config: InventoryConfig) -> Result<Self, StoreError> {
+        let services = Services::load(store, &config)?;
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
+            key_holders: KeyHolders::of_services(services.rows.iter().map(|(_, service)| service)),
             locations: Locations::load(store)?,
             introductions: Introductions::load(store)?,
-            services: Services::load(store, &config)?,
+            services,
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
@@ -337,6 +342,8 @@ impl Inventory {
             ("inventory.vms", self.identity.vms.len()),
             ("inventory.stations", self.identity.stations.len()),
             ("inventory.adverts", self.introductions.len()),
+            ("inventory.client_ids", self.identity.clients.len()),
+            ("inventory.keys", self.key_holders.len()),
             ("inventory.services", self.services.rows.len()),
             ("inventory.transfers", self.transfers.len()),
             ("inventory.peers", self.peers.edges.len()),
@@ -348,6 +355,7 @@ impl Inventory {
         self.identity.counters.report(out);
         self.locations.counters.report(out);
         self.introductions.counters.report(out);
+        self.key_holders.counters.report(out);
         self.services.counters.report(out);
         self.transfers.counters.report(out);
         self.peers.counters.report(out);

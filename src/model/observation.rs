@@ -218,7 +218,7 @@ pub enum ClaimKind {
     /// Router advertisement (RFC 4861): the sender routes.
     Routes,
     /// A DHCP server gave this address to this client (RFC 2131 ACK).
-    Leased { server: IpAddr, name: Option<String> },
+    Leased { server: IpAddr, name: Option<String>, client_id: Option<String> },
 }
 
 /// A name that the host at this address says of itself, escaped, of at most 256 bytes.
@@ -235,6 +235,8 @@ pub enum NameBy {
     Mdns,
     Nbns,
     Llmnr,
+    /// A client's logon: the workstation that it says it sits at.
+    Ntlm,
 }
 
 /// An exporter sent records before the template that describes them; they were dropped.
