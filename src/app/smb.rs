@@ -294,6 +294,16 @@ pub(super) mod tests {
     }
 
     #[test]
+    fn a_session_setup_names_the_clients_workstation() {
+        use super::super::examples::{ends, followed};
+        use super::super::ntlm::tests::authenticate;
+        let setup = smb2(1, false, &[&[25, 0, 0, 1][..], &[0; 20], &authenticate(&wide("WS-17"), true)].concat());
+        let out = followed(&Smb, &ends(Transport::Tcp, 445), &[(Side::Orig, &setup)]);
+        let named: Vec<_> = out.names.iter().map(|heard| (heard.ip.to_string(), heard.name.as_str())).collect();
+        assert_eq!(named, [("10.0.0.9".to_owned(), "WS-17")]);
+    }
+
+    #[test]
     fn an_smb1_server_tells_its_native_names() {
         let (client, server) = smb1_conversation();
         let info = Example::tcp("smb", &client, &server, Some(Side::Resp)).described(&Smb);
