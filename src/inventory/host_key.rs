@@ -19,8 +19,7 @@ use crate::model::{AppInfo, FlowRef, VmId};
 
 /// A thousand VMs with sixty-four services that have one.
 const KEYS_MAX: usize = 65_536;
-/// An address changes with a restart of the network or of the machine: seconds. What shows its key at two addresses
-/// within a minute has both.
+/// What has been silent for so long is taken for gone. Until then the key decides nothing.
 const APART_S: f64 = 60.0;
 
 counters! {
@@ -41,6 +40,8 @@ pub(super) struct KeyHolders {
 struct Holder {
     vm: VmId,
     shared: bool,
+    /// Showed it too, when the holder had spoken lately.
+    rival: Option<VmId>,
 }
 
 impl KeyHolders {
@@ -60,11 +61,24 @@ impl KeyHolders {
         self.of.len()
     }
 
+    fn share(&mut self, key: &str) {
+        if let Some(holder) = self.of.get_mut(key) {
+            holder.shared = true;
+            self.counters.shared += 1;
+        }
+    }
+
+    fn rival(&mut self, key: &str, vm: VmId) {
+        if let Some(holder) = self.of.get_mut(key) {
+            holder.rival = Some(vm);
+        }
+    }
+
     fn put(&mut self, key: String, vm: VmId) {
         if self.of.len() >= KEYS_MAX {
             self.counters.refused += 1;
         } else {
-            self.of.insert(key, Holder { vm, shared: false });
+            self.of.insert(key, Holder { vm, shared: false, rival: None });
         }
     }
 }
@@ -80,14 +94,17 @@ impl Inventory {
             return;
         }
         let (Some(was), Some(is)) = (self.vm(before), self.vm(vm)) else { return self.key_holders.put(key, vm) };
-        if at.time.since_s(was.last_seen) <= APART_S {
-            if let Some(holder) = self.key_holders.of.get_mut(&key) {
-                holder.shared = true;
-                self.key_holders.counters.shared += 1;
-            }
+        let silent = at.time.since_s(was.last_seen) > APART_S;
+        let came_after = is.first_seen > was.last_seen;
+        let third = holder.rival.is_some_and(|rival| self.resolve(rival) != vm);
+        if third || !silent && !came_after {
+            self.key_holders.share(&key);
             return;
         }
-        let came_after = is.first_seen > was.last_seen;
+        if !silent {
+            // The next connection will tell whether the old address still speaks.
+            return self.key_holders.rival(&key, vm);
+        }
         let by_address = |vm: &Vm| !vm.nics.is_empty() && vm.nics.iter().all(|nic| nic.mac.is_none());
         let here = |vm: &Vm| vm.nics.iter().all(|nic| nic.segment == row.segment);
         if !came_after || !by_address(was) || !by_address(is) || !here(was) || was.is_listed() && is.is_listed() {

@@ -198,8 +198,10 @@ fn a_key_at_two_addresses_at_once_or_with_macs_makes_nobody_one() {
         let mut scene = Scene::new();
         shows(&mut scene, "10.0.0.5", mac, SSH);
         if mac == 0 {
-            scene.now_s += 20;
-            shows(&mut scene, "10.0.0.6", 0, SSH);
+            for ip in ["10.0.0.6", "10.0.0.5", "10.0.0.6"] {
+                scene.now_s += 20;
+                shows(&mut scene, ip, 0, SSH);
+            }
             assert_eq!(scene.count("inventory.key.shared"), 1);
         }
         scene.now_s += 7_200;
@@ -207,6 +209,58 @@ fn a_key_at_two_addresses_at_once_or_with_macs_makes_nobody_one() {
         let all = ["10.0.0.5", "10.0.0.7"].map(|ip| scene.vm(ip));
         assert_ne!(all[0], all[1], "{mac}");
     }
+}
+
+#[test]
+fn an_address_that_changes_within_seconds_is_followed_once_the_old_one_is_silent() {
+    let mut scene = Scene::new();
+    shows(&mut scene, "10.0.0.5", 0, SSH);
+    let id = scene.vm("10.0.0.5");
+    scene.now_s += 10;
+    shows(&mut scene, "10.0.0.105", 0, SSH);
+    assert_ne!(scene.vm("10.0.0.105"), id, "as yet it may be a second machine");
+    scene.now_s += 100;
+    shows(&mut scene, "10.0.0.105", 0, SSH);
+    assert_eq!(scene.vm("10.0.0.105"), id);
+    // Of two that may have it, neither is the third.
+    let mut scene = Scene::new();
+    for (ip, later_s) in [("10.0.0.5", 10), ("10.0.0.6", 7_200), ("10.0.0.7", 0)] {
+        shows(&mut scene, ip, 0, SSH);
+        scene.now_s += later_s;
+    }
+    assert_eq!(scene.inventory.vms().count(), 4, "three servers and their client");
+}
+
+#[test]
+fn keys_hold_identity_in_churn_without_macs_arp_or_dhcp() {
+    let mut scene = Scene::new();
+    let mut random = 7u64;
+    let mut pick = move |n: usize| {
+        random = random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
+        (random >> 33) as usize % n
+    };
+    let mut free: Vec<&'static str> = (0..150).map(|n| &*format!("10.0.1.{n}").leak()).collect();
+    let mut machines: Vec<(&'static str, String, Option<VmId>)> =
+        (0..60).map(|n| (free.remove(0), format!("SHA256:{n}"), None)).collect();
+    let (mut asked, mut held) = (0, 0);
+    for _ in 0..300 {
+        scene.now_s += 200;
+        // One gets another address, as a server of addresses hands them out: the longest free one.
+        let at = pick(machines.len());
+        let old = std::mem::replace(&mut machines[at].0, free.remove(0));
+        free.push(old);
+        for speaker in [at, pick(60), pick(60), pick(60), pick(60), pick(60)] {
+            let (ip, key, id) = &mut machines[speaker];
+            shows(&mut scene, ip, 0, &[("host_key", key)]);
+            let now = scene.inventory.holder(Segment::UNTAGGED, ip.parse().unwrap());
+            asked += 1;
+            if id.is_none() || *id == now {
+                held += 1;
+                *id = now;
+            }
+        }
+    }
+    assert!(held * 100 >= asked * 95, "{held} of {asked}");
 }
 
 fn advert(mac: u8, by: AdvertBy, system: &str, address: Option<&str>, here: Option<Location>) -> Fact {
