@@ -7,6 +7,7 @@
 use std::fmt::Write;
 
 use super::evidence::{Evidence, Role, weigh};
+use super::ntlm::Logon;
 use super::reader::Reader;
 use super::{Described, Ends, Follow, FollowOut, Opening, Probe, Protocol};
 use crate::model::{AppInfo, AppProto, Expectation, Side, Transport};
@@ -56,7 +57,10 @@ impl Protocol for Dcerpc {
     }
 
     fn follow(&self) -> Option<Box<dyn Follow>> {
-        Some(Box::new(EndpointMapper { state: State::Waiting, carry: Vec::new() }))
+        Some(Box::new(Calls {
+            mapper: EndpointMapper { state: State::Waiting, carry: Vec::new() },
+            logon: Logon::default(),
+        }))
     }
 }
 
@@ -166,6 +170,27 @@ fn write_uuid(out: &mut String, id: &[u8; 16]) {
     let _ = write!(out, "{first:08x}-{second:04x}-{third:04x}-{i:02x}{j:02x}-");
     for byte in rest {
         let _ = write!(out, "{byte:02x}");
+    }
+}
+
+/// What is read on.
+struct Calls {
+    mapper: EndpointMapper,
+    logon: Logon,
+}
+
+impl Follow for Calls {
+    fn data(&mut self, side: Side, bytes: &[u8], flow: &Ends, out: &mut FollowOut) {
+        self.mapper.data(side, bytes, flow, out);
+        self.logon.data(side, bytes, flow, out);
+    }
+
+    fn gap(&mut self, side: Side) {
+        self.logon.gap(side);
+    }
+
+    fn done(&self) -> bool {
+        self.mapper.done() && self.logon.done()
     }
 }
 

@@ -4,9 +4,10 @@
 
 use std::net::{IpAddr, Ipv4Addr};
 
+use super::client_id;
 use super::evidence::{Evidence, Role, weigh};
 use super::reader::Reader;
-use super::{Described, Ends, Follow, FollowOut, Opening, Probe, Protocol};
+use super::{Described, Ends, Follow, FollowOut, Lease, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Mac, Side, Transport};
 use Evidence::{Hint, No, Proof};
 
@@ -56,7 +57,7 @@ impl Protocol for Dhcp {
     }
 
     fn follow(&self) -> Option<Box<dyn Follow>> {
-        Some(Box::new(Leases { name: None }))
+        Some(Box::new(Leases { name: None, client_id: None }))
     }
 }
 
@@ -121,6 +122,10 @@ impl<'a> Message<'a> {
         self.options().find(|(code, _)| *code == wanted).map(|(_, value)| value)
     }
 
+    fn client_id(&self) -> Option<String> {
+        client_id::of_option(self.option(61)?, self.client?)
+    }
+
     /// Host name (12), else the first label that the client's FQDN (81) has, in its ASCII form.
     fn host_name(&self) -> Option<String> {
         let fqdn = || match self.option(81)? {
@@ -134,9 +139,10 @@ impl<'a> Message<'a> {
     }
 }
 
-/// Tells each lease. The client's own name is remembered where its request runs in the same flow.
+/// Tells each lease. The client's own name and id are remembered where its request runs in the same flow.
 struct Leases {
     name: Option<String>,
+    client_id: Option<String>,
 }
 
 impl Follow for Leases {
@@ -144,6 +150,7 @@ impl Follow for Leases {
         let Some(message) = Message::read(bytes) else { return };
         if !message.reply {
             self.name = message.host_name();
+            self.client_id = message.client_id();
             return;
         }
         // An ACK to an INFORM gives no address (RFC 2131 section 4.3.5).
@@ -152,7 +159,9 @@ impl Follow for Leases {
             && !message.given.is_unspecified()
         {
             let name = message.host_name().or_else(|| self.name.take());
-            out.leased.push((mac, IpAddr::V4(message.given), name));
+            // A server says it again (RFC 6842); older ones do not.
+            let client_id = message.client_id().or_else(|| self.client_id.take());
+            out.leased.push(Lease { mac, ip: IpAddr::V4(message.given), name, client_id });
         }
     }
 }
@@ -199,7 +208,41 @@ pub(super) mod tests {
         let ack = message(2, 5, [10, 0, 0, 9], OFFER);
         let out = followed(&Dhcp, &ends(Transport::Udp, 67), &[(Side::Orig, &request), (Side::Resp, &ack)]);
         let mac = Mac([0x52, 0x54, 0, 0xaa, 0xbb, 0xcc]);
-        assert_eq!(out.leased, vec![(mac, IpAddr::from([10, 0, 0, 9]), Some("web1".to_owned()))]);
+        let (ip, name) = (IpAddr::from([10, 0, 0, 9]), Some("web1".to_owned()));
+        assert_eq!(out.leased, [Lease { mac, ip, name, client_id: None }]);
+    }
+
+    #[test]
+    fn a_lease_has_the_client_id_of_the_answer_or_else_of_the_request() {
+        let own = b"\x3d\x09\0client-7";
+        let leased = |asked: &[u8], answered: &[u8]| {
+            let (request, ack) = (message(1, 3, [0; 4], asked), message(2, 5, [10, 0, 0, 9], answered));
+            let said = [(Side::Orig, &request[..]), (Side::Resp, &ack[..])];
+            let out = followed(&Dhcp, &ends(Transport::Udp, 67), &said);
+            out.leased.into_iter().next().and_then(|lease| lease.client_id)
+        };
+        let id = Some("id:00636c69656e742d37".to_owned());
+        assert_eq!((leased(own, b""), leased(b"", own), leased(b"", b"")), (id.clone(), id, None));
+        assert_eq!(leased(b"\x3d\x07\x01\x52\x54\0\xaa\xbb\xcc", b""), None, "its MAC says no more");
+    }
+
+    #[test]
+    fn a_hostile_host_name_is_bounded_and_escaped() {
+        let named = |code: u8, name: &[u8]| {
+            let option = [&[code, name.len() as u8], name].concat();
+            let (request, ack) = (message(1, 3, [0; 4], &option), message(2, 5, [10, 0, 0, 9], b""));
+            let said = [(Side::Orig, &request[..]), (Side::Resp, &ack[..])];
+            followed(&Dhcp, &ends(Transport::Udp, 67), &said).leased.remove(0).name
+        };
+        for byte in [0x1b, b'\n', 0x7f, 0x00, 0xff, b'a'] {
+            for code in [12, 81] {
+                let name = named(code, &[&[0, 0, 0], &[byte; 252][..]].concat()).unwrap_or_default();
+                assert!(name.len() <= 256 && !name.chars().any(AppInfo::steers), "{code} {byte:x}: {name:?}");
+            }
+        }
+        assert_eq!(named(12, "a\u{202e}b\u{2066}".as_bytes()).as_deref(), Some("a\\u{202e}b\\u{2066}"));
+        assert_eq!(named(12, b"x\xff\xfey").as_deref(), Some("x\\xff\\xfey"));
+        assert_eq!((named(12, b""), named(12, b"  "), named(81, b"\x04\0\0\xff")), (None, None, None));
     }
 
     #[test]

@@ -5,9 +5,10 @@
 
 use std::net::{IpAddr, Ipv6Addr};
 
+use super::client_id;
 use super::evidence::{Evidence, Role, weigh};
 use super::reader::Reader;
-use super::{Ends, Follow, FollowOut, Opening, Probe, Protocol};
+use super::{Ends, Follow, FollowOut, Lease, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Mac, Side, Transport};
 use Evidence::{No, Proof};
 
@@ -78,10 +79,14 @@ fn options(bytes: &[u8]) -> impl Iterator<Item = (u16, &[u8])> {
 struct Leases;
 
 impl Follow for Leases {
-    fn data(&mut self, _side: Side, bytes: &[u8], _flow: &Ends, out: &mut FollowOut) {
+    fn data(&mut self, side: Side, bytes: &[u8], flow: &Ends, out: &mut FollowOut) {
         let [REPLY, _, _, _, body @ ..] = bytes else { return };
         let find = |wanted| options(body).find(|(code, _)| *code == wanted).map(|(_, value)| value);
-        let Some(mac) = find(1).and_then(duid_mac) else { return };
+        let Some(duid) = find(1) else { return };
+        let client = if side == Side::Orig { flow.resp.0 } else { flow.orig.0 };
+        // A clone has its original's DUID, MAC and all; a link-local address is made on the interface itself.
+        let Some(mac) = interface_mac(client).or_else(|| duid_mac(duid)) else { return };
+        let client_id = client_id::of_duid(duid);
         // FQDN (RFC 4704): flags, then labels.
         let name = find(39).and_then(|value| labels(value.get(1..)?));
         // IA_NA: id, T1, T2, then options, of which 5 is an address with its lifetimes.
@@ -90,10 +95,21 @@ impl Follow for Leases {
             let mut r = Reader::new(address);
             // A valid lifetime of 0 takes the address back.
             if let (Some(address), Some(_preferred), Some(1..)) = (r.array::<16>(), r.u32(), r.u32()) {
-                out.leased.push((mac, IpAddr::V6(Ipv6Addr::from(address)), name.clone()));
+                let ip = IpAddr::V6(Ipv6Addr::from(address));
+                out.leased.push(Lease { mac, ip, name: name.clone(), client_id: client_id.clone() });
             }
         }
     }
+}
+
+/// The MAC in a link-local address (RFC 4291, appendix A).
+fn interface_mac(ip: IpAddr) -> Option<Mac> {
+    let IpAddr::V6(ip) = ip else { return None };
+    match ip.octets() {
+        [0xfe, 0x80, 0, 0, 0, 0, 0, 0, a, b, c, 0xff, 0xfe, d, e, f] => Some(Mac([a ^ 2, b, c, d, e, f])),
+        _ => None,
+    }
+    .filter(|mac| mac.is_unicast())
 }
 
 /// The link-layer address in a DUID-LLT or DUID-LL of Ethernet (RFC 8415 section 11).
@@ -145,8 +161,18 @@ pub(super) mod tests {
     fn a_reply_is_a_lease() {
         let bytes = reply(120);
         let out = followed(&Dhcpv6, &ends(Transport::Udp, 547), &[(Side::Resp, &bytes)]);
-        let [(mac, ip, None)] = out.leased.as_slice() else { panic!("{:?}", out.leased) };
+        let [Lease { mac, ip, name: None, client_id }] = out.leased.as_slice() else { panic!("{:?}", out.leased) };
         assert_eq!((mac.to_string().as_str(), ip.to_string().as_str()), ("52:54:00:aa:bb:cc", "fd00::9"));
+        assert_eq!(client_id.as_deref(), Some("duid:00030001525400aabbcc"));
+    }
+
+    #[test]
+    fn a_clone_with_the_duid_of_its_original_is_known_by_its_own_interface() {
+        let bytes = reply(120);
+        let mut ends = ends(Transport::Udp, 547);
+        ends.orig.0 = "fe80::5054:ff:fe00:77".parse().unwrap();
+        let out = followed(&Dhcpv6, &ends, &[(Side::Resp, &bytes)]);
+        assert_eq!(out.leased[0].mac.to_string(), "52:54:00:00:00:77");
     }
 
     #[test]

@@ -4,8 +4,9 @@
 
 use super::http_application::Exchange;
 use super::line::{Lines, find};
+use super::ntlm::Logon;
 use super::reading::{Reading, begins, probe_sides};
-use super::{Described, OPENING_BYTES_MAX, Opening, Probe, Protocol};
+use super::{Described, Follow, OPENING_BYTES_MAX, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Side, Transport};
 
 pub(super) struct Http;
@@ -64,6 +65,10 @@ impl Protocol for Http {
         }
         let full = opening.side(server).len() >= OPENING_BYTES_MAX;
         if response.whole || full { Described::Whole } else { Described::Partly }
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(Logon::default()))
     }
 }
 

@@ -3,9 +3,10 @@
 //! Bind names and passwords are never kept, only the kind of authentication.
 
 use super::ber;
+use super::ntlm::Logon;
 use super::reader::Reader;
 use super::reading::{Reading, probe_sides};
-use super::{Described, OPENING_BYTES_MAX, Opening, Probe, Protocol};
+use super::{Described, Follow, OPENING_BYTES_MAX, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Side, Transport};
 
 pub(super) struct Ldap;
@@ -59,6 +60,10 @@ impl Protocol for Ldap {
         let known = info.get("auth").is_some() || info.get("starttls").is_some();
         let full = client.len() >= OPENING_BYTES_MAX || opening.transport == Transport::Udp;
         if known || full { Described::Whole } else { Described::Partly }
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(Logon::default()))
     }
 }
 

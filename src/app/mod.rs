@@ -17,6 +17,7 @@ mod cassandra;
 mod ceph;
 mod citrix;
 mod clickhouse;
+mod client_id;
 mod coap;
 mod collectd;
 mod dcerpc;
@@ -77,6 +78,7 @@ mod netbios;
 mod nntp;
 mod notes;
 mod nrpe;
+mod ntlm;
 mod ntp;
 mod opcua;
 mod openflow;
@@ -209,12 +211,23 @@ pub struct Ends {
 #[derive(Debug, Default)]
 pub struct FollowOut {
     pub expect: Vec<Expectation>,
-    /// Addresses a DHCP server gave away: client MAC, address, host name.
-    pub leased: Vec<(crate::model::Mac, std::net::IpAddr, Option<String>)>,
+    /// Addresses a DHCP server gave away.
+    pub leased: Vec<Lease>,
     /// What a host calls itself.
     pub names: Vec<crate::model::HeardName>,
     /// Details to add to the flow's application; told again to the fact side.
     pub details: Vec<(&'static str, String)>,
+}
+
+/// An address that a DHCP server gave to a client.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Lease {
+    pub mac: crate::model::Mac,
+    pub ip: std::net::IpAddr,
+    /// Host name of the client.
+    pub name: Option<String>,
+    /// What it calls itself to its servers, written as `client_id.rs` does.
+    pub client_id: Option<String>,
 }
 
 /// Every protocol, in the order they are asked. The strict come before the lax.

@@ -42,6 +42,8 @@ impl Follow for OwnNames {
         let found = match self.by {
             NameBy::Nbns => registered(bytes, sender),
             NameBy::Mdns | NameBy::Llmnr => answered(bytes, sender),
+            // See `ntlm`.
+            NameBy::Ntlm => None,
         };
         let Some(name) = found.filter(|name| !name.is_empty() && self.told.as_ref() != Some(name)) else { return };
         out.names.push(HeardName { ip: sender, by: self.by, name: crate::model::AppInfo::clean(&name) });

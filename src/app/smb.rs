@@ -1,11 +1,12 @@
 //! SMB 1, 2 and 3 ([MS-SMB], [MS-SMB2]) behind the NetBIOS session header, on any port.
 //!
-//! The first 16 messages of each side are read for the dialect, signing, and what the server says of itself.
-//! A share, a file or a user name is not kept.
+//! The first 16 messages of each side are read for the dialect, signing, and what the server says of itself;
+//! what follows them, for the workstation that a client logs on from. A share, a file or a user name is not kept.
 
 use super::evidence::{Evidence, Role, weigh};
+use super::ntlm::{self, Logon};
 use super::reader::Reader;
-use super::{Described, Opening, Probe, Protocol};
+use super::{Described, Follow, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Transport};
 use Evidence::{Hint, No, Proof, Short};
 
@@ -41,6 +42,10 @@ impl Protocol for Smb {
             }
         }
         told
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(Logon::default()))
     }
 }
 
@@ -117,7 +122,7 @@ fn smb2(body: &[u8], info: &mut AppInfo) -> Option<Described> {
             None
         }
         1 => {
-            ntlm_challenge(r.rest(), info);
+            ntlm::challenge(r.rest(), info);
             Some(Described::Whole)
         }
         _ => None,
@@ -157,7 +162,7 @@ fn smb1(body: &[u8], client: &[u8], info: &mut AppInfo) -> Option<Described> {
             let blob = if words == 4 { usize::from(fields.u16_le()?) } else { 0 };
             r.skip(2)?;
             let blob_bytes = r.take(blob)?;
-            ntlm_challenge(blob_bytes, info);
+            ntlm::challenge(blob_bytes, info);
             // Strings are aligned to the header's start: 32 + 1 + words + 2 + blob.
             native_names(r.rest(), unicode, (33 + 2 * words + 2 + blob) % 2 == 1, info);
             Some(Described::Whole)
@@ -179,7 +184,7 @@ fn offered_dialect(client: &[u8], index: usize) -> Option<&[u8]> {
 fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
     let (os, lan_manager) = if unicode {
         let units = bytes.get(usize::from(odd)..).unwrap_or_default();
-        let mut strings = utf16(units);
+        let mut strings = ntlm::utf16(units);
         (strings.next(), strings.next())
     } else {
         let mut strings = bytes.split(|b| *b == 0).map(AppInfo::clean);
@@ -194,50 +199,6 @@ fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
         // The version is NTLM's, so that it is the same whichever dialect a client speaks.
         info.product("Windows", None);
     }
-}
-
-/// NUL-terminated UTF-16LE strings.
-fn utf16(bytes: &[u8]) -> impl Iterator<Item = String> {
-    let (units, _) = bytes.as_chunks::<2>();
-    let mut rest = units.iter().map(|pair| u16::from_le_bytes(*pair)).peekable();
-    std::iter::from_fn(move || {
-        rest.peek()?;
-        let text: Vec<u16> = rest.by_ref().take_while(|unit| *unit != 0).take(256).collect();
-        Some(AppInfo::clean(String::from_utf16_lossy(&text).as_bytes()))
-    })
-}
-
-/// The server's NTLM challenge ([MS-NLMP] section 2.2.1.2): its names and the version of Windows.
-fn ntlm_challenge(blob: &[u8], info: &mut AppInfo) -> Option<()> {
-    const MARK: &[u8] = b"NTLMSSP\0\x02\0\0\0";
-    let at = blob.windows(MARK.len()).position(|w| w == MARK)?;
-    let message = blob.get(at..)?;
-    let mut r = Reader::new(message.get(MARK.len()..)?);
-    r.skip(8)?;
-    let flags = r.u32_le()?;
-    r.skip(16)?;
-    let (length, _allocated, offset) = (usize::from(r.u16_le()?), r.u16_le()?, usize::try_from(r.u32_le()?).ok()?);
-    // NTLMSSP_NEGOTIATE_VERSION. Samba says 6.1 build 0, which is no Windows.
-    if flags & 0x0200_0000 != 0
-        && let (Some(major), Some(minor), Some(build)) = (r.u8(), r.u8(), r.u16_le())
-        && build != 0
-    {
-        info.product("Windows", Some(format!("{major}.{minor}.{build}").as_bytes()));
-    }
-    let mut pairs = Reader::new(message.get(offset..)?.get(..length)?);
-    // AvId 1 to 5: NetBIOS computer and domain, DNS computer, domain and tree.
-    while let (Some(id @ 1..), Some(size)) = (pairs.u16_le(), pairs.u16_le()) {
-        let value = pairs.take(usize::from(size))?;
-        let name = match id {
-            1 => "computer",
-            2 => "domain",
-            3 => "dns_computer",
-            4 => "dns_domain",
-            _ => continue,
-        };
-        info.detail(name, utf16(value).next().unwrap_or_default());
-    }
-    Some(())
 }
 
 #[cfg(test)]
@@ -330,6 +291,16 @@ pub(super) mod tests {
         assert_eq!(info.get("computer"), Some("FS01"));
         assert_eq!(info.get("dns_computer"), Some("fs01.corp.example"));
         assert_eq!((info.product.as_deref(), info.version.as_deref()), (Some("Windows"), Some("10.0.17763")));
+    }
+
+    #[test]
+    fn a_session_setup_names_the_clients_workstation() {
+        use super::super::examples::{ends, followed};
+        use super::super::ntlm::tests::authenticate;
+        let setup = smb2(1, false, &[&[25, 0, 0, 1][..], &[0; 20], &authenticate(&wide("WS-17"), true)].concat());
+        let out = followed(&Smb, &ends(Transport::Tcp, 445), &[(Side::Orig, &setup)]);
+        let named: Vec<_> = out.names.iter().map(|heard| (heard.ip.to_string(), heard.name.as_str())).collect();
+        assert_eq!(named, [("10.0.0.9".to_owned(), "WS-17")]);
     }
 
     #[test]

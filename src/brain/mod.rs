@@ -11,6 +11,7 @@ mod rows;
 mod sight;
 mod totals;
 mod watched;
+mod who;
 
 pub use events::Teller;
 pub use held::Capture;
@@ -21,7 +22,7 @@ use std::collections::BTreeMap;
 
 use crate::baseline::{BaselineConfig, Baselines, Sanctions};
 use crate::baseline::{Port, Sanction, SanctionSource};
-use crate::detect::{self, DetectConfig, Detectors, Explanation, Line, Verdict, World};
+use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{
@@ -43,9 +44,6 @@ const HALF_SEEN_SHOWN_MAX: usize = 20;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
-
-/// Addresses of a VM that `why` lists.
-const ADDRESSES_EXPLAINED_MAX: usize = 8;
 
 /// What the fact side is configured by.
 #[derive(Clone, Debug, Default)]
@@ -300,22 +298,6 @@ impl Brain {
         }
         told.lines.extend(self.who(vm));
         told
-    }
-
-    /// By whose word its addresses are its own, and where it is.
-    fn who(&self, vm: VmId) -> Vec<Line> {
-        let mut lines = Vec::new();
-        let Some(known) = self.inventory.vm(vm) else { return lines };
-        for binding in self.inventory.bindings(known).iter().take(ADDRESSES_EXPLAINED_MAX) {
-            let mac = binding.mac.map_or(String::new(), |mac| format!(" with MAC {mac}"));
-            let trust = binding.source.trust();
-            let value = format!("{}{mac}, by {} (trust {trust} of 10)", binding.ip, binding.source);
-            lines.push(Line { label: "address", value });
-        }
-        if let Some(stay) = self.inventory.whereabouts(vm).and_then(|known| known.stays.last()) {
-            lines.push(Line { label: "host", value: format!("{} since {}", stay.location, stay.since) });
-        }
-        lines
     }
 
     /// Takes inventories, each in place of what its source listed before: names and tags for the inventory, approvals

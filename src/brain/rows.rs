@@ -14,6 +14,7 @@ impl Brain {
     pub fn vm_row(&self, vm: &Vm) -> Value {
         let mut row = vm_row(vm, &self.inventory, &self.baselines, self.now());
         row["bindings"] = self.inventory.bindings(vm).iter().map(binding_row).collect();
+        row["host_name"] = self.inventory.host_name(vm).map(|said| said.system.as_str()).into();
         row
     }
 

@@ -6,8 +6,8 @@ use super::config::DecodeConfig;
 use super::discard::{DecodeCounters, Discard};
 use super::fragment::Reassembly;
 use super::ip::{self, Ip, protocol};
-use super::packet::{Datagram, Network, Payload};
-use super::{arp, icmp, transport};
+use super::packet::{Advert, Datagram, NO_ADDRESS, Network, Payload};
+use super::{arp, cdp, icmp, lldp, transport};
 use crate::model::{Segment, Timestamp};
 
 /// One per virtual shard.
@@ -35,6 +35,8 @@ impl Decoder {
         let Decoder { fragments, counters } = self;
         let outcome = match network {
             Network::Arp | Network::Rarp => address_resolution(bytes).map(Some),
+            Network::Lldp => lldp::read(bytes, cut).map(|advert| Some(introduction(advert, bytes))),
+            Network::Cdp => cdp::read(bytes, cut).map(|advert| Some(introduction(advert, bytes))),
             Network::Ipv4 | Network::Ipv6 => packet(network, bytes, cut, (segment, time), fragments, counters),
         };
         match outcome {
@@ -86,6 +88,11 @@ fn transport<'a>(ip: &Ip<'a>) -> Result<Datagram<'a>, Discard> {
         other => Payload::Other(other, ip.payload),
     };
     Ok(Datagram { src: ip.src, dst: ip.dst, ttl: ip.ttl, ip_len: ip.len, payload })
+}
+
+fn introduction<'a>(advert: Advert<'a>, bytes: &[u8]) -> Datagram<'a> {
+    let (src, dst, payload) = (NO_ADDRESS, NO_ADDRESS, Payload::Advert(advert));
+    Datagram { src, dst, ttl: 0, ip_len: bytes.len() as u32, payload }
 }
 
 fn address_resolution(bytes: &[u8]) -> Result<Datagram<'_>, Discard> {

@@ -40,7 +40,7 @@ discards! {
     LinkType, link_type => "decode.discard.link_type";
     /// What came to a listener is not the tunnel that it listens for.
     NoTunnel, no_tunnel => "decode.discard.no_tunnel";
-    /// A frame of a protocol that carries no IP and no ARP (spanning tree, LLDP, PPP negotiation…).
+    /// A frame of a protocol that carries no IP, no ARP and no introduction (spanning tree, PPP negotiation…).
     NotIp, not_ip => "decode.discard.not_ip";
     /// More than 16 tags and tunnels, or fragmented tunnels within fragmented tunnels.
     TooDeep, too_deep => "decode.discard.too_deep";
@@ -54,6 +54,10 @@ discards! {
     Extensions, extensions => "decode.discard.extensions";
     /// ARP or RARP for other links than Ethernet, or other addresses than IPv4.
     Arp, arp => "decode.discard.arp";
+    /// LLDP without chassis, port and time to live in this order, with one of them twice, or with too many TLVs.
+    Lldp, lldp => "decode.discard.lldp";
+    /// CDP of an unknown version, without a device, with a TLV shorter than its head, or with too many.
+    Cdp, cdp => "decode.discard.cdp";
     /// The TCP data offset is below 5 words or beyond the packet.
     TcpHeader, tcp_header => "decode.discard.tcp_header";
     /// The UDP length is shorter than its header.

@@ -3,8 +3,8 @@
 use std::net::IpAddr;
 
 use super::test_frames::*;
-use super::{DecodeConfig, Discard, LAYERS_MAX, Locator};
-use crate::model::{Carrier, LinkType};
+use super::{Datagram, DecodeConfig, Decoder, Discard, LAYERS_MAX, Locator, Network, Payload};
+use crate::model::{Carrier, LinkType, Segment};
 
 #[test]
 fn plain_ethernet_has_no_segment_and_no_host() {
@@ -348,4 +348,42 @@ fn a_tunnel_that_ends_at_a_listener_is_path_and_what_is_inside_is_not() {
         }
     }
     assert_eq!(see_link(252, b"no tags"), Err(Discard::LinkType));
+}
+
+#[test]
+fn lldp_and_cdp_are_read_as_introductions_and_are_in_the_segment_of_their_tag() {
+    let lldp = super::lldp::tests::host();
+    let cdp = joined(&[&[0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0], &super::cdp::tests::switch()]);
+    let (plain, in_vlan) = (ethernet(0x88cc, &lldp), tagged(&[7], 0x88cc, &lldp));
+    let framed = ethernet(cdp.len() as u16, &joined(&[&cdp, &[0; 9]]));
+    for (frame, segment, system) in
+        [(plain, "-", "esx-07.example"), (in_vlan, "vlan:7", "esx-07.example"), (framed, "-", "sw1.example")]
+    {
+        let config = DecodeConfig::default();
+        let mut locator = Locator::new(config.clone());
+        let located = locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, NOW).unwrap().unwrap();
+        assert_eq!((located.segment.to_string().as_str(), located.src_mac.is_some()), (segment, true));
+        let mut decoder = Decoder::new(&config);
+        let read = decoder.datagram(located.network, located.bytes, located.cut, located.segment, NOW);
+        let Ok(Some(Datagram { payload: Payload::Advert(advert), .. })) = read else { panic!("{read:?}") };
+        assert_eq!(advert.system, system.as_bytes());
+    }
+    // Another protocol of the same maker, and the same number under another's name.
+    for other in [[0, 0, 0x0c, 0x20, 0x03], [0, 0, 0x0d, 0x20, 0]] {
+        assert_eq!(see(&ethernet(60, &joined(&[&[0xaa, 0xaa, 3], &other, &[2; 52]]))), Err(Discard::NotIp));
+    }
+}
+
+#[test]
+fn a_malformed_introduction_has_discard_reasons_of_its_own() {
+    for (network, bytes, reason, name) in [
+        (Network::Lldp, &[0x04, 2, 7, 1][..], Discard::Lldp, "decode.discard.lldp"),
+        (Network::Cdp, &[9, 1, 0, 0], Discard::Cdp, "decode.discard.cdp"),
+    ] {
+        let mut decoder = Decoder::new(&DecodeConfig::default());
+        assert_eq!(decoder.datagram(network, bytes, 0, Segment::UNTAGGED, NOW).err(), Some(reason));
+        let mut report = Vec::new();
+        decoder.counters.report(&mut report);
+        assert_eq!(report, [(name, 1)]);
+    }
 }

@@ -62,6 +62,9 @@ fn frames() -> Vec<Vec<u8>> {
         ethernet(0x0806, &joined(&[&[0, 1, 8, 0, 6, 4, 0, 1], &[1; 20]])),
         ethernet(0x0800, &ipv4(1, &joined(&[&[3, 1, 0, 0, 0, 0, 0, 0], &vm_packet()]))),
         ethernet(0x0800, &ipv4(132, &[0; 64])),
+        ethernet(0x88cc, &super::lldp::tests::host()),
+        ethernet(0x88cc, &joined(&[&[0x02, 1, 7, 4, 1, 7, 6, 2, 0, 9], &[0xff; 400]])),
+        ethernet(70, &joined(&[&[0xaa, 0xaa, 3, 0, 0, 0x0c, 0x20, 0], &super::cdp::tests::switch()])),
     ]
 }
 

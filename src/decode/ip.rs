@@ -76,7 +76,7 @@ pub(super) fn read(network: Network, bytes: &[u8], cut: u32) -> Result<Ip<'_>, D
     match network {
         Network::Ipv4 => ipv4(bytes, cut),
         Network::Ipv6 => ipv6(bytes, cut),
-        Network::Arp | Network::Rarp => Err(Discard::NotIp),
+        Network::Arp | Network::Rarp | Network::Lldp | Network::Cdp => Err(Discard::NotIp),
     }
 }
 

@@ -137,6 +137,7 @@ pub(super) fn from_ethertype(ethertype: u16) -> Result<Header, Discard> {
         0x86dd => Header::Network(Network::Ipv6),
         0x0806 => Header::Network(Network::Arp),
         0x8035 => Header::Network(Network::Rarp),
+        0x88cc => Header::Network(Network::Lldp),
         0x8100 | 0x88a8 | 0x9100 | 0x9200 | 0x9300 => Header::Vlan,
         0x8847 | 0x8848 => Header::Mpls,
         0x8864 => Header::Pppoe,
@@ -286,9 +287,12 @@ fn type_or_length<'a>(value: u16, reader: Reader<'a>, stack: &mut Stack) -> Resu
 fn llc(mut reader: Reader<'_>) -> Result<(Header, &[u8]), Discard> {
     match reader.array().ok_or(Discard::Short)? {
         [0xaa, 0xaa, 0x03] => {
-            // Any organisation: bridges and access points of many makers put EtherTypes under their own code.
-            reader.skip(3).ok_or(Discard::Short)?;
-            let header = from_ethertype(reader.be16().ok_or(Discard::Short)?)?;
+            let organisation: [u8; 3] = reader.array().ok_or(Discard::Short)?;
+            let header = match (organisation, reader.be16().ok_or(Discard::Short)?) {
+                ([0, 0, 0x0c], 0x2000) => Header::Network(Network::Cdp),
+                // Any organisation: bridges and access points of many makers put EtherTypes under their own code.
+                (_, ethertype) => from_ethertype(ethertype)?,
+            };
             Ok((header, reader.rest()))
         }
         [0x06, 0x06, 0x03] => Ok((Header::Network(Network::Ipv4), reader.rest())),

@@ -14,7 +14,7 @@ use super::fragment::Reassembly;
 use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
 use super::mirror::{Mirrors, Part};
-use super::packet::{Located, Network};
+use super::packet::{Located, NO_ADDRESS, Network};
 use super::tunnel::Inner;
 use super::tunnel_ends::TunnelEnds;
 use super::{arp, icmp, tunnel, udp_tunnel};
@@ -288,6 +288,11 @@ impl Peeler<'_> {
                     dst: arp.target_ip,
                     shard_pair: pair,
                 }));
+            }
+            if matches!(network, Network::Lldp | Network::Cdp) {
+                // One link has few; a worker reads them.
+                let (src, dst) = (NO_ADDRESS, NO_ADDRESS);
+                return Ok(Step::Found(Place { network, bytes, src, dst, shard_pair: (src, dst) }));
             }
             let ip = ip::read(network, bytes, self.stack.cut)?;
             let mut later_fragment = false;

@@ -5,6 +5,7 @@
 //! mirrors on a vSwitch copy frames before the card fills them in, so a bad one is normal.
 
 mod arp;
+mod cdp;
 mod config;
 mod datagram;
 mod discard;
@@ -13,6 +14,7 @@ mod host_os;
 mod icmp;
 mod ip;
 mod link;
+mod lldp;
 mod locate;
 mod mirror;
 mod packet;
@@ -42,6 +44,8 @@ pub use host_os::{HostOs, HostOsTable};
 pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
 pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, Part, SameVlan};
-pub use packet::{Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, Tcp, TcpFlags, Udp};
+pub use packet::{
+    Advert, Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, StationId, Tcp, TcpFlags, Udp,
+};
 pub use sighting::{SightingCounters, Sightings};
 pub use twin::{Mark, Place, TwinCounters, Twins, Verdict};

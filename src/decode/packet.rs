@@ -1,8 +1,8 @@
 //! What decoding yields. Slices point into the captured frame or into a reassembly buffer; nothing is copied.
 
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
-use crate::model::{Mac, MirrorPath, Segment, Transport};
+use crate::model::{AdvertBy, Mac, MirrorPath, Segment, Transport};
 
 /// A network-layer packet found inside a frame, before fragments are joined.
 #[derive(Clone, Copy, Debug)]
@@ -19,7 +19,8 @@ pub struct Located<'a> {
     pub host_hint: Option<IpAddr>,
     /// What carried the copy.
     pub path: MirrorPath,
-    /// Addresses of the innermost network header (for ARP: sender and target), for the shard choice.
+    /// Addresses of the innermost network header (for ARP: sender and target; none of LLDP and CDP), for the shard
+    /// choice.
     pub src: IpAddr,
     pub dst: IpAddr,
     /// The two addresses that choose the shard. Those of the quoted packet for an ICMP error; twice the sender's
@@ -35,7 +36,14 @@ pub enum Network {
     Ipv6,
     Arp,
     Rarp,
+    /// From the first TLV on.
+    Lldp,
+    /// From the version on.
+    Cdp,
 }
+
+/// In place of the addresses of what has none.
+pub(super) const NO_ADDRESS: IpAddr = IpAddr::V4(Ipv4Addr::UNSPECIFIED);
 
 /// A whole (reassembled) network packet with its transport header read.
 #[derive(Clone, Copy, Debug)]
@@ -56,6 +64,7 @@ pub enum Payload<'a> {
     Sctp(Sctp<'a>),
     Icmp(Icmp<'a>),
     Arp(Arp),
+    Advert(Advert<'a>),
     /// Any other IP protocol, with its number.
     Other(u8, &'a [u8]),
 }
@@ -165,4 +174,26 @@ pub struct Arp {
     pub sender_ip: IpAddr,
     pub target_mac: Mac,
     pub target_ip: IpAddr,
+}
+
+/// What a station says of itself to its neighbour on the link, in LLDP or CDP. Text is as on the wire: untrusted.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Advert<'a> {
+    pub by: AdvertBy,
+    pub chassis: StationId<'a>,
+    pub port: StationId<'a>,
+    pub port_description: &'a [u8],
+    pub system: &'a [u8],
+    /// Where it is managed.
+    pub address: Option<IpAddr>,
+    /// It goes: what it said before no longer holds.
+    pub goodbye: bool,
+}
+
+/// How a chassis or a port is named.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum StationId<'a> {
+    Mac(Mac),
+    Address(IpAddr),
+    Text(&'a [u8]),
 }

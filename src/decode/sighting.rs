@@ -8,7 +8,7 @@ use std::hash::BuildHasher;
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
-use super::packet::Located;
+use super::packet::{Located, Network};
 use crate::counters;
 use crate::model::{Direction, Location, Mac, Sighting};
 
@@ -47,6 +47,9 @@ impl Sightings {
     /// Counts one frame.
     pub fn see(&mut self, located: &Located<'_>) {
         let Some(location) = Location::of(located.host_hint, located.path) else { return };
+        if matches!(located.network, Network::Lldp | Network::Cdp) {
+            return; // no host passes them on, so they tell no receiver's host
+        }
         if located.path.direction() == Direction::Egress {
             return; // the receiver's port
         }
@@ -91,7 +94,6 @@ fn hash(hasher: &FixedState, sighting: &Sighting) -> u64 {
 mod tests {
     use std::net::IpAddr;
 
-    use super::super::packet::Network;
     use super::*;
     use crate::model::Segment;
 

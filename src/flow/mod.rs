@@ -7,6 +7,7 @@
 //! One table a shard, at most `flows_max` flows. A full table forgets first what nobody answered or what has ended,
 //! then the longest silent; each is told as [`FlowEnd::Evicted`](crate::model::FlowEnd) and counted.
 
+mod advert;
 mod membership;
 mod neighbour;
 #[cfg(test)]
@@ -18,6 +19,7 @@ mod wheel;
 
 use std::net::IpAddr;
 
+pub use advert::{AdvertCounters, Adverts};
 pub use membership::{MembershipCounters, reports};
 pub use neighbour::{ClaimCounters, Claims};
 pub use record::Flow;

@@ -111,7 +111,7 @@ impl Claims {
         // A move of the VM changes only where its announcement comes from.
         let host = if kind == ClaimKind::Announces { Some((head.host_hint, head.path)) } else { None };
         let lease = match &kind {
-            ClaimKind::Leased { server, name } => Some((*server, name.as_deref())),
+            ClaimKind::Leased { server, name, client_id } => Some((*server, name.as_deref(), client_id.as_deref())),
             _ => None,
         };
         let content = self.hash((mac, ip, host, lease));

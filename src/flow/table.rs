@@ -57,7 +57,7 @@ fn addressing(payload: &Payload<'_>) -> Option<(Transport, u16, u16)> {
         Payload::Icmp(icmp) if icmp.v6 => Some((Transport::Icmp6, 0, 0)),
         Payload::Icmp(_) => Some((Transport::Icmp, 0, 0)),
         Payload::Other(number, _) => Some((Transport::Ip(*number), 0, 0)),
-        Payload::Arp(_) => None,
+        Payload::Arp(_) | Payload::Advert(_) => None,
     }
 }
 

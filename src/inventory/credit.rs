@@ -240,10 +240,13 @@ impl Inventory {
             self.settle(Some(flow), at, out);
         }
         let Some(service) = self.services.rows.get(&row) else { return };
-        let Some(now) = merge_app(service.app.as_ref(), app) else { return };
-        let Some(service) = self.services.rows.change(&row) else { return };
-        let before = service.app.replace(now.clone()).map(Box::new);
-        tell(out, at, flow, What::ServiceApp { service: row.key, before, now: Box::new(now) });
+        if let Some(now) = merge_app(service.app.as_ref(), app)
+            && let Some(service) = self.services.rows.change(&row)
+        {
+            let before = service.app.replace(now.clone()).map(Box::new);
+            tell(out, at, flow, What::ServiceApp { service: row.key, before, now: Box::new(now) });
+        }
+        self.key_shown(flow, row, app, at, out);
     }
 
     /// The wrong end was taken for the server; where nothing else proved it, it goes.

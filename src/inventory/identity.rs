@@ -7,12 +7,14 @@
 use std::collections::BTreeMap;
 use std::net::IpAddr;
 
+use super::client_id::{CLIENT, ClientKey, DhcpClient};
 use super::config::InventoryConfig;
 use super::home::{self, Home};
 use super::listed::Lists;
 use super::names::{HEARD, Heard, NameKey};
 use super::records::Records;
 use super::station::{self, Routes, SEEN_MAX, Seen, Source, Station};
+use super::tie::Binding;
 use super::vm::{NameSource, Vm};
 use crate::counters;
 use crate::model::{Claim, ClaimKind, Mac, Segment, Timestamp, VmId};
@@ -21,12 +23,6 @@ use crate::store::{Batch, Kind, Store, StoreError};
 /// While its owner was heard within this time, another MAC that sends from an address relays it: in a mirror of
 /// both sides of a router every packet is seen twice. A new owner by DHCP comes later than this or announces itself.
 const RELAYED_S: f64 = 60.0;
-/// Two MACs of one maker that claim one address by turns so often, and no other: a team of interfaces. The members of
-/// a cluster have each an address of their own besides, and so has a VM that forges ARP.
-const TEAM_TURNS: u8 = 4;
-/// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
-const FORWARDED_S: f64 = 600.0;
-
 /// What is told of a VM that the inventory declared before its first packet.
 const EXPECTED_CAME: &str = "is in the inventory and was seen for the first time";
 
@@ -46,6 +42,9 @@ counters! {
         merges_refused => "inventory.vm.merge_refused",
         split => "inventory.vm.split",
         names_refused => "inventory.name.refused",
+        clients_refused => "inventory.client_id.refused",
+        clients_shared => "inventory.client_id.shared",
+        interfaces_changed => "inventory.interface.changed",
     }
 }
 
@@ -99,6 +98,7 @@ pub(super) struct Identity {
     pub(super) declared_ips: BTreeMap<IpAddr, VmId>,
     pub(super) lists: Lists,
     pub(super) heard_names: Records<NameKey, Heard>,
+    pub(super) clients: Records<ClientKey, DhcpClient>,
     pub(super) forgot_at: Timestamp,
     pub counters: IdentityCounters,
 }
@@ -110,28 +110,6 @@ pub(super) struct Sender {
     pub ip: IpAddr,
     pub mac: Option<Mac>,
     pub host_hint: Option<IpAddr>,
-}
-
-#[derive(Clone, Copy, Debug)]
-pub(super) struct Binding {
-    pub vm: VmId,
-    pub mac: Option<Mac>,
-    /// When a router was last seen to forward for it.
-    pub forwarded: Timestamp,
-    /// Who had it before, in this run.
-    pub before: Option<VmId>,
-    /// How often in a row it went back to who had it before, while the other was still using it.
-    pub turns: u8,
-}
-
-impl Binding {
-    pub fn new(vm: VmId, mac: Option<Mac>) -> Self {
-        Binding { vm, mac, forwarded: Timestamp::ZERO, before: None, turns: 0 }
-    }
-
-    pub fn is(&self, vm: VmId, mac: Option<Mac>) -> bool {
-        self.vm == vm && self.mac == mac
-    }
 }
 
 impl Identity {
@@ -147,6 +125,7 @@ impl Identity {
             declared_ips: BTreeMap::new(),
             lists: Lists::default(),
             heard_names: Records::new(&HEARD),
+            clients: Records::new(&CLIENT),
             forgot_at: Timestamp::ZERO,
             counters: IdentityCounters::default(),
         }
@@ -192,7 +171,10 @@ impl Identity {
         let Some(ip) = claim.ip.filter(|ip| !home::names_no_host(*ip)) else { return };
         let sender = Sender { segment: claim.segment, ip, mac: Some(claim.mac), host_hint: claim.host_hint };
         let source = if matches!(claim.kind, ClaimKind::Leased { .. }) { Source::Dhcp } else { Source::Neighbour };
+        self.returns(claim, at, turns);
+        let known = self.known_client(claim, at, turns);
         let Some(id) = self.by_mac(claim.mac, sender, source, at, turns) else { return };
+        let id = self.lease(claim, known, id, at, turns);
         self.heard(id, sender, at);
         self.prove(id);
         if let ClaimKind::Leased { name: Some(name), .. } = &claim.kind {
@@ -219,6 +201,7 @@ impl Identity {
         self.aliases.save(batch, all);
         self.lists.save(batch, all);
         self.heard_names.save(batch, all);
+        self.clients.save(batch, all);
     }
 
     pub fn load(store: &dyn Store, config: &InventoryConfig) -> Result<Self, StoreError> {
@@ -228,6 +211,7 @@ impl Identity {
         identity.aliases = Records::load(&ALIAS, store)?;
         identity.lists = Lists::load(store)?;
         identity.heard_names = Records::load(&HEARD, store)?;
+        identity.clients = Records::load(&CLIENT, store)?;
         for (id, vm) in identity.vms.iter() {
             for nic in &vm.nics {
                 let binding = Binding::new(*id, nic.mac);
@@ -328,57 +312,6 @@ impl Identity {
         Some(id)
     }
 
-    /// Ties a home address of a station to the station's VM.
-    fn bind(&mut self, key: (Mac, Segment), ip: IpAddr, was_seen: bool, at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
-        let (mac, segment) = key;
-        let bound = self.bindings.get(&(ip, segment)).copied();
-        if bound.is_some_and(|b| b.mac.is_none() && at.time.since_s(b.forwarded) <= FORWARDED_S) {
-            // A wrong merge is for ever. Whoever claims what a router forwards for is told apart from it.
-            self.counters.merges_refused += 1;
-            return self.stations.get(&key)?.vm;
-        }
-        let known_by_address = bound.filter(|b| b.mac.is_none()).map(|b| b.vm);
-        let (vm, news) = match (self.stations.get(&key)?.vm, known_by_address) {
-            (Some(vm), Some(other)) if vm != other => (self.merge(vm, other, turns), None),
-            // An address that goes to and fro between the members of a cluster is no news.
-            (Some(vm), _) => (vm, (!was_seen).then(|| format!("has the address {ip}"))),
-            (None, Some(other)) => (other, Some(format!("has the MAC {mac}"))),
-            (None, None) => match self.declared_macs.get(&mac).copied() {
-                Some(id) => (self.first_seen(id, at, turns), None),
-                None => (self.mint(&[b"mac", &mac.0], at, turns)?, None),
-            },
-        };
-        let before = bound.filter(|b| !b.is(vm, Some(mac)));
-        let (from, taken) = match bound {
-            Some(b) if b.vm == vm => (b.before, b.turns),
-            Some(b) if b.before == Some(vm) && b.mac.is_some_and(|owner| self.is_live(owner, segment, ip, at)) => {
-                (Some(b.vm), b.turns.saturating_add(1))
-            }
-            other => (other.map(|b| b.vm), 0),
-        };
-        let vm = match bound.filter(|_| taken >= TEAM_TURNS) {
-            Some(b) if self.is_team(vm, mac, &b, ip) => self.merge(vm, b.vm, turns),
-            _ => vm,
-        };
-        self.bindings.insert((ip, segment), Binding { before: from, turns: taken, ..Binding::new(vm, Some(mac)) });
-        let mut is_router = false;
-        if let Some(station) = self.stations.change(&key) {
-            station.vm = Some(vm);
-            is_router = station.is_router();
-        }
-        if is_router && let Some(vm) = self.vms.change(&vm) {
-            vm.router = true;
-        }
-        if let Some(before) = before {
-            self.refresh(self.resolve(before.vm), before.mac, segment, None);
-        }
-        self.refresh(vm, Some(mac), segment, None);
-        if let Some(text) = news {
-            turns.push(Turn::Changed(vm, text));
-        }
-        Some(vm)
-    }
-
     /// A station turned out to forward for others: what nothing ties to it is known by address from now on.
     /// The part with the MAC keeps the id.
     fn routes(&mut self, key: (Mac, Segment), routes: Routes, at: At, turns: &mut Vec<Turn>) {
@@ -419,7 +352,7 @@ impl Identity {
     }
 
     /// Makes sure that a station is there. False: no room.
-    fn admit(&mut self, key: (Mac, Segment), at: At, turns: &mut Vec<Turn>) -> bool {
+    pub(super) fn admit(&mut self, key: (Mac, Segment), at: At, turns: &mut Vec<Turn>) -> bool {
         if self.stations.contains(&key) {
             return true;
         }
@@ -453,7 +386,7 @@ impl Identity {
         true
     }
 
-    fn is_live(&self, mac: Mac, segment: Segment, ip: IpAddr, at: At) -> bool {
+    pub(super) fn is_live(&self, mac: Mac, segment: Segment, ip: IpAddr, at: At) -> bool {
         let owner = self.stations.get(&(mac, segment)).and_then(|station| station.seen(ip));
         owner.is_some_and(|seen| at.time.since_s(seen.last) <= RELAYED_S)
     }
@@ -469,12 +402,6 @@ impl Identity {
         }
     }
 
-    fn is_team(&self, vm: VmId, mac: Mac, other: &Binding, ip: IpAddr) -> bool {
-        other.mac.is_some_and(|owner| owner.0.first_chunk::<3>() == mac.0.first_chunk::<3>())
-            && !self.has_besides(vm, ip)
-            && !self.has_besides(other.vm, ip)
-    }
-
     fn heard(&mut self, id: VmId, sender: Sender, at: At) {
         if let Some(vm) = self.vms.touch(&id) {
             vm.last_seen = vm.last_seen.max(at.time);
@@ -485,7 +412,7 @@ impl Identity {
     }
 
     /// A VM of the inventory file is seen: known, so no new VM.
-    fn first_seen(&mut self, id: VmId, at: At, turns: &mut Vec<Turn>) -> VmId {
+    pub(super) fn first_seen(&mut self, id: VmId, at: At, turns: &mut Vec<Turn>) -> VmId {
         if let Some(vm) = self.vms.change(&id).filter(|vm| !vm.seen) {
             (vm.seen, vm.first_seen, vm.last_seen, vm.first_frame) = (true, at.time, at.time, at.frame);
             turns.push(Turn::Changed(id, EXPECTED_CAME.to_owned()));
@@ -493,7 +420,7 @@ impl Identity {
         id
     }
 
-    fn mint(&mut self, evidence: &[&[u8]], at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
+    pub(super) fn mint(&mut self, evidence: &[&[u8]], at: At, turns: &mut Vec<Turn>) -> Option<VmId> {
         if self.vms.len() >= self.vms_max {
             self.forget_unproved(at.time, turns);
         }
@@ -516,23 +443,6 @@ impl Identity {
                 return id;
             }
             salt += 1;
-        }
-    }
-
-    /// Lists the addresses that are bound to one interface of a VM now.
-    pub(super) fn refresh(&mut self, id: VmId, mac: Option<Mac>, segment: Segment, added: Option<IpAddr>) {
-        let Some(vm) = self.vms.get(&id) else { return };
-        let listed = vm.nics.iter().filter(|nic| nic.mac == mac && nic.segment == segment).flat_map(|nic| &nic.ips);
-        let station = mac.and_then(|mac| self.stations.get(&(mac, segment)));
-        let mut ips: Vec<IpAddr> = listed.copied().collect();
-        for ip in station.iter().flat_map(|station| station.seen.iter().map(|seen| seen.ip)).chain(added) {
-            if !ips.contains(&ip) {
-                ips.push(ip);
-            }
-        }
-        ips.retain(|ip| self.bindings.get(&(*ip, segment)).is_some_and(|b| b.is(id, mac)));
-        if let Some(vm) = self.vms.change(&id) {
-            vm.set_nic(mac, segment, ips);
         }
     }
 }

@@ -4,8 +4,9 @@
 
 use std::net::IpAddr;
 
-use super::identity::{Binding, Identity, Turn};
+use super::identity::{Identity, Turn};
 use super::station::Station;
+use super::tie::Binding;
 use super::vm::Vm;
 use crate::model::{Mac, Segment, Timestamp, VmId};
 

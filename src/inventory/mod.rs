@@ -1,9 +1,11 @@
 //! Who is there and what they offer: endpoints → VMs, services, peer edges. Fed by observations, it reports
 //! [`Change`]s; it judges nothing.
 
+mod advert;
 mod after_move;
 mod bindings;
 mod change;
+mod client_id;
 mod clients;
 mod closed;
 mod config;
@@ -14,6 +16,7 @@ mod fan_in;
 mod group;
 mod group_member;
 mod home;
+mod host_key;
 mod identity;
 mod import;
 mod lineage;
@@ -29,6 +32,7 @@ mod service;
 mod station;
 mod syn_proxy;
 mod table;
+mod tie;
 mod transfer;
 mod unasked;
 mod vm;
@@ -38,6 +42,7 @@ mod scene;
 #[cfg(test)]
 mod tests;
 
+pub use advert::Introduced;
 pub use bindings::AddressBinding;
 pub use change::{Basis, Change, Sight, What};
 pub use config::InventoryConfig;

@@ -20,6 +20,9 @@ pub(super) static HEARD: Kind = Kind { tag: 0x1a, name: "heard name", version: 1
 /// A machine is renamed by a person; faster than this only a program does it.
 const NEW_EVERY_S: f64 = 60.0;
 
+/// A rename takes a restart, and after it the old name is gone; logons of others come and go by the minute.
+const RENAMED_S: f64 = 3_600.0;
+
 /// When a VM was heard to go by a name.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Heard {
@@ -68,6 +71,7 @@ impl From<NameBy> for NameSource {
             NameBy::Mdns => NameSource::Mdns,
             NameBy::Nbns => NameSource::Nbns,
             NameBy::Llmnr => NameSource::Llmnr,
+            NameBy::Ntlm => NameSource::Workstation,
         }
     }
 }
@@ -75,9 +79,23 @@ impl From<NameBy> for NameSource {
 impl Identity {
     /// What the host at this address calls itself. Nothing where nobody is known there.
     pub(super) fn name_heard(&mut self, segment: Segment, heard: &HeardName, at: At, turns: &mut Vec<Turn>) {
-        if let Some(vm) = self.holder(segment, heard.ip) {
-            self.name(vm, heard.by.into(), &heard.name, at, turns);
+        let Some(vm) = self.holder(segment, heard.ip) else { return };
+        let source = heard.by.into();
+        if source == NameSource::Workstation && self.speaks_for_others(vm, &heard.name, at) {
+            self.counters.names_refused += 1;
+            return;
         }
+        self.name(vm, source, &heard.name, at, turns);
+    }
+
+    /// Workstations log on through a router, a NAT or a proxy: one after another, by many names. A machine has one.
+    fn speaks_for_others(&self, vm: VmId, name: &str, at: At) -> bool {
+        let of_source = self.heard_names.range((vm, NameSource::Workstation, String::new())..);
+        let mut lately = of_source
+            .take_while(|((id, by, _), _)| (*id, *by) == (vm, NameSource::Workstation))
+            .filter(|(_, heard)| at.time.since_s(heard.last) <= RENAMED_S);
+        self.vms.get(&vm).is_some_and(|vm| vm.router)
+            || lately.any(|((_, _, other), _)| !other.eq_ignore_ascii_case(name))
     }
 
     /// A VM goes by this name, says this source.

@@ -8,6 +8,7 @@ use std::net::IpAddr;
 
 use hashbrown::HashMap;
 
+use super::advert::Introductions;
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
 use super::config::InventoryConfig;
@@ -16,6 +17,7 @@ use super::expectation::Expectations;
 use super::fan_in::FanIn;
 use super::group::GroupQueries;
 use super::group_member::GroupMembers;
+use super::host_key::KeyHolders;
 use super::identity::{At, Identity, Turn};
 use super::import::Imported;
 use super::listed::{Coverage, Listing};
@@ -47,6 +49,8 @@ counters! {
 pub struct Inventory {
     pub(super) identity: Identity,
     pub(super) locations: Locations,
+    pub(super) introductions: Introductions,
+    pub(super) key_holders: KeyHolders,
     pub(super) services: Services,
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
@@ -71,6 +75,8 @@ impl Inventory {
         Inventory {
             identity: Identity::new(&config),
             locations: Locations::new(),
+            introductions: Introductions::new(),
+            key_holders: KeyHolders::default(),
             services: Services::new(&config),
             transfers: Transfers::new(),
             peers: Peers::new(&config),
@@ -117,6 +123,10 @@ impl Inventory {
             Fact::Membership(said) => self.members.left(said.segment, said.group, said.member),
             Fact::Name(segment, heard) => {
                 self.identity.name_heard(*segment, heard, at, &mut self.turns);
+                self.settle(None, at, out);
+            }
+            Fact::Advert(said) => {
+                self.introduced(said, at);
                 self.settle(None, at, out);
             }
             Fact::Sighted(sightings) => self.sighted(sightings, at.time),
@@ -309,10 +319,13 @@ impl Inventory {
     }
 
     pub fn load(store: &dyn Store, config: InventoryConfig) -> Result<Self, StoreError> {
+        let services = Services::load(store, &config)?;
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
+            key_holders: KeyHolders::of_services(services.rows.iter().map(|(_, service)| service)),
             locations: Locations::load(store)?,
-            services: Services::load(store, &config)?,
+            introductions: Introductions::load(store)?,
+            services,
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
@@ -328,6 +341,9 @@ impl Inventory {
         let sizes = [
             ("inventory.vms", self.identity.vms.len()),
             ("inventory.stations", self.identity.stations.len()),
+            ("inventory.adverts", self.introductions.len()),
+            ("inventory.client_ids", self.identity.clients.len()),
+            ("inventory.keys", self.key_holders.len()),
             ("inventory.services", self.services.rows.len()),
             ("inventory.transfers", self.transfers.len()),
             ("inventory.peers", self.peers.edges.len()),
@@ -338,6 +354,8 @@ impl Inventory {
         self.members.counters.report(out);
         self.identity.counters.report(out);
         self.locations.counters.report(out);
+        self.introductions.counters.report(out);
+        self.key_holders.counters.report(out);
         self.services.counters.report(out);
         self.transfers.counters.report(out);
         self.peers.counters.report(out);
@@ -395,6 +413,7 @@ impl Inventory {
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
         self.locations.save(batch, all);
+        self.introductions.save(batch, all);
         self.services.save(batch, all);
         self.transfers.save(batch, all);
         self.peers.save(batch, all);

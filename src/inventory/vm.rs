@@ -62,6 +62,11 @@ pub enum NameSource {
     Mdns,
     Nbns,
     Llmnr,
+    /// What its interface says to its neighbour on the link.
+    Lldp,
+    Cdp,
+    /// The workstation name that it logs on with: its client's word alone.
+    Workstation,
 }
 
 impl NameSource {
@@ -73,9 +78,10 @@ impl NameSource {
         match self {
             NameSource::Inventory => 10,
             NameSource::Dhcp => 8,
-            NameSource::Ntlm => 5,
+            NameSource::Lldp => 6,
+            NameSource::Ntlm | NameSource::Cdp => 5,
             NameSource::Mdns => 4,
-            NameSource::Nbns => 3,
+            NameSource::Nbns | NameSource::Workstation => 3,
             NameSource::Llmnr => 2,
         }
     }
@@ -88,6 +94,9 @@ impl NameSource {
             NameSource::Mdns => "mDNS",
             NameSource::Nbns => "NBNS",
             NameSource::Llmnr => "LLMNR",
+            NameSource::Lldp => "LLDP",
+            NameSource::Cdp => "CDP",
+            NameSource::Workstation => "NTLM logon",
         }
     }
 }

@@ -5,6 +5,7 @@
 //! others; the fact side never sees a packet.
 
 mod addr;
+mod advert;
 mod app;
 mod carrier;
 mod finding;
@@ -22,6 +23,7 @@ mod service;
 mod time;
 
 pub use addr::{Mac, NetSet};
+pub use advert::{AdvertBy, LinkAdvert};
 pub use app::{AppInfo, AppProto};
 pub use carrier::Carrier;
 pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};

@@ -7,6 +7,7 @@ use std::fmt;
 use std::net::IpAddr;
 
 use super::addr::Mac;
+use super::advert::LinkAdvert;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Side, Transport};
 use super::location::Sighting;
@@ -34,6 +35,8 @@ pub enum Fact {
     Membership(Membership),
     /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
     Name(Segment, Box<HeardName>),
+    /// What a station says of itself to its neighbour on the link.
+    Advert(Box<LinkAdvert>),
     /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
     /// comes through a tunnel has any.
     Sighted(Box<Vec<Sighting>>),
@@ -215,7 +218,7 @@ pub enum ClaimKind {
     /// Router advertisement (RFC 4861): the sender routes.
     Routes,
     /// A DHCP server gave this address to this client (RFC 2131 ACK).
-    Leased { server: IpAddr, name: Option<String> },
+    Leased { server: IpAddr, name: Option<String>, client_id: Option<String> },
 }
 
 /// A name that the host at this address says of itself, escaped, of at most 256 bytes.
@@ -232,6 +235,8 @@ pub enum NameBy {
     Mdns,
     Nbns,
     Llmnr,
+    /// A client's logon: the workstation that it says it sits at.
+    Ntlm,
 }
 
 /// An exporter sent records before the template that describes them; they were dropped.

@@ -11,7 +11,9 @@ use crate::app::AppCounters;
 use crate::counters;
 use crate::decode::{Datagram, HostOsTable, Icmp, Payload};
 pub use crate::flow::Head;
-use crate::flow::{ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Timeouts, reports};
+use crate::flow::{
+    AdvertCounters, Adverts, ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Timeouts, reports,
+};
 use crate::model::{Fact, Observation, Order, Timestamp};
 use crate::stream::{HOLE_S_MAX, StreamCounters};
 
@@ -59,6 +61,7 @@ pub struct Counted {
     stream: StreamCounters,
     claims: ClaimCounters,
     memberships: MembershipCounters,
+    adverts: AdvertCounters,
 }
 
 impl Counted {
@@ -69,6 +72,7 @@ impl Counted {
         self.stream.add(&other.stream);
         self.claims.add(&other.claims);
         self.memberships.add(&other.memberships);
+        self.adverts.add(&other.adverts);
     }
 
     /// Zeros left out.
@@ -79,6 +83,7 @@ impl Counted {
         self.stream.report(out);
         self.claims.report(out);
         self.memberships.report(out);
+        self.adverts.report(out);
     }
 }
 
@@ -103,6 +108,7 @@ pub struct Shard {
     order: Order,
     counters: ShardCounters,
     memberships: MembershipCounters,
+    adverts: Adverts,
 }
 
 impl Shard {
@@ -114,6 +120,7 @@ impl Shard {
             order: Order { shard: index, ..Order::default() },
             counters: ShardCounters::default(),
             memberships: MembershipCounters::default(),
+            adverts: Adverts::new(),
         }
     }
 
@@ -127,6 +134,11 @@ impl Shard {
             Payload::Arp(arp) => {
                 if let Some(claim) = listeners.claims.arp(head, arp) {
                     teller.tell(Fact::Claim(claim));
+                }
+            }
+            Payload::Advert(advert) => {
+                if let Some(said) = self.adverts.hear(head, advert) {
+                    teller.tell(Fact::Advert(Box::new(said)));
                 }
             }
             Payload::Icmp(Icmp { nd: Some(nd), .. }) => {
@@ -190,6 +202,7 @@ impl Shard {
             stream: self.listeners.stream_counters,
             claims: self.listeners.claims.counters,
             memberships: self.memberships,
+            adverts: self.adverts.counters,
         }
     }
 

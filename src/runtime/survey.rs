@@ -184,7 +184,7 @@ fn transport<'a>(located: &Located<'a>) -> Option<(u8, &'a [u8])> {
             (fragment == 0).then_some((*bytes.get(9)?, bytes.get(start..)?))
         }
         Network::Ipv6 => Some((*bytes.get(6)?, bytes.get(40..)?)),
-        Network::Arp | Network::Rarp => None,
+        Network::Arp | Network::Rarp | Network::Lldp | Network::Cdp => None,
     }
 }
 

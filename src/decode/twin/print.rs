@@ -50,6 +50,8 @@ pub(super) fn print(located: &Located<'_>) -> Option<(Print, Option<Segment>)> {
             let (head, rest) = located.bytes.split_first_chunk::<8>()?;
             Some((Print::default().over(mix(0x0806, u64::from_be_bytes(*head)), rest.get(..20)?), None))
         }
+        // Bridges keep them on their link, and saying one twice changes nothing.
+        Network::Lldp | Network::Cdp => None,
     }
 }
 

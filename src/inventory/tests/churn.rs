@@ -8,7 +8,7 @@ use crate::model::{ClaimKind, ServiceKey, Transport, VmId};
 const CLIENT: End = ("10.0.0.8", 40_000, 8);
 
 fn lease(name: &str) -> ClaimKind {
-    ClaimKind::Leased { server: "10.0.0.1".parse().unwrap(), name: Some(name.to_owned()) }
+    ClaimKind::Leased { server: "10.0.0.1".parse().unwrap(), name: Some(name.to_owned()), client_id: None }
 }
 
 fn asks() -> ClaimKind {

@@ -202,7 +202,7 @@ fn under_a_list_of_networks_a_tie_makes_nothing_home() {
 fn a_lease_names_a_vm_and_an_inventory_renames_it() {
     let mut scene = Scene::new();
     let server = "10.0.0.1".parse().unwrap();
-    scene.claim("10.0.0.5", 5, ClaimKind::Leased { server, name: Some("web-03".to_owned()) });
+    scene.claim("10.0.0.5", 5, ClaimKind::Leased { server, name: Some("web-03".to_owned()), client_id: None });
     let id = scene.vm("10.0.0.5");
     assert_eq!(scene.inventory.label(id), "web-03");
     let named = scene.import("v.csv", "name,macs,tags,sanctioned\nfront,52:54:00:00:00:05,pci,tcp/80\n");

@@ -2,6 +2,7 @@
 
 mod churn;
 mod discovery;
+mod evidence;
 mod groups;
 mod identity;
 mod listed;

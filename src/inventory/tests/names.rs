@@ -23,7 +23,7 @@ fn the_most_trusted_name_is_shown_and_all_are_kept() {
     says(&mut scene, "10.0.0.5", NameBy::Llmnr, "WEB-LLMNR");
     assert_eq!(scene.inventory.label(id), "web01");
     let server = "10.0.0.1".parse().unwrap();
-    scene.claim("10.0.0.5", 5, ClaimKind::Leased { server, name: Some("web-lease".to_owned()) });
+    scene.claim("10.0.0.5", 5, ClaimKind::Leased { server, name: Some("web-lease".to_owned()), client_id: None });
     assert_eq!(scene.inventory.label(id), "web-lease");
     scene.import("v.csv", "name,macs\nfront,52:54:00:00:00:05\n");
     assert_eq!((scene.inventory.label(id).as_str(), scene.inventory.vm(id).unwrap().names.len()), ("front", 4));

@@ -39,7 +39,7 @@ fn act(scene: &mut Scene, (what, who, whom, ports, macs, kind, time): Step) {
                 ClaimKind::Answers,
                 ClaimKind::Announces,
                 ClaimKind::Routes,
-                ClaimKind::Leased { server, name: Some(format!("host-{mac}")) },
+                ClaimKind::Leased { server, name: Some(format!("host-{mac}")), client_id: None },
             ];
             scene.claim_in(pick(&SEGMENTS, kind), ip, mac, kinds[usize::from(kind / 4) % 4].clone());
         }

@@ -7,7 +7,7 @@
 use std::collections::VecDeque;
 
 use super::{Head, ShardLimits, Teller};
-use crate::app::{AppCounters, AppState, Ends, Heard};
+use crate::app::{AppCounters, AppState, Ends, Heard, Lease};
 use crate::decode::{Datagram, HostOsTable, Payload, Tcp};
 use crate::flow::{Claims, Flow, FlowTable, Seen};
 use crate::model::{ClaimKind, Fact, FlowFact, Opening, Side, Timestamp};
@@ -351,8 +351,9 @@ impl Listeners {
             path: Default::default(),
         };
         let (server, _) = flow.end(Side::Resp);
-        for (mac, ip, name) in heard.follow.leased {
-            if let Some(claim) = self.claims.claim(&about, Some(mac), Some(ip), ClaimKind::Leased { server, name }) {
+        for Lease { mac, ip, name, client_id } in heard.follow.leased {
+            let kind = ClaimKind::Leased { server, name, client_id };
+            if let Some(claim) = self.claims.claim(&about, Some(mac), Some(ip), kind) {
                 teller.tell(Fact::Claim(claim));
             }
         }

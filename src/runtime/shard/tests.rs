@@ -4,7 +4,7 @@ use std::net::IpAddr;
 
 use super::listeners::{Listening, QUEUE_SLACK};
 use super::*;
-use crate::app::{AppState, Heard};
+use crate::app::{AppState, Heard, Lease};
 use crate::decode::{Arp, Nd, SctpChunk};
 use crate::flow::packets::*;
 use crate::model::{AppInfo, Claim, ClaimKind, FlowEnd, FlowFact, FlowRef, Mac, Opening, RefusedBy, Side, Transport};
@@ -171,12 +171,14 @@ fn a_lease_is_a_claim_by_the_server_of_the_flow() {
     run.at(0, &udp(true, b"request"));
     let mut listening = run.listening();
     let mut heard = Heard::default();
-    heard.follow.leased.push((CLIENT_MAC, IpAddr::from([10, 0, 0, 77]), Some("web-03".to_owned())));
+    let (ip, name) = (IpAddr::from([10, 0, 0, 77]), Some("web-03".to_owned()));
+    let client_id = Some("id:1".to_owned());
+    heard.follow.leased.push(Lease { mac: CLIENT_MAC, ip, name: name.clone(), client_id: client_id.clone() });
     run.hear(&mut listening, heard);
     let claims = run.claims();
     let [claim] = claims.as_slice() else { panic!("{claims:?}") };
     assert_eq!((claim.mac, claim.ip), (CLIENT_MAC, Some(IpAddr::from([10, 0, 0, 77]))));
-    assert_eq!(claim.kind, ClaimKind::Leased { server: server(), name: Some("web-03".to_owned()) });
+    assert_eq!(claim.kind, ClaimKind::Leased { server: server(), name, client_id });
 }
 
 #[test]
