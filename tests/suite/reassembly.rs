@@ -8,7 +8,7 @@ use eastwatch::capture::{Batch, Files, Filled, Source};
 use eastwatch::decode::{DecodeConfig, Decoder, HostOs, HostOsTable, Locator, Payload, Tcp};
 use eastwatch::flow::{FlowTable, Head, Timeouts};
 use eastwatch::model::{Side, Timestamp};
-use eastwatch::stream::{Budget, Piece, Reassembly, StreamCounters, TcpSegment};
+use eastwatch::stream::{Budget, Piece, Reassembly, StreamCounters};
 
 use super::harness::corpus;
 
@@ -325,7 +325,7 @@ impl Streams {
         self.slots.insert(first, slot);
         let next = flow.next_seq(side.other());
         let (orig, resp) = (self.hosts.of(flow.end(Side::Orig).0), self.hosts.of(flow.end(Side::Resp).0));
-        let reassembly = flow.memory.get_or_insert_with(|| Box::new(Reassembly::new(orig, resp)));
+        let reassembly = flow.memory.get_or_insert_with(|| Box::new(Reassembly::new(orig, resp, self.hosts.urgent)));
         let seq = tcp.seq.wrapping_add(u32::from(tcp.flags.syn()));
         reassembly.begin(side, seq);
         if let Some(next) = next {
@@ -333,13 +333,7 @@ impl Streams {
         }
         let (budget, counters, mut sink) =
             (&mut self.budget, &mut self.counters, writer(&mut self.read.streams, first));
-        if tcp.flags.ack() {
-            reassembly.acknowledged(side.other(), tcp.ack, now, budget, counters, &mut sink);
-        }
-        if tcp.payload_len > 0 {
-            let segment = TcpSegment { seq, len: tcp.payload_len, bytes: tcp.payload };
-            reassembly.segment(side, segment, now, budget, counters, &mut sink);
-        }
+        reassembly.packet(side, tcp, now, budget, counters, &mut sink);
         self.read.conflict |= reassembly.take_conflict().is_some();
     }
 

@@ -48,7 +48,7 @@ impl Listening {
         let reassembly = match payload {
             Payload::Tcp(tcp) => {
                 let os = |side| hosts.of(flow.end(side).0);
-                let mut reassembly = Reassembly::new(os(Side::Orig), os(Side::Resp));
+                let mut reassembly = Reassembly::new(os(Side::Orig), os(Side::Resp), hosts.urgent);
                 reassembly.begin(side, tcp.seq.wrapping_add(u32::from(tcp.flags.syn())));
                 if let Some(next) = flow.next_seq(side.other()) {
                     reassembly.begin(side.other(), next);
@@ -193,16 +193,7 @@ impl Listeners {
             Piece::Data(bytes) => add(heard, app.data(side, bytes, ends, app_counters)),
             Piece::Gap(_) => app.gap(side, app_counters),
         };
-        if tcp.flags.syn() {
-            reassembly.begin(side, tcp.seq.wrapping_add(1));
-        }
-        // What it answers comes before it.
-        if tcp.flags.ack() {
-            reassembly.acknowledged(side.other(), tcp.ack, now, held_back, stream_counters, &mut sink);
-        }
-        if tcp.payload_len > 0 {
-            reassembly.segment(side, segment(tcp), now, held_back, stream_counters, &mut sink);
-        }
+        reassembly.packet(side, tcp, now, held_back, stream_counters, &mut sink);
     }
 
     /// Holes that have been open for too long become gaps, and what was watched for long enough is forgotten.
