@@ -128,6 +128,10 @@ mod tests {
     const CLIENT: End = ("10.0.0.8", 40_000, 8);
     const SERVER: End = ("10.0.0.9", 80, 9);
 
+    fn vm(n: u64) -> VmId {
+        VmId::derive(&[], n)
+    }
+
     #[test]
     fn a_service_and_its_client_both_remember_and_others_do_not() {
         let mut scene = Scene::new();
@@ -150,11 +154,11 @@ mod tests {
         let mut rows = Contradictions { rows_max: 8, ..Contradictions::new() };
         let at = |second| Timestamp::from_parts(second, 0);
         for n in 0..9 {
-            rows.add(VmId(1), Some((Transport::Tcp, n)), Side::Orig, 1, at(u64::from(n)));
+            rows.add(vm(1), Some((Transport::Tcp, n)), Side::Orig, 1, at(u64::from(n)));
         }
         assert_eq!((rows.len(), rows.counters.forgotten), (7, 2));
-        assert!(rows.of(VmId(1), Some((Transport::Tcp, 1))).is_none());
-        assert!(rows.of(VmId(1), Some((Transport::Tcp, 2))).is_some());
+        assert!(rows.of(vm(1), Some((Transport::Tcp, 1))).is_none());
+        assert!(rows.of(vm(1), Some((Transport::Tcp, 2))).is_some());
     }
 
     #[test]
@@ -162,13 +166,13 @@ mod tests {
         let mut rows = Contradictions::new();
         let at = |second| Timestamp::from_parts(second, 0);
         let http = Some((Transport::Tcp, 80));
-        rows.add(VmId(1), http, Side::Orig, 5, at(5));
-        rows.add(VmId(2), http, Side::Resp, 9, at(9));
-        rows.add(VmId(2), None, Side::Resp, 9, at(9));
-        rows.merge(VmId(1), VmId(2));
+        rows.add(vm(1), http, Side::Orig, 5, at(5));
+        rows.add(vm(2), http, Side::Resp, 9, at(9));
+        rows.add(vm(2), None, Side::Resp, 9, at(9));
+        rows.merge(vm(1), vm(2));
         let expected = Contradiction { flows: 2, last: at(9), frame: 9, side: Side::Resp };
-        assert_eq!((rows.of(VmId(1), http), rows.len()), (Some(&expected), 2));
-        rows.forget(VmId(1));
+        assert_eq!((rows.of(vm(1), http), rows.len()), (Some(&expected), 2));
+        rows.forget(vm(1));
         assert_eq!(rows.len(), 0);
     }
 }

@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod model;
+mod packet;
+
 /// One direction of a connection, and what came out of it.
 struct Run {
     reassembly: Reassembly,
@@ -25,7 +28,7 @@ impl Run {
     }
 
     fn towards(os: HostOs) -> Self {
-        let mut run = Run { reassembly: Reassembly::new(HostOs::First, os), ..Run::new() };
+        let mut run = Run { reassembly: Reassembly::new(HostOs::First, os, Urgent::Oob), ..Run::new() };
         run.reassembly.begin(Side::Orig, 0);
         run
     }
@@ -45,7 +48,11 @@ impl Run {
             Piece::Data(bytes) => out.extend_from_slice(bytes),
             Piece::Gap(len) => gaps.push((out.len(), len)),
         });
-        let held: usize = [&reassembly.orig, &reassembly.resp].iter().flat_map(|d| &d.held).map(Held::cost).sum();
+        let held: usize = [&reassembly.orig, &reassembly.resp]
+            .iter()
+            .flat_map(|d| d.held.iter().chain(&d.stale))
+            .map(Held::cost)
+            .sum();
         assert_eq!((held, held), (reassembly.cost, budget.used()), "the books are right");
         result
     }
