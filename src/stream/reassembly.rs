@@ -361,6 +361,27 @@ impl Reassembly {
         }
     }
 
+    /// Nothing more will come: what is held is handed on, its holes as gaps.
+    pub fn finish(
+        &mut self,
+        budget: &mut Budget,
+        counters: &mut StreamCounters,
+        sink: &mut impl FnMut(Side, Piece<'_>),
+    ) {
+        for side in [Side::Orig, Side::Resp] {
+            while let Some(first) = self.direction(side).held.first().map(|held| held.seq) {
+                match self.direction(side).next == Some(first) {
+                    true => counters.unacknowledged += 1,
+                    false => counters.gaps_aged += 1,
+                }
+                self.jump(side, first, budget, counters, sink);
+                if self.direction(side).held.first().map(|held| held.seq) == Some(first) {
+                    break;
+                }
+            }
+        }
+    }
+
     /// Compares a segment with what was delivered.
     pub fn watch(&mut self, side: Side, segment: TcpSegment<'_>, counters: &mut StreamCounters) {
         if self.direction(side).contradicts(segment.until(LEN_MAX)) {

@@ -196,15 +196,21 @@ impl Listeners {
         reassembly.packet(side, tcp, now, held_back, stream_counters, &mut sink);
     }
 
-    /// Holes that have been open for too long become gaps, and what was watched for long enough is forgotten.
-    pub(super) fn give_up_holes(&mut self, flows: &mut FlowTable<Remembered>, now: Timestamp, teller: &mut Teller<'_>) {
+    /// Holes that have been open for too long become gaps, and what was watched for long enough is forgotten. `now` is
+    /// `None` at the end of the input: nothing waits any longer.
+    pub(super) fn give_up_holes(
+        &mut self,
+        flows: &mut FlowTable<Remembered>,
+        now: Option<Timestamp>,
+        teller: &mut Teller<'_>,
+    ) {
         let waiting = std::mem::take(&mut self.waiting);
         for ticket in waiting {
             let Some(flow) = alive(flows, ticket) else { continue };
             let mut listening = match std::mem::replace(&mut flow.memory, Remembered::Done) {
                 Remembered::Listening(listening) => listening,
                 Remembered::Watched(mut reassembly, flipped) => {
-                    if reassembly.watched(now) {
+                    if now.is_none_or(|now| reassembly.watched(now)) {
                         reassembly.discard(&mut self.held_back, &mut self.stream_counters);
                     } else {
                         flow.memory = Remembered::Watched(reassembly, flipped);
@@ -222,11 +228,15 @@ impl Listeners {
             let Listening { app, reassembly, waiting, .. } = &mut *listening;
             *waiting = false;
             if let Some(reassembly) = reassembly {
-                let app_counters = &mut self.app_counters;
-                reassembly.tick(now, &mut self.held_back, &mut self.stream_counters, &mut |side, piece| match piece {
+                let Listeners { held_back, app_counters, stream_counters, .. } = self;
+                let mut sink = |side, piece: Piece<'_>| match piece {
                     Piece::Data(bytes) => add(&mut heard, app.data(side, bytes, &ends, app_counters)),
                     Piece::Gap(_) => app.gap(side, app_counters),
-                });
+                };
+                match now {
+                    Some(now) => reassembly.tick(now, held_back, stream_counters, &mut sink),
+                    None => reassembly.finish(held_back, stream_counters, &mut sink),
+                }
             }
             self.put_back(flows, ticket, listening, heard, teller);
         }

@@ -265,6 +265,18 @@ fn a_hole_is_given_up_after_two_seconds_not_before() {
 }
 
 #[test]
+fn at_the_end_everything_held_is_handed_on_with_its_holes() {
+    let mut run = Run::starting_at(0);
+    run.acknowledged(0);
+    run.take(0, b"one");
+    run.take(5, b"two");
+    run.take(10, b"three");
+    run.with(|r, budget, counters, mut sink| r.finish(budget, counters, &mut sink));
+    assert_eq!((run.out.as_slice(), run.gaps.as_slice()), (b"onetwothree".as_slice(), [(3, 2), (6, 2)].as_slice()));
+    assert_eq!(run.budget.used(), 0);
+}
+
+#[test]
 fn what_a_cut_frame_lacks_is_a_gap() {
     let mut run = Run::starting_at(0);
     run.cut(0, b"head", 1000);
