@@ -15,6 +15,7 @@ mod suite {
     mod determinism;
     mod docs;
     mod encapsulations;
+    mod evasions;
     mod flow_records;
     mod harness;
     mod hostile;

@@ -4,6 +4,7 @@
 //! Judging comes before learning, and what raised a finding is not learned.
 
 mod blind;
+mod copies;
 mod events;
 mod held;
 mod known;
@@ -296,6 +297,7 @@ impl Brain {
                     format!("no incident of its own: {by} announced the port, and it is judged as part of that");
             }
         }
+        told.lines.extend(copies::lines(&self.inventory, vm, port));
         told.lines.extend(self.who(vm));
         told
     }

@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use ipnet::IpNet;
 use serde::{Deserialize, Serialize};
 
-use super::host_os::{HostOs, HostOsTable};
+use super::host_os::{HostOs, HostOsTable, Urgent};
 use super::mirror::MirrorConfig;
 
 /// The `[decode]` section.
@@ -24,12 +24,16 @@ pub struct DecodeConfig {
     pub host_os: BTreeMap<HostOs, Vec<IpNet>>,
     /// The system of every other receiver.
     pub host_os_default: HostOs,
+    /// Do applications read the byte that a TCP urgent pointer names in its place (`inline`) or apart (`oob`)?
+    pub urgent: Urgent,
 }
 
 impl DecodeConfig {
     /// Receivers and their systems.
     pub fn hosts(&self) -> HostOsTable {
-        HostOsTable::new(&self.host_os, self.host_os_default)
+        let mut hosts = HostOsTable::new(&self.host_os, self.host_os_default);
+        hosts.urgent = self.urgent;
+        hosts
     }
 }
 
@@ -43,6 +47,7 @@ impl Default for DecodeConfig {
             fragment_bytes_max: 512 * 1024,
             host_os: BTreeMap::new(),
             host_os_default: HostOs::default(),
+            urgent: Urgent::default(),
         }
     }
 }

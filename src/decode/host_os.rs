@@ -39,10 +39,23 @@ pub enum HostOs {
     Windows2k3,
 }
 
+/// What becomes of the byte that an urgent pointer names; names as Suricata has them under `stream.reassembly.urgent`.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "kebab-case")]
+pub enum Urgent {
+    /// The application reads the stream without it: so all systems do unless it asks otherwise.
+    #[default]
+    Oob,
+    /// It is read in its place (`SO_OOBINLINE`), as RFC 6093 wants it.
+    Inline,
+}
+
 /// Receivers and their systems.
 #[derive(Clone, Debug, Default)]
 pub struct HostOsTable {
     default: HostOs,
+    /// Every receiver's.
+    pub urgent: Urgent,
     /// Longest prefix first.
     networks: Vec<(IpNet, HostOs)>,
 }
@@ -52,7 +65,7 @@ impl HostOsTable {
         let mut networks: Vec<(IpNet, HostOs)> =
             networks.iter().flat_map(|(os, nets)| nets.iter().map(|net| (*net, *os))).collect();
         networks.sort_by_key(|(net, _)| std::cmp::Reverse(net.prefix_len()));
-        HostOsTable { default, networks }
+        HostOsTable { default, urgent: Urgent::default(), networks }
     }
 
     /// The system of a receiver.
@@ -65,6 +78,10 @@ impl HostOs {
     /// Does it drop an IPv4 datagram whose fragments overlap?
     pub(super) fn drops_overlaps(self) -> bool {
         self == HostOs::ModernLinux
+    }
+
+    pub fn is_linux(self) -> bool {
+        matches!(self, HostOs::OldLinux | HostOs::Linux | HostOs::ModernLinux)
     }
 
     /// Do the bytes of a fragment that came later replace those of an earlier one where they overlap?
@@ -112,5 +129,6 @@ mod tests {
         assert_eq!(name(HostOs::Windows2k3), "windows2k3");
         assert_eq!(name(HostOs::Hpux10), "hpux10");
         assert_eq!(name(HostOs::Macos), "macos");
+        assert_eq!(serde_json::to_value(Urgent::Oob).unwrap(), "oob");
     }
 }

@@ -40,7 +40,7 @@ mod test_frames;
 pub use config::DecodeConfig;
 pub use datagram::Decoder;
 pub use discard::{DecodeCounters, Discard};
-pub use host_os::{HostOs, HostOsTable};
+pub use host_os::{HostOs, HostOsTable, Urgent};
 pub use link::reads;
 pub use locate::{LAYERS_MAX, Locator, SHARDS};
 pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, Part, SameVlan};

@@ -88,6 +88,9 @@ impl TcpFlags {
     pub fn ack(self) -> bool {
         self.0 & 0x10 != 0
     }
+    pub fn urg(self) -> bool {
+        self.0 & 0x20 != 0
+    }
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -98,6 +101,8 @@ pub struct Tcp<'a> {
     pub ack: u32,
     pub flags: TcpFlags,
     pub window: u16,
+    /// Means something where `flags.urg()` only.
+    pub urgent: u16,
     pub options: &'a [u8],
     /// What was captured of the payload.
     pub payload: &'a [u8],

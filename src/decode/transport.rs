@@ -16,7 +16,7 @@ const UDP_HEADER: u32 = 8;
 #[inline(always)]
 pub(super) fn tcp<'a>(ip: &Ip<'a>) -> Result<Payload<'a>, Discard> {
     let (head, rest) = ip.payload.split_first_chunk::<TCP_HEADER>().ok_or(Discard::Short)?;
-    let [s1, s0, d1, d0, q3, q2, q1, q0, a3, a2, a1, a0, offset, flags, w1, w0, _, _, _, _] = *head;
+    let [s1, s0, d1, d0, q3, q2, q1, q0, a3, a2, a1, a0, offset, flags, w1, w0, _, _, u1, u0] = *head;
     let header_len = usize::from(offset >> 4) * 4;
     let options_len = header_len.checked_sub(TCP_HEADER).ok_or(Discard::TcpHeader)?;
     let payload_len = ip.payload_len.checked_sub(header_len as u32).ok_or(Discard::TcpHeader)?;
@@ -29,10 +29,29 @@ pub(super) fn tcp<'a>(ip: &Ip<'a>) -> Result<Payload<'a>, Discard> {
         ack: u32::from_be_bytes([a3, a2, a1, a0]),
         flags: TcpFlags(flags),
         window: u16::from_be_bytes([w1, w0]),
+        urgent: u16::from_be_bytes([u1, u0]),
         options,
         payload,
         payload_len,
     }))
+}
+
+impl Tcp<'_> {
+    /// TSval and TSecr of the timestamps option (RFC 7323 section 3.2).
+    pub fn timestamps(&self) -> Option<(u32, u32)> {
+        let mut options = self.options;
+        loop {
+            options = match options {
+                [8, 10, v3, v2, v1, v0, e3, e2, e1, e0, ..] => {
+                    return Some((u32::from_be_bytes([*v3, *v2, *v1, *v0]), u32::from_be_bytes([*e3, *e2, *e1, *e0])));
+                }
+                [1, rest @ ..] => rest,
+                [0, ..] | [] => return None,
+                [_, length, ..] if *length >= 2 => options.get(usize::from(*length)..)?,
+                _ => return None,
+            };
+        }
+    }
 }
 
 #[inline]
@@ -123,6 +142,22 @@ mod tests {
         assert_eq!((tcp.src_port, tcp.dst_port, tcp.seq, tcp.ack), (40000, 80, 1, 2));
         assert!(tcp.flags.syn() && tcp.flags.ack() && !tcp.flags.rst());
         assert_eq!((tcp.options, tcp.payload, tcp.payload_len), (&[2u8, 4, 5, 0xb4][..], &b"hi"[..], 2));
+    }
+
+    #[test]
+    fn timestamps_are_found_behind_other_options_and_not_in_broken_ones() {
+        let read = |options: &[u8]| {
+            let mut bytes = segment(5 + options.len() as u8 / 4, options);
+            bytes[18..20].copy_from_slice(&[1, 2]);
+            let Ok(Payload::Tcp(tcp)) = tcp(&ip(6, &bytes, bytes.len() as u32)) else { panic!("not TCP") };
+            assert_eq!(tcp.urgent, 0x0102);
+            tcp.timestamps()
+        };
+        assert_eq!(read(&[1, 1, 8, 10, 0, 0, 0, 7, 0, 0, 1, 0]), Some((7, 256)));
+        assert_eq!(read(&[2, 4, 5, 0xb4, 4, 2, 8, 10, 0, 0, 0, 7, 0, 0, 1, 0]), Some((7, 256)));
+        assert_eq!(read(&[5, 0, 8, 10, 0, 0, 0, 7, 0, 0, 1, 0]), None, "an option without a length");
+        assert_eq!(read(&[0, 1, 8, 10, 0, 0, 0, 7, 0, 0, 1, 0]), None, "behind the end of the list");
+        assert_eq!(read(&[1, 1, 8, 10, 0, 0, 0, 7]), None, "cut");
     }
 
     #[test]

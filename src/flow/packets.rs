@@ -56,6 +56,7 @@ pub(crate) fn tcp(from_client: bool, flags: u8, seq: u32, ack: u32, payload: &[u
         ack,
         flags: TcpFlags(flags),
         window: 64240,
+        urgent: 0,
         options: &[],
         payload,
         payload_len: payload.len() as u32,

@@ -68,10 +68,21 @@ impl Inventory {
                 self.expectations.announce(flow, expected, parent, at.time);
             }
             FlowFact::Record(record) => self.recorded(flow, record, at, out),
-            // Says something of the path, nothing of who is there.
-            FlowFact::Conflict(_) => {}
+            FlowFact::Conflict(side) => self.contradicted(flow, *side, at),
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
             FlowFact::End(_, totals) => self.end(flow, totals, at, out),
+        }
+    }
+
+    /// Says something of the path, nothing of who is there.
+    fn contradicted(&mut self, flow: &FlowRef, side: Side, at: At) {
+        let holder = |ip| self.identity.holder(flow.segment, ip);
+        let (client, server) = (holder(flow.orig.ip), holder(flow.resp.ip));
+        let service = Some((flow.transport, flow.resp.port));
+        for (vm, service) in [(client, None), (server, service)] {
+            if let Some(vm) = vm {
+                self.contradictions.add(vm, service, side, at.frame, at.time);
+            }
         }
     }
 

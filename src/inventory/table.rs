@@ -12,6 +12,7 @@ use super::advert::Introductions;
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
 use super::config::InventoryConfig;
+use super::contradiction::{Contradiction, Contradictions};
 use super::discovery::Live;
 use super::expectation::Expectations;
 use super::fan_in::FanIn;
@@ -31,7 +32,9 @@ use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
 use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
+use crate::model::{
+    Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
+};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -55,6 +58,7 @@ pub struct Inventory {
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
     pub(super) closed: ClosedPorts,
+    pub(super) contradictions: Contradictions,
     pub(super) proxies: SynProxies,
     pub(super) groups: GroupQueries,
     pub(super) members: GroupMembers,
@@ -81,6 +85,7 @@ impl Inventory {
             transfers: Transfers::new(),
             peers: Peers::new(&config),
             closed: ClosedPorts::new(),
+            contradictions: Contradictions::new(),
             proxies: SynProxies::new(),
             groups: GroupQueries::default(),
             members: GroupMembers::new(),
@@ -207,6 +212,16 @@ impl Inventory {
         self.services.rows.iter().map(|(_, service)| service)
     }
 
+    /// Of a service, or (`None`) of a VM as a client: flows of which copies of some bytes differed.
+    pub fn contradiction(&self, vm: VmId, service: Option<(Transport, u16)>) -> Option<&Contradiction> {
+        self.contradictions.of(self.resolve(vm), service)
+    }
+
+    /// Those of a VM, as a client first, then by service.
+    pub fn contradictions(&self, vm: VmId) -> impl Iterator<Item = (Option<(Transport, u16)>, &Contradiction)> {
+        self.contradictions.of_vm(self.resolve(vm))
+    }
+
     /// The rows of one service: one for each address that serves it.
     pub fn service(&self, key: &ServiceKey) -> impl Iterator<Item = &Service> {
         self.services.of(ServiceKey { vm: self.resolve(key.vm), ..*key })
@@ -329,6 +344,7 @@ impl Inventory {
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
             closed: ClosedPorts::load(store)?,
+            contradictions: Contradictions::load(store)?,
             proxies: SynProxies::load(store)?,
             members: GroupMembers::load(store)?,
             outside: OutsideHome::load(store)?,
@@ -348,6 +364,7 @@ impl Inventory {
             ("inventory.transfers", self.transfers.len()),
             ("inventory.peers", self.peers.edges.len()),
             ("inventory.closed_addresses", self.closed.len()),
+            ("inventory.contradictions", self.contradictions.len()),
             ("inventory.live_flows", self.live.len()),
         ];
         out.extend(sizes.into_iter().chain(self.members.sizes()).map(|(name, size)| (name, size as u64)));
@@ -360,6 +377,7 @@ impl Inventory {
         self.transfers.counters.report(out);
         self.peers.counters.report(out);
         self.closed.counters.report(out);
+        self.contradictions.counters.report(out);
         self.proxies.counters.report(out);
         self.groups.counters.report(out);
         self.expectations.counters.report(out);
@@ -383,6 +401,7 @@ impl Inventory {
                     self.services.merge(kept, gone);
                     self.peers.merge(kept, gone);
                     self.locations.merge(kept, gone);
+                    self.contradictions.merge(kept, gone);
                     tell(What::Merged { kept, gone });
                 }
                 Turn::Split { segment, ip, from, to } => {
@@ -400,6 +419,7 @@ impl Inventory {
                 }
                 Turn::Forgotten(vm) => {
                     self.locations.forget(vm);
+                    self.contradictions.forget(vm);
                     forgotten.push(vm);
                 }
             }
@@ -418,6 +438,7 @@ impl Inventory {
         self.transfers.save(batch, all);
         self.peers.save(batch, all);
         self.closed.save(batch, all);
+        self.contradictions.save(batch, all);
         self.proxies.save(batch, all);
         self.members.save(batch, all);
         self.outside.save(batch, all);

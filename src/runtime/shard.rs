@@ -15,7 +15,7 @@ use crate::flow::{
     AdvertCounters, Adverts, ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Timeouts, reports,
 };
 use crate::model::{Fact, Observation, Order, Timestamp};
-use crate::stream::{HOLE_S_MAX, StreamCounters};
+use crate::stream::StreamCounters;
 
 /// Virtual shards (decision B.2), as decoding distributes them.
 pub const SHARDS: usize = crate::decode::SHARDS as usize;
@@ -175,7 +175,7 @@ impl Shard {
         let before = out.len();
         let (flows, listeners) = (&mut self.flows, &mut self.listeners);
         let mut teller = teller(&mut self.order, frame, false, now, out);
-        listeners.give_up_holes(flows, now, &mut teller);
+        listeners.give_up_holes(flows, Some(now), &mut teller);
         flows.tick(now, &mut |flow, fact| listeners.told(flow, fact, &mut teller));
         self.order = teller.order;
         self.counters.observations += (out.len() - before) as u64;
@@ -187,7 +187,7 @@ impl Shard {
         let (flows, listeners) = (&mut self.flows, &mut self.listeners);
         let mut teller = teller(&mut self.order, frame, false, now, out);
         // What waits for a hole to be filled, or for an acknowledgement, waits in vain.
-        listeners.give_up_holes(flows, now.plus_s(HOLE_S_MAX), &mut teller);
+        listeners.give_up_holes(flows, None, &mut teller);
         flows.finish(&mut |flow, fact| listeners.told(flow, fact, &mut teller));
         self.order = teller.order;
         self.counters.observations += (out.len() - before) as u64;

@@ -5,6 +5,10 @@
 //! Held back are at most [`HELD_BYTES_MAX`] a flow, and what the shard's [`Budget`] gives; at either bound bytes in
 //! order are handed on at once, and the oldest hole is given up: its bytes become a gap. Where two copies of a byte
 //! differ the receiver's system decides which counts, and the difference is told: no benign sender makes one.
+//!
+//! What the receiver's application would not read is left out: a segment that is older by its timestamp than what the
+//! receiver has (RFC 7323 section 5), unless it turns out to be the only one that can have been acknowledged; and the
+//! byte that an urgent pointer names, where it is read apart.
 
 mod policy;
 mod reassembly;
@@ -49,6 +53,12 @@ counters! {
         conflicts => "stream.overlap_conflict",
         /// Bytes in order that could not wait for their acknowledgement: no room, or none came.
         unacknowledged => "stream.unacknowledged",
+        /// Segments that the receiver discards by their timestamp.
+        stale => "stream.stale",
+        /// Of those, pieces that were taken all the same: acknowledged, and nothing else can have been meant.
+        stale_believed => "stream.stale.acknowledged",
+        /// Bytes that applications do not read in their place.
+        urgent => "stream.urgent",
         gaps_acked => "stream.gap.acknowledged",
         gaps_aged => "stream.gap.aged",
         gaps_flow_full => "stream.gap.flow_full",
@@ -59,5 +69,9 @@ counters! {
         discarded_bytes => "stream.discard.bytes",
         /// Segments further ahead than any window reaches: forged, or of another connection.
         out_of_window => "stream.discard.out_of_window",
+        /// Of what was discarded by its timestamp, what there was no room to keep until it is acknowledged.
+        stale_refused => "stream.discard.stale",
+        /// Urgent pointers that more recent ones displaced before their byte came.
+        urgent_forgotten => "stream.discard.urgent_pointer",
     }
 }

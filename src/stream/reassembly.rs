@@ -3,12 +3,18 @@
 //! Bound: [`HELD_BYTES_MAX`] bytes held back, each piece charged with [`PIECE_OVERHEAD`] so that tiny ones are not
 //! free, and the shard's budget; besides, the last [`TAIL_BYTES`] delivered of each direction. At the bound the lowest
 //! hole becomes a gap and what lay behind it is delivered. Sequence numbers are compared as signed distances, so the
-//! stream may wrap.
+//! stream may wrap. What a whole segment says besides its bytes is read in `packet.rs`, `stale.rs` and `urgent.rs`.
 
 use super::policy::later_segment_counts;
 use super::{Budget, HELD_BYTES_MAX, HOLE_S_MAX, StreamCounters};
-use crate::decode::HostOs;
+use crate::decode::{HostOs, Urgent};
 use crate::model::{Side, Timestamp};
+
+mod packet;
+mod stale;
+mod urgent;
+
+use stale::Recent;
 
 /// Charge for a piece besides its bytes: its entry and the allocator's.
 const PIECE_OVERHEAD: usize = 64;
@@ -83,6 +89,14 @@ struct Direction {
     tail: Vec<u8>,
     /// The receiver's.
     os: HostOs,
+    /// The receiver's newest timestamp; `None` while nothing is judged by it.
+    recent: Option<Recent>,
+    /// Segments older than that, in order of arrival, and when the first of them came.
+    stale: Vec<Held>,
+    stale_since: Timestamp,
+    /// Bytes to come, or held, that are read apart.
+    urgent: Vec<u32>,
+    inline: bool,
 }
 
 /// Both directions of one connection.
@@ -92,6 +106,8 @@ pub struct Reassembly {
     resp: Direction,
     cost: usize,
     now: Timestamp,
+    /// The ends agreed on timestamps.
+    stamped: bool,
     conflict: Conflict,
 }
 
@@ -183,7 +199,7 @@ impl Direction {
             let old = (self.tail.len() + new.len()).saturating_sub(TAIL_BYTES);
             self.tail.drain(..old);
             self.tail.extend_from_slice(new);
-            sink(side, Piece::Data(part.bytes));
+            self.hand_on(side, part, counters, sink);
         }
         let missing = part.len.saturating_sub(part.bytes.len() as u32);
         if missing > 0 {
@@ -207,8 +223,9 @@ impl Direction {
 
 impl Reassembly {
     /// Between hosts of these systems.
-    pub fn new(orig: HostOs, resp: HostOs) -> Self {
+    pub fn new(orig: HostOs, resp: HostOs, urgent: Urgent) -> Self {
         let mut reassembly = Reassembly::default();
+        (reassembly.orig.inline, reassembly.resp.inline) = (urgent == Urgent::Inline, urgent == Urgent::Inline);
         // Of the bytes of `orig` it is `resp` that decides, and the other way round.
         (reassembly.orig.os, reassembly.resp.os) = (resp, orig);
         reassembly
@@ -302,6 +319,7 @@ impl Reassembly {
         if direction.acked.is_none_or(|acked| ahead(ack, acked) > 0) {
             direction.acked = Some(ack);
         }
+        self.believe(side, budget, counters);
         loop {
             self.drain(side, false, budget, counters, sink);
             let direction = self.direction(side);
@@ -327,17 +345,39 @@ impl Reassembly {
     ) {
         self.now = now;
         for side in [Side::Orig, Side::Resp] {
+            self.forget_aged(side, budget);
             let direction = self.direction(side);
             let Some(first) = direction.held.first().map(|h| h.seq) else { continue };
             if direction.since.plus_s(HOLE_S_MAX) <= now {
                 if direction.next == Some(first) {
                     // The mirror has lost sight of the receiver: nothing waits for it until it is seen again.
-                    direction.acked = None;
+                    (direction.acked, direction.recent) = (None, None);
                     counters.unacknowledged += 1;
                 } else {
                     counters.gaps_aged += 1;
                 }
                 self.jump(side, first, budget, counters, sink);
+            }
+        }
+    }
+
+    /// Nothing more will come: what is held is handed on, its holes as gaps.
+    pub fn finish(
+        &mut self,
+        budget: &mut Budget,
+        counters: &mut StreamCounters,
+        sink: &mut impl FnMut(Side, Piece<'_>),
+    ) {
+        for side in [Side::Orig, Side::Resp] {
+            while let Some(first) = self.direction(side).held.first().map(|held| held.seq) {
+                match self.direction(side).next == Some(first) {
+                    true => counters.unacknowledged += 1,
+                    false => counters.gaps_aged += 1,
+                }
+                self.jump(side, first, budget, counters, sink);
+                if self.direction(side).held.first().map(|held| held.seq) == Some(first) {
+                    break;
+                }
             }
         }
     }
@@ -377,7 +417,9 @@ impl Reassembly {
     /// Frees what is held back.
     pub fn discard(&mut self, budget: &mut Budget, counters: &mut StreamCounters) {
         for side in [Side::Orig, Side::Resp] {
-            let held = std::mem::take(&mut self.direction(side).held);
+            let direction = self.direction(side);
+            direction.stale = Vec::new();
+            let held = std::mem::take(&mut direction.held);
             counters.discarded_bytes += held.iter().map(|h| h.bytes.len() as u64).sum::<u64>();
         }
         budget.give_back(std::mem::take(&mut self.cost));

@@ -8,18 +8,19 @@ use eastwatch::capture::{Batch, Files, Filled, Source};
 use eastwatch::decode::{DecodeConfig, Decoder, HostOs, HostOsTable, Locator, Payload, Tcp};
 use eastwatch::flow::{FlowTable, Head, Timeouts};
 use eastwatch::model::{Side, Timestamp};
-use eastwatch::stream::{Budget, Piece, Reassembly, StreamCounters, TcpSegment};
+use eastwatch::stream::{Budget, Piece, Reassembly, StreamCounters};
 
+use super::evasions;
 use super::harness::corpus;
 
 /// A capture, the receivers' system, what its streams are to hold, what they are not, and why.
-struct Row {
-    capture: &'static str,
-    os: HostOs,
-    holds: &'static [&'static str],
-    lacks: &'static [&'static str],
-    conflict: bool,
-    why: &'static str,
+pub struct Row {
+    pub capture: &'static str,
+    pub os: HostOs,
+    pub holds: &'static [&'static str],
+    pub lacks: &'static [&'static str],
+    pub conflict: bool,
+    pub why: &'static str,
 }
 
 const OVERLAP: &str = "suricata-verify/_shared/df0a1bd4d7-tcp-overlap.pcap";
@@ -138,7 +139,7 @@ fn captures_of_overlaps_read_as_the_receiver_read_them() {
         return;
     };
     let mut wrong = Vec::new();
-    for row in STREAMS {
+    for row in STREAMS.iter().chain(evasions::STREAMS) {
         let read = Read::of(&corpus.join(row.capture), row.os);
         let text = read.streams.values().cloned().collect::<Vec<_>>().join("\n--\n");
         let holds = row.holds.iter().all(|part| text.contains(part)) && !text.is_empty();
@@ -151,7 +152,7 @@ fn captures_of_overlaps_read_as_the_receiver_read_them() {
 }
 
 /// A capture, counters that are to have exactly these values, and why.
-type Counts = (&'static str, &'static [(&'static str, u64)], &'static str);
+pub type Counts = (&'static str, &'static [(&'static str, u64)], &'static str);
 
 const DROPPED: &[(&str, u64)] =
     &[("decode.discard.fragment_overlap", 1), ("decode.fragment.overlap", 1), ("decode.fragments", 4)];
@@ -239,7 +240,7 @@ fn captures_of_fragments_are_joined_dropped_and_counted() {
         return;
     };
     let mut wrong = Vec::new();
-    for (capture, counts, why) in FRAGMENTS {
+    for (capture, counts, why) in FRAGMENTS.iter().chain(evasions::FRAGMENTS) {
         let read = Read::of(&corpus.join(capture), HostOs::Bsd);
         let fragments: Vec<_> =
             read.counters.iter().filter(|(name, _)| name.contains("fragment")).map(|(n, v)| (*n, *v)).collect();
@@ -309,7 +310,7 @@ impl Read {
                 }
             }
         }
-        streams.finish(now);
+        streams.finish();
         let mut counters = Vec::new();
         decoder.counters.report(&mut counters);
         locator.counters.report(&mut counters);
@@ -325,7 +326,7 @@ impl Streams {
         self.slots.insert(first, slot);
         let next = flow.next_seq(side.other());
         let (orig, resp) = (self.hosts.of(flow.end(Side::Orig).0), self.hosts.of(flow.end(Side::Resp).0));
-        let reassembly = flow.memory.get_or_insert_with(|| Box::new(Reassembly::new(orig, resp)));
+        let reassembly = flow.memory.get_or_insert_with(|| Box::new(Reassembly::new(orig, resp, self.hosts.urgent)));
         let seq = tcp.seq.wrapping_add(u32::from(tcp.flags.syn()));
         reassembly.begin(side, seq);
         if let Some(next) = next {
@@ -333,21 +334,15 @@ impl Streams {
         }
         let (budget, counters, mut sink) =
             (&mut self.budget, &mut self.counters, writer(&mut self.read.streams, first));
-        if tcp.flags.ack() {
-            reassembly.acknowledged(side.other(), tcp.ack, now, budget, counters, &mut sink);
-        }
-        if tcp.payload_len > 0 {
-            let segment = TcpSegment { seq, len: tcp.payload_len, bytes: tcp.payload };
-            reassembly.segment(side, segment, now, budget, counters, &mut sink);
-        }
+        reassembly.packet(side, tcp, now, budget, counters, &mut sink);
         self.read.conflict |= reassembly.take_conflict().is_some();
     }
 
-    fn finish(&mut self, now: Timestamp) {
+    fn finish(&mut self) {
         for (first, slot) in &self.slots {
             let Some(reassembly) = self.flows.flow_mut(*slot).and_then(|flow| flow.memory.as_mut()) else { continue };
             let mut sink = writer(&mut self.read.streams, *first);
-            reassembly.tick(now.plus_s(2), &mut self.budget, &mut self.counters, &mut sink);
+            reassembly.finish(&mut self.budget, &mut self.counters, &mut sink);
         }
     }
 }

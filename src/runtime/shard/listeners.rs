@@ -48,7 +48,7 @@ impl Listening {
         let reassembly = match payload {
             Payload::Tcp(tcp) => {
                 let os = |side| hosts.of(flow.end(side).0);
-                let mut reassembly = Reassembly::new(os(Side::Orig), os(Side::Resp));
+                let mut reassembly = Reassembly::new(os(Side::Orig), os(Side::Resp), hosts.urgent);
                 reassembly.begin(side, tcp.seq.wrapping_add(u32::from(tcp.flags.syn())));
                 if let Some(next) = flow.next_seq(side.other()) {
                     reassembly.begin(side.other(), next);
@@ -193,27 +193,24 @@ impl Listeners {
             Piece::Data(bytes) => add(heard, app.data(side, bytes, ends, app_counters)),
             Piece::Gap(_) => app.gap(side, app_counters),
         };
-        if tcp.flags.syn() {
-            reassembly.begin(side, tcp.seq.wrapping_add(1));
-        }
-        // What it answers comes before it.
-        if tcp.flags.ack() {
-            reassembly.acknowledged(side.other(), tcp.ack, now, held_back, stream_counters, &mut sink);
-        }
-        if tcp.payload_len > 0 {
-            reassembly.segment(side, segment(tcp), now, held_back, stream_counters, &mut sink);
-        }
+        reassembly.packet(side, tcp, now, held_back, stream_counters, &mut sink);
     }
 
-    /// Holes that have been open for too long become gaps, and what was watched for long enough is forgotten.
-    pub(super) fn give_up_holes(&mut self, flows: &mut FlowTable<Remembered>, now: Timestamp, teller: &mut Teller<'_>) {
+    /// Holes that have been open for too long become gaps, and what was watched for long enough is forgotten. `now` is
+    /// `None` at the end of the input: nothing waits any longer.
+    pub(super) fn give_up_holes(
+        &mut self,
+        flows: &mut FlowTable<Remembered>,
+        now: Option<Timestamp>,
+        teller: &mut Teller<'_>,
+    ) {
         let waiting = std::mem::take(&mut self.waiting);
         for ticket in waiting {
             let Some(flow) = alive(flows, ticket) else { continue };
             let mut listening = match std::mem::replace(&mut flow.memory, Remembered::Done) {
                 Remembered::Listening(listening) => listening,
                 Remembered::Watched(mut reassembly, flipped) => {
-                    if reassembly.watched(now) {
+                    if now.is_none_or(|now| reassembly.watched(now)) {
                         reassembly.discard(&mut self.held_back, &mut self.stream_counters);
                     } else {
                         flow.memory = Remembered::Watched(reassembly, flipped);
@@ -231,11 +228,15 @@ impl Listeners {
             let Listening { app, reassembly, waiting, .. } = &mut *listening;
             *waiting = false;
             if let Some(reassembly) = reassembly {
-                let app_counters = &mut self.app_counters;
-                reassembly.tick(now, &mut self.held_back, &mut self.stream_counters, &mut |side, piece| match piece {
+                let Listeners { held_back, app_counters, stream_counters, .. } = self;
+                let mut sink = |side, piece: Piece<'_>| match piece {
                     Piece::Data(bytes) => add(&mut heard, app.data(side, bytes, &ends, app_counters)),
                     Piece::Gap(_) => app.gap(side, app_counters),
-                });
+                };
+                match now {
+                    Some(now) => reassembly.tick(now, held_back, stream_counters, &mut sink),
+                    None => reassembly.finish(held_back, stream_counters, &mut sink),
+                }
             }
             self.put_back(flows, ticket, listening, heard, teller);
         }

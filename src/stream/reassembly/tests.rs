@@ -4,6 +4,9 @@ use proptest::prelude::*;
 
 use super::*;
 
+mod model;
+mod packet;
+
 /// One direction of a connection, and what came out of it.
 struct Run {
     reassembly: Reassembly,
@@ -25,7 +28,7 @@ impl Run {
     }
 
     fn towards(os: HostOs) -> Self {
-        let mut run = Run { reassembly: Reassembly::new(HostOs::First, os), ..Run::new() };
+        let mut run = Run { reassembly: Reassembly::new(HostOs::First, os, Urgent::Oob), ..Run::new() };
         run.reassembly.begin(Side::Orig, 0);
         run
     }
@@ -45,7 +48,11 @@ impl Run {
             Piece::Data(bytes) => out.extend_from_slice(bytes),
             Piece::Gap(len) => gaps.push((out.len(), len)),
         });
-        let held: usize = [&reassembly.orig, &reassembly.resp].iter().flat_map(|d| &d.held).map(Held::cost).sum();
+        let held: usize = [&reassembly.orig, &reassembly.resp]
+            .iter()
+            .flat_map(|d| d.held.iter().chain(&d.stale))
+            .map(Held::cost)
+            .sum();
         assert_eq!((held, held), (reassembly.cost, budget.used()), "the books are right");
         result
     }
@@ -255,6 +262,18 @@ fn a_hole_is_given_up_after_two_seconds_not_before() {
     assert_eq!(run.out, b"");
     run.tick(2);
     assert_eq!((run.out.as_slice(), run.gaps.as_slice()), (b"after".as_slice(), [(0, 10)].as_slice()));
+}
+
+#[test]
+fn at_the_end_everything_held_is_handed_on_with_its_holes() {
+    let mut run = Run::starting_at(0);
+    run.acknowledged(0);
+    run.take(0, b"one");
+    run.take(5, b"two");
+    run.take(10, b"three");
+    run.with(|r, budget, counters, mut sink| r.finish(budget, counters, &mut sink));
+    assert_eq!((run.out.as_slice(), run.gaps.as_slice()), (b"onetwothree".as_slice(), [(3, 2), (6, 2)].as_slice()));
+    assert_eq!(run.budget.used(), 0);
 }
 
 #[test]
