@@ -13,7 +13,7 @@ use crate::store::{Batch, Kind, Store, StoreError};
 
 const ROWS_MAX: usize = 4096;
 
-static CONTRADICTION: Kind = Kind { tag: 0x1c, name: "contradiction", version: 1 };
+static CONTRADICTION: Kind = Kind { tag: 0x40, name: "contradiction", version: 1 };
 
 counters! {
     pub(super) struct ContradictionCounters {
