@@ -3,6 +3,7 @@
 use super::blind::Blind;
 use super::sight::Sight;
 use super::totals::Totals;
+use crate::baseline::Who;
 use crate::detect::{Known, Seen};
 use crate::inventory::Inventory;
 use crate::model::{CaptureQuality, ServiceKey, Timestamp, VmId};
@@ -68,5 +69,15 @@ impl Known for Facts<'_> {
             seen.bytes = seen.bytes.saturating_add(row.bytes_to_server).saturating_add(row.bytes_to_client);
         }
         Some(seen)
+    }
+}
+
+impl Who for Inventory {
+    fn name(&self, vm: VmId) -> Option<String> {
+        self.vm(vm)?.name.clone()
+    }
+
+    fn tags(&self, vm: VmId) -> Vec<String> {
+        self.vm(vm).map_or(Vec::new(), |vm| vm.tags.clone())
     }
 }

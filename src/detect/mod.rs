@@ -196,6 +196,7 @@ impl World<'_> {
     /// Is this service new to a VM that is judged, and approved by no one? Then `new-service` tells its story.
     fn is_unsanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
         !self.baselines.is_learned(service)
+            && !self.baselines.is_usual(service)
             && self.baselines.judges(service.vm, Feature::Services, now)
             && !self.sanctioned(service, now)
     }

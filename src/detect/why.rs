@@ -207,7 +207,7 @@ mod tests {
         assert!(verdict_of(&lab, 443).contains("part of the baseline"));
         assert!(verdict_of(&lab, 81).contains("ever seen"));
         let whole = why(&lab.world(), vm(1), None, &[], lab.now);
-        assert!(whole.verdict.contains("waits for 24 h more and 27 flows"), "{}", whole.verdict);
+        assert!(whole.verdict.contains("waits for 22 h more and 27 flows"), "{}", whole.verdict);
         lab.ripen(vm(1));
         lab.opens(key(1, 8_081), 3, 9);
         assert!(verdict_of(&lab, 8_081).contains("waits for payload"));

@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{DetectConfig, Detectors, Known, Seen, Verdict, World};
-use crate::baseline::{BaselineConfig, Baselines, Mode, Port, Sanction, SanctionSource, Sanctions};
+use crate::baseline::{BaselineConfig, Baselines, Lesson, Mode, Port, Sanction, SanctionSource, Sanctions};
 use crate::inventory::{Basis, Change, Sight, What};
 use crate::model::{
     AppInfo, CaptureQuality, Endpoint, Finding, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
@@ -174,7 +174,7 @@ impl Lab {
             What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
         );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
-        self.baselines.learn(change, verdict == Verdict::Withhold);
+        self.baselines.learn(change, if verdict == Verdict::Withhold { Lesson::Barred } else { Lesson::Free });
         out
     }
 
@@ -274,6 +274,6 @@ impl Lab {
     fn teach(&mut self, what: What) {
         let change = self.change(what, 9);
         self.known.see(&change);
-        self.baselines.learn(&change, false);
+        self.baselines.learn(&change, Lesson::Free);
     }
 }
