@@ -24,7 +24,7 @@ pub use profile::{LearnedPeer, LearnedService, Port, Profile};
 pub(crate) use ripeness::Hours;
 
 pub use ripeness::{Feature, Phase, Ripeness, Tally};
-pub use role::{Role, Roles, Who};
+pub use role::{Role, Roles, Who, stem};
 pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
 
 use serde::{Deserialize, Serialize};

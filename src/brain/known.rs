@@ -5,7 +5,7 @@ use super::sight::Sight;
 use super::totals::Totals;
 use crate::baseline::Who;
 use crate::detect::{Known, Seen};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Service, Sight as Seeing};
 use crate::model::{CaptureQuality, ServiceKey, Timestamp, VmId};
 
 pub struct Facts<'a> {
@@ -27,6 +27,16 @@ impl Known for Facts<'_> {
 
     fn listed(&self, vm: VmId) -> bool {
         self.inventory.vm(vm).is_some_and(|vm| vm.declared != Default::default())
+    }
+
+    fn takes_a_name_over(&self, vm: VmId) -> bool {
+        self.inventory.takes_a_name_over(vm)
+    }
+
+    fn arrived(&self, vm: VmId) -> bool {
+        // A gratuitous ARP alone is not enough: a guest that boots sends one too.
+        let underway = |row: &Service| row.basis.sight == Seeing::Midstream;
+        self.inventory.services_of(vm).any(underway)
     }
 
     fn quality(&self, vm: VmId) -> Option<CaptureQuality> {

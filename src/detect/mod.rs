@@ -94,6 +94,14 @@ pub trait Known {
     fn taken_over(&self, service: &ServiceKey) -> bool;
     /// A service over all its addresses and segments; `None` where it is not known.
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>>;
+    /// Does it go by the name of another VM that fell silent before it came?
+    fn takes_a_name_over(&self, _vm: VmId) -> bool {
+        false
+    }
+    /// Were its connections under way when it was first seen, or did a hypervisor announce it (RARP)?
+    fn arrived(&self, _vm: VmId) -> bool {
+        false
+    }
     /// How well the mirror shows this VM; `None` where only the whole is known.
     fn quality(&self, _vm: VmId) -> Option<CaptureQuality> {
         None
@@ -222,6 +230,7 @@ impl World<'_> {
             reason: String::new(),
             evidence: Evidence::default(),
             quality: self.quality_of(vm),
+            fold: None,
         }
     }
 

@@ -39,6 +39,9 @@ pub struct Row {
 #[derive(Default)]
 pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
+    pub names: BTreeMap<VmId, String>,
+    pub taking_over: BTreeSet<VmId>,
+    pub arrived: BTreeSet<VmId>,
     pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
     pub quality: Option<CaptureQuality>,
@@ -86,7 +89,15 @@ impl Known for FakeInventory {
     }
 
     fn name(&self, id: VmId) -> Option<String> {
-        Some(self.label(id))
+        Some(self.names.get(&id).cloned().unwrap_or_else(|| self.label(id)))
+    }
+
+    fn takes_a_name_over(&self, vm: VmId) -> bool {
+        self.taking_over.contains(&vm)
+    }
+
+    fn arrived(&self, vm: VmId) -> bool {
+        self.arrived.contains(&vm)
     }
 
     fn listed(&self, vm: VmId) -> bool {

@@ -11,7 +11,7 @@ mod seating;
 mod tests;
 mod token;
 
-pub use token::{Token, Tokens};
+pub use token::{Token, Tokens, stem};
 
 use std::collections::{BTreeMap, BTreeSet};
 
