@@ -21,7 +21,7 @@ pub use totals::{Opened, Totals};
 use std::collections::BTreeMap;
 
 use crate::baseline::{BaselineConfig, Baselines, Lesson, Port, Sanction, SanctionSource, Sanctions};
-use crate::detect::{self, DetectConfig, Detectors, Explanation, Line, Verdict, World};
+use crate::detect::{self, Code, DetectConfig, Detectors, Explanation, Line, Reason, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{
@@ -307,6 +307,7 @@ impl Brain {
             if told.lines.iter().all(|line| line.label != "incident") {
                 told.verdict =
                     format!("no incident of its own: {by} announced the port, and it is judged as part of that");
+                told.reason = Reason::new(Code::Announced, "", format!("a finding about {by}"));
             }
         }
         told.lines.extend(self.who(vm));

@@ -9,12 +9,14 @@ mod new_vm;
 mod remote_access;
 mod service_gone;
 mod service_replaced;
+mod verdict;
 mod vm_moved;
 mod why;
 
 #[cfg(test)]
 mod world;
 
+pub use verdict::{Code, Reason};
 pub use why::{Explanation, Line, why};
 
 use serde::{Deserialize, Serialize};

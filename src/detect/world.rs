@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{DetectConfig, Detectors, Known, Seen, Verdict, World};
-use crate::baseline::{BaselineConfig, Baselines, Lesson, Mode, Port, Sanction, SanctionSource, Sanctions};
+use crate::baseline::{BaselineConfig, Baselines, Lesson, Mode, Port, Sanction, SanctionSource, Sanctions, Who};
 use crate::inventory::{Basis, Change, Sight, What};
 use crate::model::{
     AppInfo, CaptureQuality, Endpoint, Finding, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
@@ -80,6 +80,16 @@ impl FakeInventory {
             What::ServiceApp { service, now, .. } => self.set_app(*service, (**now).clone()),
             _ => {}
         }
+    }
+}
+
+impl Who for FakeInventory {
+    fn name(&self, vm: VmId) -> Option<String> {
+        self.names.get(&vm).cloned()
+    }
+
+    fn tags(&self, _vm: VmId) -> Vec<String> {
+        Vec::new()
     }
 }
 
@@ -203,6 +213,15 @@ impl Lab {
         self.judge(&change)
     }
 
+    /// The inventory knows it, and nobody judged it.
+    pub fn shows(&mut self, key: ServiceKey) {
+        let basis = Basis { level: 4, closed_at: None, sight: Sight::Whole };
+        let (segment, ip) = (Segment::UNTAGGED, IpAddr::from([10, 0, 0, 1]));
+        let what = What::ServiceNew { service: key, segment, ip, class: ServiceClass::Unicast, basis };
+        let change = self.change(what, 9);
+        self.known.see(&change);
+    }
+
     /// The service used again by 10.0.0.`client`.
     pub fn uses(&mut self, key: ServiceKey, client: u8) -> Vec<Finding> {
         let what =
@@ -241,6 +260,31 @@ impl Lab {
             self.serve(ServiceKey { vm, transport: Transport::Tcp, port: 443 }, 1);
             let service = key(99, 5_432);
             self.teach(What::PeerUsed { client: vm, server: service.vm, service });
+        }
+    }
+
+    /// As a client it took its ports from here.
+    pub fn uses_source_ports(&mut self, vm: VmId, from: u16) {
+        for port in [from, from + 1_024] {
+            let service = key(99, 5_432);
+            let mut change = self.change(What::PeerUsed { client: vm, server: service.vm, service }, 9);
+            if let Some(flow) = &mut change.flow {
+                flow.orig.port = port;
+            }
+            self.baselines.learn(&change, Lesson::Free);
+        }
+    }
+
+    /// Thirty hours in which `all` serve 80 to 85, and `most` another port too: one role.
+    pub fn seat_together(&mut self, all: &[u8], most: &[u8], port: u16) {
+        for _ in 0..60 {
+            for n in all {
+                (80..=85).for_each(|port| self.serve(key(*n, port), 1));
+            }
+            most.iter().for_each(|n| self.serve(key(*n, port), 1));
+            self.after_s(1_800);
+            self.teach(What::Tick);
+            self.baselines.tick(&self.known, self.now);
         }
     }
 
