@@ -5,11 +5,16 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
-use super::profile::{Moment, Port, Profile};
-use super::ripeness::{Feature, Phase, Ripeness, Tally, Watched, hours};
+use super::profile::{Entry, Moment, Port, Profile};
+use super::ripeness::{Feature, Phase, Ripeness, Tally};
+use super::role::{Roles, Who};
+use super::watched::{Watched, hours};
 use super::{BaselineConfig, BaselineCounters, LearnedService, Mode};
 use crate::inventory::{Change, What};
 use crate::model::{AppInfo, ServiceKey, Timestamp, Transport, VmId};
+
+/// Members of a role that are asked whether a client knows them: bounds a look at a farm of thousands.
+const KIN_LOOKED_AT: usize = 256;
 
 /// The first of all ports in order: where a range over one server's edges begins.
 const PORT_MIN: Port = (Transport::Tcp, 0);
@@ -18,10 +23,13 @@ const PORT_MIN: Port = (Transport::Tcp, 0);
 pub struct Baselines {
     pub(crate) config: BaselineConfig,
     pub(crate) profiles: BTreeMap<VmId, Profile>,
+    pub(crate) roles: Roles,
     pub(crate) site: Site,
     /// What differs from the store.
     pub(crate) dirty: BTreeSet<Dirty>,
     pub(crate) counters: BaselineCounters,
+    /// How what is new in the change at hand may enter.
+    entry: Entry,
 }
 
 /// The whole network as one learner: its novelties are VMs.
@@ -39,6 +47,16 @@ pub(crate) enum Dirty {
     Head(VmId),
     Service(VmId, Port),
     Peer(VmId, VmId, Port),
+}
+
+/// May the baseline learn from a change?
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Lesson {
+    /// It raised a finding, or belongs to an incident.
+    Barred,
+    /// An incident of its VM is open: what is new is provisional.
+    Cautious,
+    Free,
 }
 
 impl Baselines {
@@ -77,19 +95,40 @@ impl Baselines {
         self.ripeness(vm, Feature::Services, now).phase
     }
 
-    /// How ripe one feature of a VM is, with its numbers; nothing at all for an unknown VM.
+    /// How ripe one feature of a VM is, with its numbers; nothing at all for an unknown VM. What a VM offers is ripe
+    /// by its role too: what its likes do is known. Whom it uses is its own: a role grants no rights.
     pub fn ripeness(&self, vm: VmId, feature: Feature, now: Timestamp) -> Ripeness {
-        match self.profiles.get(&vm) {
+        let own = match self.profiles.get(&vm) {
             Some(profile) => profile.ripeness(feature, self.site.watched.at(now), &self.config),
             None => Ripeness::of(Tally::default(), None, &self.config),
-        }
+        };
+        own.or_by_role(feature == Feature::Services && self.roles.is_ripe(vm))
+    }
+
+    pub fn roles(&self) -> &Roles {
+        &self.roles
+    }
+
+    /// Do at least half of the likes of this VM serve the same? Then a member that begins to is no news.
+    pub fn is_usual(&self, service: &ServiceKey) -> bool {
+        let share = self.roles.share_serving(service.vm, (service.transport, service.port));
+        self.roles.is_ripe(service.vm) && share.is_some_and(|share| share >= 0.5)
+    }
+
+    /// Before a change is judged: a newcomer is greeted by the role it looks like.
+    pub fn greet(&mut self, change: &Change, who: &dyn Who) {
+        let What::ServiceNew { service, .. } = &change.what else { return };
+        let port = (service.transport, service.port);
+        let watched_ns = self.site.watched.at(change.time);
+        self.roles.greet(service.vm, self.profiles.get(&service.vm), port, who, change.time, watched_ns);
     }
 
     /// How ripe the set of VMs is: whether a new VM means something.
     pub fn site_ripeness(&self, now: Timestamp) -> Ripeness {
         let watched_ns = self.site.watched.at(now);
         let quiet_h = hours(self.site.novelty_ns, watched_ns);
-        let tally = Tally { observed_h: hours(0, watched_ns), quiet_h, flows: self.site.flows, once: 0 };
+        let observed_h = hours(0, watched_ns);
+        let tally = Tally { observed_h, quiet_h, flows: self.site.flows, ..Tally::default() };
         Ripeness::of(tally, self.site.ripe_since, &self.config)
     }
 
@@ -126,13 +165,35 @@ impl Baselines {
         })
     }
 
-    /// Learns from a change that was judged. Barred: it raised a finding or waits for more evidence; it makes time
+    /// Looks at roles, once a packet second.
+    pub fn tick(&mut self, who: &dyn Who, now: Timestamp) {
+        self.roles.tick(&self.profiles, who, now, self.site.watched.at(now));
+    }
+
+    /// Does this client use the same port of another member of that server's role already? One more of a farm is
+    /// nothing new in kind.
+    pub fn is_kin(&self, client: VmId, service: &ServiceKey) -> bool {
+        let (Some(profile), Some((_, role))) = (self.profiles.get(&client), self.roles.of(service.vm)) else {
+            return false;
+        };
+        let port = (service.transport, service.port);
+        profile.ports.contains_key(&port)
+            && role.members.iter().take(KIN_LOOKED_AT).any(|vm| profile.peers.contains_key(&(*vm, port)))
+    }
+
+    /// Learns from a change that was judged. Refused: it raised a finding or waits for more evidence; it makes time
     /// pass and nothing else (invariant 7).
-    pub fn learn(&mut self, change: &Change, barred: bool) {
+    pub fn learn(&mut self, change: &Change, lesson: Lesson) {
         let now = change.time;
         self.site.watched.advance(now);
         let moment = Moment { now, watched_ns: self.site.watched.at(now) };
-        if barred {
+        self.entry = match lesson {
+            Lesson::Barred => Entry::Refused,
+            _ if self.config.mode == Mode::Enforce => Entry::Refused,
+            Lesson::Cautious => Entry::Provisional,
+            Lesson::Free => Entry::Free,
+        };
+        if lesson == Lesson::Barred {
             self.counters.withheld += 1;
             self.unlearn(change);
             return;
@@ -163,6 +224,7 @@ impl Baselines {
         if kept == gone {
             return;
         }
+        self.roles.merge(kept, gone);
         if let Some(theirs) = self.profiles.remove(&gone) {
             self.soil(gone, &theirs);
             let mut mine = self.profiles.remove(&kept).unwrap_or_else(|| Profile {
@@ -212,6 +274,7 @@ impl Baselines {
     /// Sizes and refusals, for `stats`.
     pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
         out.push(("baseline.vms", self.profiles.len() as u64));
+        self.roles.report(out);
         self.counters.report(out);
     }
 
@@ -232,14 +295,13 @@ impl Baselines {
 
     fn serve(&mut self, service: &ServiceKey, weak: bool, moment: Moment) {
         self.meet(service.vm, moment);
-        let insert = self.config.mode != Mode::Enforce;
         let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
         profile.latch(moment.now, moment.watched_ns, &self.config);
-        profile.flow(moment.now);
+        profile.flow(moment);
         self.site.flows = self.site.flows.saturating_add(1);
         self.dirty.insert(Dirty::Head(service.vm));
         let port = (service.transport, service.port);
-        if profile.serve(port, moment, weak, insert, &self.config, &mut self.counters) {
+        if profile.serve(port, moment, weak, self.entry, &self.config, &mut self.counters) {
             self.dirty.insert(Dirty::Service(service.vm, port));
         }
     }
@@ -287,16 +349,16 @@ impl Baselines {
 
     fn reach(&mut self, client: VmId, service: &ServiceKey, source_port: Option<u16>, moment: Moment) {
         self.meet(client, moment);
-        let insert = self.config.mode != Mode::Enforce;
+        let kin = self.is_kin(client, service);
         let Some(profile) = self.profiles.get_mut(&client) else { return };
         profile.latch(moment.now, moment.watched_ns, &self.config);
-        profile.flow(moment.now);
+        profile.flow(moment);
         if let Some(port) = source_port {
             profile.sourced(port);
         }
         self.dirty.insert(Dirty::Head(client));
         let port = (service.transport, service.port);
-        if profile.reach((service.vm, port), moment, insert, &self.config, &mut self.counters) {
+        if profile.reach((service.vm, port), moment, kin, self.entry, &self.config, &mut self.counters) {
             self.dirty.insert(Dirty::Peer(client, service.vm, port));
         }
     }
@@ -323,6 +385,7 @@ impl Baselines {
     }
 
     fn forget(&mut self, vm: VmId) {
+        self.roles.forget(vm);
         if let Some(profile) = self.profiles.remove(&vm) {
             self.soil(vm, &profile);
         }

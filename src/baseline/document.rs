@@ -126,9 +126,9 @@ impl VmDocument {
             flows: p.flows,
             observed_ns: watched_ns.saturating_sub(p.born_ns),
             services_quiet_ns: watched_ns.saturating_sub(p.offered.novelty_ns),
-            peers_quiet_ns: watched_ns.saturating_sub(p.used.novelty_ns),
+            peers_quiet_ns: watched_ns.saturating_sub(p.peered.novelty_ns),
             services_ripe_since: p.offered.ripe_since,
-            peers_ripe_since: p.used.ripe_since,
+            peers_ripe_since: p.peered.ripe_since,
             source_ports: p.source_ports,
             services: services.collect(),
             peers: peers.collect(),
@@ -139,7 +139,7 @@ impl VmDocument {
         let track = |quiet_ns: i64, ripe_since| Track {
             novelty_ns: watched_ns.saturating_sub(quiet_ns.max(0)),
             ripe_since,
-            once: 0,
+            ..Track::default()
         };
         let mut profile = Profile {
             first_seen: self.first_seen,
@@ -147,7 +147,11 @@ impl VmDocument {
             flows: self.flows,
             born_ns: watched_ns.saturating_sub(self.observed_ns.max(0)),
             offered: track(self.services_quiet_ns, self.services_ripe_since),
-            used: track(self.peers_quiet_ns, self.peers_ripe_since),
+            uses: track(self.peers_quiet_ns, self.peers_ripe_since),
+            peered: track(self.peers_quiet_ns, self.peers_ripe_since),
+            seen_ns: watched_ns,
+            entered: (0, 0),
+            ports: Default::default(),
             source_ports: self.source_ports,
             services: self.services.iter().map(|s| (s.port, s.learned.clone())).collect(),
             peers: self.peers.iter().map(|p| ((p.server, p.port), p.learned.clone())).collect(),

@@ -6,20 +6,25 @@ mod collection;
 mod diff;
 mod document;
 mod identity;
+mod novelty;
 mod profile;
 mod records;
 mod ripeness;
+mod role;
 mod sanction;
 #[cfg(test)]
 mod tests;
+mod watched;
 
-pub use collection::Baselines;
+pub use collection::{Baselines, Lesson};
 pub use diff::{DiffLine, DiffSign, diff};
 pub use document::{Document, VmDocument};
 pub use identity::{Aspect, Identity, Replaced};
 pub use profile::{LearnedPeer, LearnedService, Port, Profile};
 pub(crate) use ripeness::Hours;
+
 pub use ripeness::{Feature, Phase, Ripeness, Tally};
+pub use role::{Role, Roles, Who, stem};
 pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
 
 use serde::{Deserialize, Serialize};
@@ -42,7 +47,8 @@ pub enum Mode {
 #[serde(default, deny_unknown_fields)]
 pub struct BaselineConfig {
     pub mode: Mode,
-    /// A VM is watched this long before it can be ripe: one day, so that every daily habit was met once.
+    /// A VM is watched this long before it can be ripe: one day, so that every daily habit was met once; less the
+    /// two hours in which a fresh probe meets its VMs.
     pub observe_h_min: f64,
     /// Answered flows (served or made) before it can be ripe: with none of its services new in 30 flows, the rule
     /// of three bounds the share of flows that bring one at 10 %.
@@ -50,9 +56,13 @@ pub struct BaselineConfig {
     /// Good–Turing bound: at most this share of flows may belong to services seen once only (detection.md 4.2).
     pub missing_mass_max: f64,
     /// Rule of three: ripe when the 95 % upper bound of new services a day, 3 / quiet days, is at most this.
-    /// 6 a day asks for 12 quiet hours. It is loose because one VM alone cannot give more in days; pooling by
+    /// 12 a day asks for 6 quiet hours. It is loose because one VM alone cannot give more in days; pooling by
     /// role tightens it.
     pub novelty_per_day_max: f64,
+    /// Who is hardly used is ripe after so many days of watching, if nothing new came lately.
+    pub ripe_d_max: f64,
+    /// New keys that may enter a ripe VM's baseline in a day without anyone's word.
+    pub new_keys_per_day: u32,
     /// Profiles kept; beyond it the unripe that were silent longest make room, else the newcomer is refused.
     pub vms_max: usize,
     /// Services learned of one VM; further ones are refused and counted. A VM with more is a scanned tarpit.
@@ -65,10 +75,12 @@ impl Default for BaselineConfig {
     fn default() -> Self {
         BaselineConfig {
             mode: Mode::Auto,
-            observe_h_min: 24.0,
+            observe_h_min: 22.0,
             flows_min: 30,
             missing_mass_max: 0.05,
-            novelty_per_day_max: 6.0,
+            novelty_per_day_max: 12.0,
+            ripe_d_max: 7.0,
+            new_keys_per_day: 3,
             vms_max: 100_000,
             services_max: 1_024,
             peers_max: 4_096,
@@ -84,6 +96,8 @@ crate::counters! {
         peers_refused => "baseline.refused.peers",
         /// Unripe profiles forgotten to make room.
         vms_evicted => "baseline.evicted.vms",
+        /// New keys beyond `new_keys_per_day`.
+        limited => "baseline.limited",
         /// Changes that were judged and not learned from.
         withheld => "baseline.withheld",
     }

@@ -5,14 +5,15 @@ use serde::Serialize;
 
 use super::collection::{Baselines, Dirty, Site};
 use super::profile::{LearnedPeer, LearnedService, Port, Profile};
+use super::role::Roles;
 use super::{BaselineConfig, Sanctions};
 use crate::model::VmId;
 use crate::store::{Batch, Kind, Store, StoreError};
 
 static SITE: Kind = Kind { tag: 0x20, name: "site baseline", version: 1 };
-static PROFILE: Kind = Kind { tag: 0x21, name: "VM baseline", version: 1 };
-static SERVICE: Kind = Kind { tag: 0x22, name: "learned service", version: 1 };
-static PEER: Kind = Kind { tag: 0x23, name: "learned peer", version: 1 };
+static PROFILE: Kind = Kind { tag: 0x21, name: "VM baseline", version: 2 };
+static SERVICE: Kind = Kind { tag: 0x22, name: "learned service", version: 2 };
+static PEER: Kind = Kind { tag: 0x23, name: "learned peer", version: 2 };
 static SANCTION: Kind = Kind { tag: 0x24, name: "sanction", version: 1 };
 
 impl Baselines {
@@ -38,11 +39,14 @@ impl Baselines {
             }
         }
         loaded.profiles.values_mut().for_each(Profile::recount);
+        loaded.roles = Roles::load(store)?;
+        loaded.roles.recount(&loaded.profiles);
         Ok(loaded)
     }
 
     /// Writes what changed since the last call.
     pub fn save(&mut self, batch: &mut Batch) {
+        self.roles.save(batch);
         for dirty in std::mem::take(&mut self.dirty) {
             match dirty {
                 Dirty::Site => batch.put(&SITE, b"site", &self.site),

@@ -47,12 +47,12 @@ fn learned() -> Baselines {
     let mut baselines = Baselines::new(BaselineConfig::default());
     for half in 0..60 {
         let hour = f64::from(half) / 2.0;
-        baselines.learn(&at(hour, if half == 0 { opens(1, 443, 4) } else { used(1, 443) }), false);
-        baselines.learn(&at(hour, reached(2, 1, 443)), false);
+        baselines.learn(&at(hour, if half == 0 { opens(1, 443, 4) } else { used(1, 443) }), Lesson::Free);
+        baselines.learn(&at(hour, reached(2, 1, 443)), Lesson::Free);
     }
     let now = app("tls");
-    baselines.learn(&at(29.6, What::ServiceApp { service: key(1, 443), before: None, now }), false);
-    baselines.learn(&at(29.7, reached(3, 1, 443)), false);
+    baselines.learn(&at(29.6, What::ServiceApp { service: key(1, 443), before: None, now }), Lesson::Free);
+    baselines.learn(&at(29.7, reached(3, 1, 443)), Lesson::Free);
     baselines
 }
 
@@ -63,10 +63,10 @@ fn now() -> Timestamp {
 #[test]
 fn a_vm_is_ripe_after_its_day_and_flows_and_not_before() {
     let mut baselines = Baselines::new(BaselineConfig::default());
-    for half in 0..48 {
+    for half in 0..44 {
         let change = at(f64::from(half) / 2.0, if half == 0 { opens(1, 443, 4) } else { used(1, 443) });
         assert_eq!(baselines.phase(vm(1), change.time), Phase::Learning, "half hour {half}");
-        baselines.learn(&change, false);
+        baselines.learn(&change, Lesson::Free);
     }
     assert_eq!(baselines.phase(vm(1), start().plus_s(24 * 3_600)), Phase::Ripe);
     assert_eq!(baselines.phase(vm(7), start().plus_s(24 * 3_600)), Phase::Learning);
@@ -75,7 +75,7 @@ fn a_vm_is_ripe_after_its_day_and_flows_and_not_before() {
 #[test]
 fn once_ripe_an_approved_novelty_does_not_open_a_window() {
     let mut baselines = learned();
-    baselines.learn(&at(30.0, opens(1, 8_080, 4)), false);
+    baselines.learn(&at(30.0, opens(1, 8_080, 4)), Lesson::Free);
     assert!(baselines.judges(vm(1), Feature::Services, now()));
 }
 
@@ -83,8 +83,8 @@ fn once_ripe_an_approved_novelty_does_not_open_a_window() {
 fn what_is_barred_is_not_learned() {
     let mut baselines = learned();
     let before = baselines.export(now(), &|_| None);
-    baselines.learn(&at(30.0, opens(1, 4_444, 4)), true);
-    baselines.learn(&at(30.0, reached(2, 1, 4_444)), true);
+    baselines.learn(&at(30.0, opens(1, 4_444, 4)), Lesson::Barred);
+    baselines.learn(&at(30.0, reached(2, 1, 4_444)), Lesson::Barred);
     assert!(!baselines.is_learned(&key(1, 4_444)));
     assert!(diff(&before, &baselines.export(now(), &|_| None)).is_empty());
 }
@@ -92,9 +92,9 @@ fn what_is_barred_is_not_learned() {
 #[test]
 fn a_probe_that_was_off_does_not_ripen() {
     let mut baselines = Baselines::new(BaselineConfig::default());
-    baselines.learn(&at(0.0, opens(1, 443, 4)), false);
+    baselines.learn(&at(0.0, opens(1, 443, 4)), Lesson::Free);
     for i in 0..40 {
-        baselines.learn(&at(0.1 + f64::from(i) / 1_000.0, used(1, 443)), false);
+        baselines.learn(&at(0.1 + f64::from(i) / 1_000.0, used(1, 443)), Lesson::Free);
     }
     assert_eq!(baselines.phase(vm(1), start().plus_s(30 * 86_400)), Phase::Learning);
 }
@@ -102,9 +102,40 @@ fn a_probe_that_was_off_does_not_ripen() {
 #[test]
 fn the_first_day_is_provisional_until_it_is_confirmed() {
     let mut baselines = learned();
-    assert!(!baselines.service(&key(1, 443)).expect("learned").provisional, "used after its first day");
-    baselines.learn(&at(29.8, opens(5, 22, 4)), false);
+    assert!(baselines.service(&key(1, 443)).expect("learned").provisional, "used for thirty hours only");
+    for hour in 30..=7 * 24 {
+        baselines.learn(&at(f64::from(hour), used(1, 443)), Lesson::Free);
+    }
+    assert!(!baselines.service(&key(1, 443)).expect("learned").provisional, "still used a week later");
+    baselines.learn(&at(168.0, opens(5, 22, 4)), Lesson::Free);
     assert!(baselines.service(&key(5, 22)).expect("learned").provisional);
+}
+
+#[test]
+fn what_comes_while_an_incident_is_open_is_provisional() {
+    let mut baselines = learned();
+    baselines.learn(&at(30.0, opens(1, 8_080, 4)), Lesson::Cautious);
+    assert!(baselines.service(&key(1, 8_080)).expect("learned").provisional);
+    baselines.learn(&at(30.0, opens(1, 8_081, 4)), Lesson::Free);
+    assert!(!baselines.service(&key(1, 8_081)).expect("learned").provisional);
+}
+
+#[test]
+fn three_new_keys_a_day_enter_a_ripe_baseline_and_the_first_day_takes_all() {
+    let mut baselines = learned();
+    for port in 1..=40 {
+        baselines.learn(&at(30.0, opens(9, port, 4)), Lesson::Free);
+    }
+    assert_eq!(baselines.profile(vm(9)).expect("known").services.len(), 40);
+    for port in 8_000..8_010 {
+        baselines.learn(&at(30.0, opens(1, port, 4)), Lesson::Free);
+    }
+    assert_eq!(baselines.profile(vm(1)).expect("known").services.len(), 1 + 3);
+    for hour in 31..55 {
+        baselines.learn(&at(f64::from(hour), used(1, 443)), Lesson::Free);
+    }
+    baselines.learn(&at(55.0, opens(1, 8_010, 4)), Lesson::Free);
+    assert_eq!(baselines.profile(vm(1)).expect("known").services.len(), 1 + 4);
 }
 
 #[test]
@@ -120,7 +151,7 @@ fn what_is_saved_is_what_is_loaded_and_only_changes_are_written() {
     let mut batch = Batch::default();
     baselines.save(&mut batch);
     assert!(batch.is_empty());
-    baselines.learn(&at(30.0, used(1, 443)), false);
+    baselines.learn(&at(30.0, used(1, 443)), Lesson::Free);
     baselines.save(&mut batch);
     assert_eq!(batch.changes.len(), 3, "site, head and service");
 
@@ -188,7 +219,7 @@ fn a_foreign_or_newer_document_is_refused_and_changes_nothing() {
 fn a_diff_names_what_came_and_went() {
     let before = learned();
     let mut after = before.clone();
-    after.learn(&at(30.0, opens(1, 22, 4)), false);
+    after.learn(&at(30.0, opens(1, 22, 4)), Lesson::Free);
     after.reset(Some(vm(3)));
     let name = |vm_id: VmId| (vm_id == vm(1)).then(|| "web-01".to_owned());
     let lines = diff(&before.export(now(), &name), &after.export(now(), &name));
@@ -200,8 +231,8 @@ fn a_diff_names_what_came_and_went() {
 #[test]
 fn a_merge_unites_baselines_and_turns_edges() {
     let mut baselines = learned();
-    baselines.learn(&at(30.0, opens(4, 22, 4)), false);
-    baselines.learn(&at(30.0, What::Merged { kept: vm(4), gone: vm(1) }), false);
+    baselines.learn(&at(30.0, opens(4, 22, 4)), Lesson::Free);
+    baselines.learn(&at(30.0, What::Merged { kept: vm(4), gone: vm(1) }), Lesson::Free);
     assert!(!baselines.known(vm(1)));
     assert!(baselines.is_learned(&key(4, 443)) && baselines.is_learned(&key(4, 22)));
     assert!(baselines.is_learned_peer(vm(2), &key(4, 443)));
@@ -218,7 +249,7 @@ fn a_full_house_forgets_the_unripe_and_keeps_the_ripe() {
     let mut baselines = learned();
     baselines.configure(BaselineConfig { vms_max: 16, ..BaselineConfig::default() });
     for n in 10..200 {
-        baselines.learn(&at(29.9, What::VmNew { vm: vm(n) }), false);
+        baselines.learn(&at(29.9, What::VmNew { vm: vm(n) }), Lesson::Free);
     }
     assert!(baselines.profiles.len() <= 16);
     assert!(baselines.known(vm(1)));
@@ -230,9 +261,9 @@ fn enforce_learns_nothing_new_and_still_counts_what_it_knows() {
     let mut baselines = learned();
     baselines.configure(BaselineConfig { mode: Mode::Enforce, ..BaselineConfig::default() });
     let uses = baselines.service(&key(1, 443)).map(|s| s.uses);
-    baselines.learn(&at(30.0, used(1, 443)), false);
-    baselines.learn(&at(30.0, opens(1, 22, 4)), false);
-    baselines.learn(&at(30.0, What::VmNew { vm: vm(8) }), false);
+    baselines.learn(&at(30.0, used(1, 443)), Lesson::Free);
+    baselines.learn(&at(30.0, opens(1, 22, 4)), Lesson::Free);
+    baselines.learn(&at(30.0, What::VmNew { vm: vm(8) }), Lesson::Free);
     assert_eq!(baselines.service(&key(1, 443)).map(|s| s.uses), uses.map(|n| n + 1));
     assert!(!baselines.is_learned(&key(1, 22)) && !baselines.known(vm(8)));
 }

@@ -3,8 +3,9 @@
 use super::blind::Blind;
 use super::sight::Sight;
 use super::totals::Totals;
+use crate::baseline::Who;
 use crate::detect::{Known, Seen};
-use crate::inventory::Inventory;
+use crate::inventory::{Inventory, Service, Sight as Seeing};
 use crate::model::{CaptureQuality, ServiceKey, Timestamp, VmId};
 
 pub struct Facts<'a> {
@@ -26,6 +27,16 @@ impl Known for Facts<'_> {
 
     fn listed(&self, vm: VmId) -> bool {
         self.inventory.vm(vm).is_some_and(|vm| vm.declared != Default::default())
+    }
+
+    fn takes_a_name_over(&self, vm: VmId) -> bool {
+        self.inventory.takes_a_name_over(vm)
+    }
+
+    fn arrived(&self, vm: VmId) -> bool {
+        // A gratuitous ARP alone is not enough: a guest that boots sends one too.
+        let underway = |row: &Service| row.basis.sight == Seeing::Midstream;
+        self.inventory.services_of(vm).any(underway)
     }
 
     fn quality(&self, vm: VmId) -> Option<CaptureQuality> {
@@ -68,5 +79,15 @@ impl Known for Facts<'_> {
             seen.bytes = seen.bytes.saturating_add(row.bytes_to_server).saturating_add(row.bytes_to_client);
         }
         Some(seen)
+    }
+}
+
+impl Who for Inventory {
+    fn name(&self, vm: VmId) -> Option<String> {
+        self.vm(vm)?.name.clone()
+    }
+
+    fn tags(&self, vm: VmId) -> Vec<String> {
+        self.vm(vm).map_or(Vec::new(), |vm| vm.tags.clone())
     }
 }

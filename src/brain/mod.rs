@@ -11,6 +11,7 @@ mod known;
 mod rows;
 mod sight;
 mod totals;
+mod trouble;
 mod watched;
 mod who;
 
@@ -21,9 +22,8 @@ pub use totals::{Opened, Totals};
 
 use std::collections::BTreeMap;
 
-use crate::baseline::{BaselineConfig, Baselines, Sanctions};
-use crate::baseline::{Port, Sanction, SanctionSource};
-use crate::detect::{self, DetectConfig, Detectors, Explanation, Verdict, World};
+use crate::baseline::{BaselineConfig, Baselines, Lesson, Port, Sanction, SanctionSource, Sanctions};
+use crate::detect::{self, Code, DetectConfig, Detectors, Explanation, Reason, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{
@@ -34,6 +34,7 @@ use crate::store::{Batch, Shed, Store, StoreError};
 use blind::{Blind, Cause, Notice};
 use held::Held;
 use sight::Sight;
+use trouble::Trouble;
 use watched::Watched;
 
 /// State is saved at least this often, in packet seconds; what an incident changed is saved at once.
@@ -68,6 +69,7 @@ pub struct Brain {
     totals: Totals,
     blind: Blind,
     sight: Sight,
+    trouble: Trouble,
     watched: Watched,
     store: Option<Box<dyn Store>>,
     config: BrainConfig,
@@ -87,11 +89,13 @@ impl Brain {
     /// A record that cannot be read, or a store that cannot be reached.
     pub fn load(store: Box<dyn Store>, config: BrainConfig) -> Result<Self, StoreError> {
         let held = Held::load(store.as_ref())?;
+        let incidents = Incidents::load(store.as_ref(), config.incidents.clone())?;
         Ok(Brain {
             inventory: Inventory::load(store.as_ref(), config.inventory.clone())?,
             baselines: Baselines::load(store.as_ref(), config.baseline.clone())?,
             sanctions: Sanctions::load(store.as_ref())?,
-            incidents: Incidents::load(store.as_ref(), config.incidents.clone())?,
+            trouble: Trouble::of(incidents.list().into_iter()),
+            incidents,
             detectors: Detectors::load(store.as_ref(), &config.detect)?,
             teller: Teller::silent(),
             totals: Totals::default(),
@@ -216,6 +220,7 @@ impl Brain {
 
     fn judge(&mut self, change: &Change) {
         let mut findings = Vec::new();
+        self.baselines.greet(change, &self.inventory);
         let Brain { inventory, sight, blind, totals, baselines, sanctions, detectors, .. } = self;
         let facts = Facts { inventory, sight, blind, totals, now: self.now };
         let world = World { known: &facts, baselines, sanctions, quality: totals.quality() };
@@ -228,8 +233,12 @@ impl Brain {
             self.totals.finding(joined);
         }
         // What an unresolved incident is about must not become normal by itself either.
-        let barred = verdict == Verdict::Withhold || self.under_incident(change);
-        self.baselines.learn(change, barred);
+        let lesson = match change.subject() {
+            _ if verdict == Verdict::Withhold || self.under_incident(change) => Lesson::Barred,
+            Some(vm) if self.trouble.has(vm) => Lesson::Cautious,
+            _ => Lesson::Free,
+        };
+        self.baselines.learn(change, lesson);
         self.sanctions.count(change);
         if let What::Merged { kept, gone } = change.what {
             self.sanctions.merge(kept, gone);
@@ -255,12 +264,14 @@ impl Brain {
     fn happened(&mut self, events: &[IncidentEvent]) {
         for event in events {
             self.totals.incident(event);
+            self.trouble.happened(event);
             self.teller.incident(self.now, event);
             self.urgent = true;
         }
     }
 
     fn tick(&mut self) {
+        self.baselines.tick(&self.inventory, self.now);
         let mut events = Vec::new();
         self.incidents.tick(self.now, &mut events);
         self.happened(&events);
@@ -295,6 +306,7 @@ impl Brain {
             if told.lines.iter().all(|line| line.label != "incident") {
                 told.verdict =
                     format!("no incident of its own: {by} announced the port, and it is judged as part of that");
+                told.reason = Reason::new(Code::Announced, "", format!("a finding about {by}"));
             }
         }
         told.lines.extend(copies::lines(&self.inventory, vm, port));

@@ -9,12 +9,14 @@ mod new_vm;
 mod remote_access;
 mod service_gone;
 mod service_replaced;
+mod verdict;
 mod vm_moved;
 mod why;
 
 #[cfg(test)]
 mod world;
 
+pub use verdict::{Code, Reason};
 pub use why::{Explanation, Line, why};
 
 use serde::{Deserialize, Serialize};
@@ -94,6 +96,14 @@ pub trait Known {
     fn taken_over(&self, service: &ServiceKey) -> bool;
     /// A service over all its addresses and segments; `None` where it is not known.
     fn service(&self, service: &ServiceKey) -> Option<Seen<'_>>;
+    /// Does it go by the name of another VM that fell silent before it came?
+    fn takes_a_name_over(&self, _vm: VmId) -> bool {
+        false
+    }
+    /// Were its connections under way when it was first seen, or did a hypervisor announce it (RARP)?
+    fn arrived(&self, _vm: VmId) -> bool {
+        false
+    }
     /// How well the mirror shows this VM; `None` where only the whole is known.
     fn quality(&self, _vm: VmId) -> Option<CaptureQuality> {
         None
@@ -196,6 +206,7 @@ impl World<'_> {
     /// Is this service new to a VM that is judged, and approved by no one? Then `new-service` tells its story.
     fn is_unsanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
         !self.baselines.is_learned(service)
+            && !self.baselines.is_usual(service)
             && self.baselines.judges(service.vm, Feature::Services, now)
             && !self.sanctioned(service, now)
     }
@@ -221,6 +232,7 @@ impl World<'_> {
             reason: String::new(),
             evidence: Evidence::default(),
             quality: self.quality_of(vm),
+            fold: None,
         }
     }
 

@@ -92,7 +92,9 @@ impl NewService {
         if world.baselines.is_learned(key) && !self.breaks_day0(key, change, world) {
             return Verdict::Learn;
         }
-        if world.known.taken_over(key) {
+        // It came with an address of a cluster, or its likes all serve it.
+        if world.known.taken_over(key) || (world.baselines.is_usual(key) && !self.breaks_day0(key, change, world)) {
+            self.pending.remove(key);
             return Verdict::Learn;
         }
         let judged = world.baselines.judges(key.vm, Feature::Services, change.time);

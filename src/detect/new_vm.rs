@@ -1,12 +1,16 @@
-//! `new-vm`: a VM never seen or inventoried before. Enforce: every unknown VM, one incident that absorbs its
-//! services. Auto: only where the set of VMs is itself ripe, and low; before that every VM is new.
+//! `new-vm`: a VM never seen or inventoried before. Enforce: every unknown VM at once, one incident that absorbs its
+//! services. Auto: only where the set of VMs is itself ripe, and low or less; VMs of one kind are one incident. What
+//! kind it is shows within [`WAIT_S`]: its name, its first services, connections that were under way when it came.
+//! At most `waiting_max` wait; the longest untouched is forgotten untold, and counted.
 
 use serde::{Deserialize, Serialize};
 
+use super::memory::Memory;
 use super::{Detect, Verdict, World, frames};
-use crate::baseline::Mode;
+use crate::baseline::{Mode, stem};
 use crate::inventory::{Change, What};
-use crate::model::{Detector, DetectorId, Evidence, Finding, Severity};
+use crate::model::{Detector, DetectorId, Evidence, Finding, FlowRef, Severity, Timestamp, VmId};
+use crate::store::{Batch, Kind, Store, StoreError};
 
 pub static DETECTOR: Detector = Detector {
     signature_id: 1,
@@ -15,24 +19,146 @@ pub static DETECTOR: Detector = Detector {
     techniques: &["T1578.002", "T1564.006"],
 };
 
+static WAITING: Kind = Kind { tag: 0x2f, name: "new VM that waits", version: 1 };
+
+/// A guest that boots asks for its lease and tells its name in this time; an arrival resumes its connections.
+const WAIT_S: i64 = 10;
+
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub struct Config {
     pub enabled: bool,
+    pub waiting_max: usize,
 }
 
 impl Default for Config {
     fn default() -> Self {
-        Config { enabled: true }
+        Config { enabled: true, waiting_max: 16_384 }
     }
 }
 
-pub struct NewVm;
+#[derive(Clone, Debug, Serialize, Deserialize)]
+struct Newcomer {
+    since: Timestamp,
+    frame: u64,
+    flow: Option<FlowRef>,
+    /// VMs known before it, and hours without a new one.
+    known: u64,
+    quiet_h: f64,
+}
+
+pub struct NewVm {
+    waiting: Memory<VmId, Newcomer>,
+}
+
+/// What kind of newcomer it is.
+enum Kin {
+    /// It goes by the name of a VM that fell silent: recomposed, reinstalled.
+    Returned(String),
+    /// Its connections were under way: it came from a host that we do not see.
+    Arrived,
+    /// It is one more of a role, by label.
+    Clone(String),
+    /// It counts itself to others by its name: `desk-#`.
+    Named(String),
+    Stranger,
+}
 
 impl NewVm {
-    pub fn new(_config: Config) -> Self {
-        NewVm
+    pub fn new(config: Config) -> Self {
+        NewVm { waiting: Memory::new(&WAITING, config.waiting_max) }
     }
+
+    fn meet(&mut self, vm: VmId, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
+        let expected =
+            world.baselines.known(vm) || world.known.listed(vm) || world.sanctions.covers_vm(vm, change.time).is_some();
+        let site = world.baselines.site_ripeness(change.time);
+        if expected || world.mode() == Mode::Learn || (world.mode() == Mode::Auto && !site.is_ripe()) {
+            return Verdict::Learn;
+        }
+        let newcomer = Newcomer {
+            since: change.time,
+            frame: change.frame,
+            flow: change.flow,
+            known: world.baselines.profiles().count() as u64,
+            quiet_h: site.tally.quiet_h,
+        };
+        if world.mode() == Mode::Enforce {
+            out.push(tell(vm, &newcomer, None, change, world));
+            return Verdict::Withhold;
+        }
+        // It learns from here on, or it would never be judged; what it learns in its first day is provisional.
+        self.waiting.insert(vm, newcomer, change.time);
+        Verdict::Learn
+    }
+
+    fn tell_due(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) {
+        for vm in self.waiting.after(None, usize::MAX) {
+            if self.waiting.get(&vm).is_none_or(|newcomer| change.time < newcomer.since.plus_s(WAIT_S)) {
+                continue;
+            }
+            let Some(newcomer) = self.waiting.remove(&vm) else { continue };
+            if world.known.listed(vm) || world.sanctions.covers_vm(vm, change.time).is_some() {
+                continue;
+            }
+            out.push(tell(vm, &newcomer, Some(kin(vm, world)), change, world));
+        }
+    }
+}
+
+fn kin(vm: VmId, world: &World<'_>) -> Kin {
+    let name = world.known.name(vm);
+    if let Some(name) = name.as_ref().filter(|_| world.known.takes_a_name_over(vm)) {
+        return Kin::Returned(stem(name).unwrap_or_else(|| name.clone()));
+    }
+    if world.known.arrived(vm) {
+        return Kin::Arrived;
+    }
+    if let Some((_, role)) = world.baselines.roles().of(vm) {
+        return Kin::Clone(role.label());
+    }
+    name.as_deref().and_then(stem).map_or(Kin::Stranger, Kin::Named)
+}
+
+fn tell(vm: VmId, newcomer: &Newcomer, kin: Option<Kin>, change: &Change, world: &World<'_>) -> Finding {
+    let severity = match kin {
+        None => Severity::Medium,
+        Some(Kin::Returned(_) | Kin::Arrived) => Severity::Info,
+        Some(_) => Severity::Low,
+    };
+    let mut finding = world.finding(&DETECTOR, severity, change, vm);
+    finding.flow = newcomer.flow;
+    let label = &finding.vm_label;
+    let (title, why) = match &kin {
+        Some(Kin::Returned(_)) => (
+            format!("{label} has come back with another MAC"),
+            "it goes by the name of a VM that is silent now".to_owned(),
+        ),
+        Some(Kin::Arrived) => (
+            format!("{label} has arrived from another host"),
+            "its connections were under way when it was first seen".to_owned(),
+        ),
+        Some(Kin::Clone(role)) => {
+            (format!("{label} is a new VM of the role {role}"), format!("it serves what {role} serve"))
+        }
+        Some(Kin::Named(_) | Kin::Stranger) | None => {
+            (format!("{label} is a new VM"), "it is in no inventory and was never seen before".to_owned())
+        }
+    };
+    finding.title = title;
+    finding.reason = format!(
+        "{label}: {why}; {} VMs were known, none new in {}",
+        newcomer.known,
+        crate::baseline::Hours(newcomer.quiet_h),
+    );
+    finding.fold = match kin {
+        Some(Kin::Returned(name)) => Some(format!("{name} (come back)")),
+        Some(Kin::Arrived) => Some("arrivals".to_owned()),
+        Some(Kin::Clone(role) | Kin::Named(role)) => Some(role),
+        Some(Kin::Stranger) | None => None,
+    };
+    finding.evidence = Evidence { frames: frames(newcomer.flow.as_ref(), &[newcomer.frame]), facts: Vec::new() };
+    finding
 }
 
 impl Detect for NewVm {
@@ -41,29 +167,28 @@ impl Detect for NewVm {
     }
 
     fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
-        let What::VmNew { vm } = change.what else { return Verdict::Learn };
-        let expected =
-            world.baselines.known(vm) || world.known.listed(vm) || world.sanctions.covers_vm(vm, change.time).is_some();
-        let site = world.baselines.site_ripeness(change.time);
-        let (severity, verdict) = match world.mode() {
-            _ if expected => return Verdict::Learn,
-            Mode::Learn => return Verdict::Learn,
-            Mode::Enforce => (Severity::Medium, Verdict::Withhold),
-            Mode::Auto if !site.is_ripe() => return Verdict::Learn,
-            // It learns from here on, or it would never be judged; what it learns in its first day is provisional.
-            Mode::Auto => (Severity::Low, Verdict::Learn),
-        };
-        let mut finding = world.finding(&DETECTOR, severity, change, vm);
-        finding.title = format!("{} is a new VM", finding.vm_label);
-        finding.reason = format!(
-            "{} is in no inventory and was never seen before; {} VMs were known, none new in {}",
-            finding.vm_label,
-            world.baselines.profiles().count(),
-            crate::baseline::Hours(site.tally.quiet_h),
-        );
-        finding.evidence = Evidence { frames: frames(change.flow.as_ref(), &[change.frame]), facts: Vec::new() };
-        out.push(finding);
-        verdict
+        match change.what {
+            What::VmNew { vm } => return self.meet(vm, change, world, out),
+            What::Tick => self.tell_due(change, world, out),
+            _ => {}
+        }
+        Verdict::Learn
+    }
+
+    fn merged(&mut self, _kept: VmId, gone: VmId) {
+        self.waiting.remove(&gone);
+    }
+
+    fn save(&mut self, batch: &mut Batch) {
+        self.waiting.save(batch);
+    }
+
+    fn load(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.waiting.load(store)
+    }
+
+    fn report(&self, out: &mut Vec<(&'static str, u64)>) {
+        out.push(("detect.new-vm.evicted", self.waiting.evicted()));
     }
 }
 
@@ -72,12 +197,28 @@ mod tests {
     use super::super::world::{Lab, vm};
     use super::*;
 
+    /// What is told of a newcomer on a ripe site once it has shown what it is.
+    fn told(prepare: impl Fn(&mut Lab)) -> Vec<Finding> {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.ripen(vm(1));
+        assert!(lab.see(What::VmNew { vm: vm(10) }).is_empty(), "it waits for what it is");
+        prepare(&mut lab);
+        lab.after_s(WAIT_S - 1);
+        assert!(lab.see(What::Tick).is_empty());
+        lab.after_s(1);
+        let found = lab.see(What::Tick);
+        lab.after_s(1);
+        assert!(lab.see(What::Tick).is_empty(), "once");
+        assert!(lab.baselines.known(vm(10)), "it learns from the first");
+        found
+    }
+
     #[test]
-    fn in_enforce_an_unknown_vm_is_a_finding_and_is_not_learned() {
+    fn in_enforce_an_unknown_vm_is_a_finding_at_once_and_is_not_learned() {
         let mut lab = Lab::new(Mode::Enforce);
         let found = lab.see(What::VmNew { vm: vm(9) });
         assert_eq!(found.len(), 1);
-        assert_eq!(found[0].detector.name, "new-vm");
+        assert_eq!((found[0].detector.name, found[0].severity), ("new-vm", Severity::Medium));
         assert!(!lab.baselines.known(vm(9)));
     }
 
@@ -88,16 +229,41 @@ mod tests {
         lab.sanction(vm(8), None);
         assert!(lab.see(What::VmNew { vm: vm(9) }).is_empty());
         assert!(lab.see(What::VmNew { vm: vm(8) }).is_empty());
+        assert!(
+            told(|lab| {
+                lab.known.listed.insert(vm(10));
+            })
+            .is_empty(),
+            "listed while it waited"
+        );
     }
 
     #[test]
     fn in_auto_it_is_one_only_where_the_site_is_ripe() {
         let mut lab = Lab::new(Mode::Auto);
-        assert!(lab.see(What::VmNew { vm: vm(9) }).is_empty());
-        lab.ripen(vm(1));
-        let found = lab.see(What::VmNew { vm: vm(10) });
-        assert_eq!(found.len(), 1);
-        assert_eq!(found[0].severity, Severity::Low);
-        assert!(lab.baselines.known(vm(10)), "it learns from now on");
+        lab.see(What::VmNew { vm: vm(9) });
+        lab.after_s(60);
+        assert!(lab.see(What::Tick).is_empty());
+    }
+
+    #[test]
+    fn a_stranger_is_low_and_alone_and_one_of_a_kind_is_folded() {
+        let stranger = &told(|lab| drop(lab.known.names.insert(vm(10), "fileserver".to_owned())))[0];
+        assert_eq!((stranger.severity, stranger.fold.as_deref()), (Severity::Low, None));
+        let named = &told(|lab| drop(lab.known.names.insert(vm(10), "desk-017".to_owned())))[0];
+        assert_eq!((named.severity, named.fold.as_deref()), (Severity::Low, Some("desk-#")));
+    }
+
+    #[test]
+    fn who_comes_back_or_arrives_with_its_connections_is_info() {
+        let back = &told(|lab| {
+            lab.known.names.insert(vm(10), "desk-017".to_owned());
+            lab.known.taking_over.insert(vm(10));
+        })[0];
+        assert_eq!((back.severity, back.fold.as_deref()), (Severity::Info, Some("desk-# (come back)")));
+        let arrived = &told(|lab| {
+            lab.known.arrived.insert(vm(10));
+        })[0];
+        assert_eq!((arrived.severity, arrived.fold.as_deref()), (Severity::Info, Some("arrivals")));
     }
 }

@@ -2,6 +2,7 @@
 
 use serde::Serialize;
 
+use super::verdict::{self, Reason};
 use super::{World, count, remote_access};
 use crate::baseline::{Feature, Hours, Mode, Port, Ripeness};
 use crate::inventory::Sight;
@@ -15,6 +16,8 @@ pub struct Explanation {
     pub subject: String,
     /// One sentence.
     pub verdict: String,
+    /// The same as a code of a closed list, with what was measured.
+    pub reason: Reason,
     /// What it rests on, in order of weight.
     pub lines: Vec<Line>,
 }
@@ -61,11 +64,13 @@ pub fn why(world: &World<'_>, vm: VmId, port: Option<Port>, incidents: &[&Incide
     say(
         "novelty",
         format!(
-            "none for {} (at most {:.1} a day with 95 % confidence); {} seen once, missing mass {:.1} %",
+            "none for {} (at most {:.1} a day with 95 % confidence); {} seen once, missing mass {:.1} %, about {:.0} \
+             still unseen",
             Hours(tally.quiet_h),
             ripeness.novelty_per_day(),
             count(tally.once, "service"),
-            100.0 * ripeness.missing_mass()
+            100.0 * ripeness.missing_mass(),
+            ripeness.unseen(),
         ),
     );
     if let Some(profile) = world.baselines.profile(vm) {
@@ -77,41 +82,10 @@ pub fn why(world: &World<'_>, vm: VmId, port: Option<Port>, incidents: &[&Incide
     } else {
         say("baseline", "nothing was learned of this VM".to_owned());
     }
-    let verdict = verdict(world, vm, service.as_ref(), &open, now);
+    say("role", role(world, vm));
+    let reason = verdict::reason(world, vm, service.as_ref(), &open, now);
     let subject = port.map_or(label.clone(), |(t, p)| format!("{label} {t}/{p}"));
-    Explanation { vm, subject, verdict, lines }
-}
-
-/// The first condition that decides.
-fn verdict(world: &World<'_>, vm: VmId, service: Option<&ServiceKey>, open: &[&Incident], now: Timestamp) -> String {
-    if let Some(incident) = open.first() {
-        return format!("an incident is open: {}", incident.title);
-    }
-    let Some(key) = service else {
-        return match world.baselines.judges(vm, Feature::Services, now) {
-            true => "no incident: everything it serves is learned or sanctioned".to_owned(),
-            false if world.mode() == Mode::Learn => "no incident: mode learn judges nothing".to_owned(),
-            false => format!("no incident: it still learns, {}", world.baselines.ripeness(vm, Feature::Services, now)),
-        };
-    };
-    let Some(seen) = world.known.service(key) else {
-        return "no incident: no such service was ever seen".to_owned();
-    };
-    if world.sanctioned(key, now) {
-        "no incident: it is sanctioned".to_owned()
-    } else if world.baselines.is_learned(key) {
-        "no incident: it is part of the baseline".to_owned()
-    } else if !world.baselines.judges(vm, Feature::Services, now) {
-        format!("no incident: the VM still learns, {}", world.baselines.ripeness(vm, Feature::Services, now))
-    } else if seen.basis.level < 3 {
-        format!("no incident yet: the evidence is level {} of 4, a finding takes 3", seen.basis.level)
-    } else if world.baselines.profile(vm).is_some_and(|p| p.is_ephemeral(key.port)) {
-        "no incident yet: the port lies in the VM's own ephemeral range, it waits for a second use".to_owned()
-    } else if seen.basis.level < 4 {
-        "no incident yet: a handshake was seen, it waits for payload".to_owned()
-    } else {
-        "no incident open: it is neither learned nor sanctioned, its next use is judged".to_owned()
-    }
+    Explanation { vm, subject, verdict: reason.text.clone(), reason, lines }
 }
 
 fn learned(world: &World<'_>, key: &ServiceKey) -> String {
@@ -121,7 +95,19 @@ fn learned(world: &World<'_>, key: &ServiceKey) -> String {
             "yes, {} since {}{}",
             count(s.uses, "flow"),
             s.first_seen.short(),
-            if s.provisional { ", provisional (first day of the VM)" } else { "" }
+            if s.provisional { ", provisional (of its first day, or while an incident was open)" } else { "" }
+        ),
+    }
+}
+
+fn role(world: &World<'_>, vm: VmId) -> String {
+    match world.baselines.roles().of(vm) {
+        None => "none: no other VM does the same".to_owned(),
+        Some((id, role)) => format!(
+            "{} ({id}) with {}{}",
+            role.label(),
+            count(role.members.len().saturating_sub(1) as u64, "other VM"),
+            if role.ripe_since.is_some() { ", ripe" } else { "" }
         ),
     }
 }
@@ -192,26 +178,57 @@ fn mode(mode: Mode) -> &'static str {
 
 #[cfg(test)]
 mod tests {
+    use super::super::verdict::Code;
     use super::super::world::{Lab, key, vm};
     use super::*;
     use crate::model::Transport;
 
-    fn verdict_of(lab: &Lab, port: u16) -> String {
-        why(&lab.world(), vm(1), Some((Transport::Tcp, port)), &[], lab.now).verdict
+    fn reason_of(lab: &Lab, port: u16) -> Reason {
+        why(&lab.world(), vm(1), Some((Transport::Tcp, port)), &[], lab.now).reason
     }
 
     #[test]
-    fn each_reason_for_silence_is_named() {
+    fn each_reason_for_silence_has_its_code_and_says_what_would_change_it() {
         let mut lab = Lab::new(Mode::Auto);
+        let mut reached = vec![Code::IncidentOpen, Code::Announced];
+        let mut is = |reason: Reason, code: Code, text: &str| {
+            assert_eq!(reason.code, code, "{}", reason.text);
+            assert!(reason.text.contains(text) && !reason.next.is_empty(), "{}", reason.text);
+            reached.push(code);
+        };
         lab.serve(key(1, 443), 3);
-        assert!(verdict_of(&lab, 443).contains("part of the baseline"));
-        assert!(verdict_of(&lab, 81).contains("ever seen"));
-        let whole = why(&lab.world(), vm(1), None, &[], lab.now);
-        assert!(whole.verdict.contains("waits for 24 h more and 27 flows"), "{}", whole.verdict);
+        is(reason_of(&lab, 443), Code::Learned, "part of the baseline");
+        is(reason_of(&lab, 81), Code::NeverSeen, "ever seen");
+        let whole = |lab: &Lab| why(&lab.world(), vm(1), None, &[], lab.now).reason;
+        is(whole(&lab), Code::Learning, "waits for 22 h more and 27 flows");
+        assert!(whole(&lab).next.contains("after 7 d more at the latest"), "{}", whole(&lab).next);
+        assert_eq!(whole(&lab).threshold.as_deref(), Some("1.00"));
         lab.ripen(vm(1));
+        is(whole(&lab), Code::AllKnown, "learned or sanctioned");
         lab.opens(key(1, 8_081), 3, 9);
-        assert!(verdict_of(&lab, 8_081).contains("waits for payload"));
+        is(reason_of(&lab, 8_081), Code::NoPayload, "waits for payload");
+        lab.opens(key(1, 8_082), 2, 9);
+        is(reason_of(&lab, 8_082), Code::WeakEvidence, "level 2 of 4");
+        lab.opens(key(1, 8_083), 4, 9);
+        is(reason_of(&lab, 8_083), Code::NextUse, "its next use is judged");
+        lab.known.taken_over.insert(key(1, 8_083));
+        is(reason_of(&lab, 8_083), Code::TakenOver, "cluster");
+        lab.known.joining.insert(key(1, 8_082));
+        is(reason_of(&lab, 8_082), Code::JoinsGroup, "group");
         lab.sanction(vm(1), Some((Transport::Tcp, 8_081)));
-        assert!(verdict_of(&lab, 8_081).contains("sanctioned"));
+        is(reason_of(&lab, 8_081), Code::Sanctioned, "sanctioned");
+        lab.uses_source_ports(vm(1), 40_000);
+        lab.opens(key(1, 40_001), 4, 9);
+        is(reason_of(&lab, 40_001), Code::Ephemeral, "ephemeral range");
+        lab.seat_together(&[2, 3, 4, 5], &[2, 3, 4], 9_100);
+        lab.shows(key(5, 9_100));
+        let usual = why(&lab.world(), vm(5), Some((Transport::Tcp, 9_100)), &[], lab.now).reason;
+        is(usual, Code::UsualForRole, "of its role");
+        lab.set_mode(Mode::Learn);
+        is(whole(&lab), Code::ModeLearn, "judges nothing");
+        // An open incident and an announced port are the brain's to know: tests/suite/queries.rs.
+        reached.sort_unstable();
+        reached.dedup();
+        assert_eq!(reached.len(), Code::NextUse as usize + 1, "every code: {reached:?}");
     }
 }

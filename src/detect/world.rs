@@ -6,7 +6,7 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
 
 use super::{DetectConfig, Detectors, Known, Seen, Verdict, World};
-use crate::baseline::{BaselineConfig, Baselines, Mode, Port, Sanction, SanctionSource, Sanctions};
+use crate::baseline::{BaselineConfig, Baselines, Lesson, Mode, Port, Sanction, SanctionSource, Sanctions, Who};
 use crate::inventory::{Basis, Change, Sight, What};
 use crate::model::{
     AppInfo, CaptureQuality, Endpoint, Finding, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
@@ -39,6 +39,9 @@ pub struct Row {
 #[derive(Default)]
 pub struct FakeInventory {
     pub listed: BTreeSet<VmId>,
+    pub names: BTreeMap<VmId, String>,
+    pub taking_over: BTreeSet<VmId>,
+    pub arrived: BTreeSet<VmId>,
     pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
     pub quality: Option<CaptureQuality>,
@@ -80,13 +83,31 @@ impl FakeInventory {
     }
 }
 
+impl Who for FakeInventory {
+    fn name(&self, vm: VmId) -> Option<String> {
+        self.names.get(&vm).cloned()
+    }
+
+    fn tags(&self, _vm: VmId) -> Vec<String> {
+        Vec::new()
+    }
+}
+
 impl Known for FakeInventory {
     fn label(&self, id: VmId) -> String {
         (0..=255).find(|n| vm(*n) == id).map_or_else(|| id.to_string(), |n| format!("vm{n:02}"))
     }
 
     fn name(&self, id: VmId) -> Option<String> {
-        Some(self.label(id))
+        Some(self.names.get(&id).cloned().unwrap_or_else(|| self.label(id)))
+    }
+
+    fn takes_a_name_over(&self, vm: VmId) -> bool {
+        self.taking_over.contains(&vm)
+    }
+
+    fn arrived(&self, vm: VmId) -> bool {
+        self.arrived.contains(&vm)
     }
 
     fn listed(&self, vm: VmId) -> bool {
@@ -174,7 +195,7 @@ impl Lab {
             What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
         );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
-        self.baselines.learn(change, verdict == Verdict::Withhold);
+        self.baselines.learn(change, if verdict == Verdict::Withhold { Lesson::Barred } else { Lesson::Free });
         out
     }
 
@@ -190,6 +211,15 @@ impl Lab {
             What::ServiceNew { service: key, segment: Segment::UNTAGGED, ip, class: ServiceClass::Unicast, basis };
         let change = self.change(what, client);
         self.judge(&change)
+    }
+
+    /// The inventory knows it, and nobody judged it.
+    pub fn shows(&mut self, key: ServiceKey) {
+        let basis = Basis { level: 4, closed_at: None, sight: Sight::Whole };
+        let (segment, ip) = (Segment::UNTAGGED, IpAddr::from([10, 0, 0, 1]));
+        let what = What::ServiceNew { service: key, segment, ip, class: ServiceClass::Unicast, basis };
+        let change = self.change(what, 9);
+        self.known.see(&change);
     }
 
     /// The service used again by 10.0.0.`client`.
@@ -230,6 +260,31 @@ impl Lab {
             self.serve(ServiceKey { vm, transport: Transport::Tcp, port: 443 }, 1);
             let service = key(99, 5_432);
             self.teach(What::PeerUsed { client: vm, server: service.vm, service });
+        }
+    }
+
+    /// As a client it took its ports from here.
+    pub fn uses_source_ports(&mut self, vm: VmId, from: u16) {
+        for port in [from, from + 1_024] {
+            let service = key(99, 5_432);
+            let mut change = self.change(What::PeerUsed { client: vm, server: service.vm, service }, 9);
+            if let Some(flow) = &mut change.flow {
+                flow.orig.port = port;
+            }
+            self.baselines.learn(&change, Lesson::Free);
+        }
+    }
+
+    /// Thirty hours in which `all` serve 80 to 85, and `most` another port too: one role.
+    pub fn seat_together(&mut self, all: &[u8], most: &[u8], port: u16) {
+        for _ in 0..60 {
+            for n in all {
+                (80..=85).for_each(|port| self.serve(key(*n, port), 1));
+            }
+            most.iter().for_each(|n| self.serve(key(*n, port), 1));
+            self.after_s(1_800);
+            self.teach(What::Tick);
+            self.baselines.tick(&self.known, self.now);
         }
     }
 
@@ -274,6 +329,6 @@ impl Lab {
     fn teach(&mut self, what: What) {
         let change = self.change(what, 9);
         self.known.see(&change);
-        self.baselines.learn(&change, false);
+        self.baselines.learn(&change, Lesson::Free);
     }
 }

@@ -16,11 +16,22 @@ pub(super) const SERVICE_DETECTORS: [u32; 3] = [2, 3, 4];
 pub(super) const NEW_PEER: u32 = 5;
 
 pub(super) fn of_finding(finding: &Finding) -> Group {
+    if let Some(fold) = &finding.fold {
+        return folded(finding.detector.signature_id, fold);
+    }
     (finding.detector.signature_id, finding.vm, finding.service.as_ref().map(|s| (s.0, s.1)))
 }
 
 pub(super) fn of_incident(incident: &Incident) -> Group {
+    if let Some(fold) = &incident.fold {
+        return folded(incident.signature_id, fold);
+    }
     (incident.signature_id, incident.vm, incident.service.as_ref().map(|s| (s.0, s.1)))
+}
+
+/// VMs of one kind are one group; no VM has its id.
+fn folded(signature_id: u32, fold: &str) -> Group {
+    (signature_id, VmId::derive(&[b"fold", fold.as_bytes()], 0), None)
 }
 
 /// Address and segment of the finding's VM: its end of the flow, which is the one that is not the peer's.

@@ -9,13 +9,17 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::absorbed::Absorbed;
 use super::grouping::{self, Group, NEW_PEER, NEW_VM, SERVICE_DETECTORS};
 use super::{IncidentConfig, IncidentCounters, IncidentEvent, Joined};
-use crate::model::{Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, TimelineEntry, Timestamp, VmId};
+use crate::model::{
+    Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, Severity, TimelineEntry, Timestamp, VmId,
+};
 use crate::store::{Batch, Kind, Store, StoreError};
 
-static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 1 };
+static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 2 };
 
 const OURSELVES: &str = "eastwatch";
 const DAY_S: i64 = 86_400;
+/// Findings of one kind are one incident until they pause for half a day: each morning's pool is one.
+const FOLD_S: i64 = 43_200;
 /// Old age is looked for once an hour of packet time.
 const TICK_S: i64 = 3_600;
 
@@ -64,13 +68,25 @@ impl Incidents {
         // Whoever reaches an unknown VM belongs to its story: one newcomer is one incident, not one for each client.
         let reached = finding.peer.and_then(|(vm, _)| vm).filter(|_| finding.detector.signature_id == NEW_PEER);
         let absorbing = self.newcomer(finding.vm).or_else(|| reached.and_then(|vm| self.newcomer(vm)));
+        let absorbing = absorbing.filter(|id| finding.fold.is_none() && self.takes_in(*id, finding));
         if let Some(id) = absorbing {
             self.absorbed.add(group, id, finding.detector.name);
         }
-        match absorbing.or_else(|| self.groups.get(&group).copied()) {
+        let joined = match absorbing.or_else(|| self.groups.get(&group).copied()) {
             Some(id) if self.accepts(id, finding.time) => self.join(id, finding, out),
             _ => self.open(group, finding, out),
+        };
+        if finding.fold.is_some() {
+            let own = (finding.detector.signature_id, finding.vm, None);
+            self.absorbed.add(own, joined.incident, finding.detector.name);
         }
+        joined
+    }
+
+    /// An incident about many VMs of one kind takes in only what is as harmless: what one of them does besides must not
+    /// drown among its likes.
+    fn takes_in(&self, id: IncidentId, finding: &Finding) -> bool {
+        self.get(id).is_some_and(|i| i.fold.is_none() || finding.severity <= Severity::Low)
     }
 
     /// Ages incidents: quiet ones of low severity are resolved, resolved ones are forgotten in time.
@@ -81,9 +97,7 @@ impl Incidents {
         self.ticked = now;
         let old = |i: &Incident, days: i64| now >= last_moved(i).plus_s(days.saturating_mul(DAY_S));
         let quiet = |i: &&Incident| {
-            i.state != IncidentState::Resolved
-                && i.severity <= crate::model::Severity::Low
-                && old(i, self.config.quiet_low_d)
+            i.state != IncidentState::Resolved && i.severity <= Severity::Low && old(i, self.config.quiet_low_d)
         };
         let settled: Vec<IncidentId> = self.all.values().filter(quiet).map(|i| i.id).collect();
         let text = format!("no finding for {} days", self.config.quiet_low_d);
@@ -158,12 +172,16 @@ impl Incidents {
 
     /// The unresolved incident that this VM is there at all.
     fn newcomer(&self, vm: VmId) -> Option<IncidentId> {
-        let id = self.groups.get(&(NEW_VM, vm, None)).copied()?;
+        let group = (NEW_VM, vm, None);
+        let id = self.groups.get(&group).copied().or_else(|| self.absorbed.get(&group).map(|(id, _)| id))?;
         self.get(id).is_some_and(|i| i.state != IncidentState::Resolved).then_some(id)
     }
 
     fn accepts(&self, id: IncidentId, now: Timestamp) -> bool {
         self.get(id).is_some_and(|i| {
+            if i.fold.is_some() && now >= i.last_seen.plus_s(FOLD_S) {
+                return false;
+            }
             i.state != IncidentState::Resolved || now < last_moved(i).plus_s(self.config.reopen_d.saturating_mul(DAY_S))
         })
     }
@@ -188,6 +206,7 @@ impl Incidents {
             ip,
             segment,
             service: finding.service.clone(),
+            fold: finding.fold.clone(),
             first_seen: finding.time,
             last_seen: finding.time,
             findings: 1,
@@ -209,7 +228,8 @@ impl Incidents {
         self.dirty.insert(id);
         let from = incident.state;
         // Beyond the samples nothing counts as unknown: the thread of a VM that does everything stays readable.
-        let unknown = incident.samples.len() < Incident::SAMPLES_MAX
+        let unknown = incident.fold.is_none()
+            && incident.samples.len() < Incident::SAMPLES_MAX
             && !incident.samples.iter().any(|s| s.detector == finding.detector.name && s.title == finding.title);
         let worse = finding.severity > incident.severity;
         incident.findings = incident.findings.saturating_add(1);
@@ -217,6 +237,9 @@ impl Incidents {
         incident.severity = incident.severity.max(finding.severity);
         if incident.samples.len() < Incident::SAMPLES_MAX {
             incident.samples.push(sample(finding));
+        }
+        if let Some(fold) = incident.fold.as_ref().filter(|_| finding.fold.is_some()) {
+            incident.title = format!("{} of {fold}: {}", incident.findings, finding.detector.signature);
         }
         // What is known of the service since: the application may be proved after the incident was opened.
         if let (Some((_, _, app @ None)), Some((_, _, proved))) = (&mut incident.service, &finding.service)

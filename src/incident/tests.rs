@@ -27,6 +27,7 @@ fn at(second: i64) -> Timestamp {
 
 fn finding(detector: &'static Detector, n: u8, port: u16, second: i64) -> Finding {
     Finding {
+        fold: None,
         detector,
         severity: Severity::High,
         time: at(second),

@@ -51,6 +51,23 @@ pub enum What {
     Tick,
 }
 
+impl Change {
+    /// The VM that did what is new in it: the server of a service, the client of an edge.
+    pub fn subject(&self) -> Option<VmId> {
+        match &self.what {
+            What::ServiceNew { service, .. }
+            | What::ServiceRaised { service, .. }
+            | What::ServiceRetracted { service }
+            | What::ServiceUsed { service, .. }
+            | What::ServiceApp { service, .. }
+            | What::ServiceRefused { service, .. } => Some(service.vm),
+            What::PeerNew { client, .. } | What::PeerUsed { client, .. } => Some(*client),
+            What::VmNew { vm } | What::VmChanged { vm, .. } | What::VmMoved { vm, .. } => Some(*vm),
+            What::Merged { .. } | What::Tick => None,
+        }
+    }
+}
+
 /// How sure it is that a service is there, and since when (detection.md 3.3, 3.1).
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Basis {

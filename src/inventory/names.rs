@@ -41,6 +41,14 @@ impl Inventory {
         keys.into_iter().collect()
     }
 
+    /// Does a VM go by the name of another that fell silent before it came? A desktop that is composed anew each morning
+    /// does, and a VM that was installed again.
+    pub fn takes_a_name_over(&self, vm: VmId) -> bool {
+        let Some((vm, name)) = self.vm(vm).and_then(|vm| Some((vm, vm.name.as_ref()?))) else { return false };
+        self.vms()
+            .any(|other| other.id != vm.id && other.name.as_ref() == Some(name) && other.last_seen <= vm.first_seen)
+    }
+
     /// The SSH host keys that more than one VM has, and their VMs. (A certificate may be many servers' by intent.)
     pub fn shared_ssh_keys(&self) -> BTreeMap<String, Vec<VmId>> {
         let mut by_key: BTreeMap<String, Vec<VmId>> = BTreeMap::new();

@@ -97,6 +97,8 @@ pub struct Finding {
     pub reason: String,
     pub evidence: Evidence,
     pub quality: CaptureQuality,
+    /// Findings of one detector with one of these are one incident, whatever their VMs: `web-#`.
+    pub fold: Option<String>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

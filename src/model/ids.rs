@@ -99,6 +99,11 @@ derived_id!(
     "vm-"
 );
 derived_id!(
+    /// A role: VMs with the same job, minted from the VMs that founded it.
+    RoleId,
+    "role-"
+);
+derived_id!(
     /// An incident, minted from the finding that opened it.
     IncidentId,
     "inc-"

@@ -64,6 +64,8 @@ pub struct Incident {
     pub ip: Option<IpAddr>,
     pub segment: Segment,
     pub service: Option<(Transport, u16, Option<AppProto>)>,
+    /// It is about many VMs of one kind; `vm` is the first of them.
+    pub fold: Option<String>,
     pub first_seen: Timestamp,
     pub last_seen: Timestamp,
     /// All findings that joined it, samples or not.

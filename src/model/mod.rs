@@ -28,7 +28,7 @@ pub use app::{AppInfo, AppProto};
 pub use carrier::Carrier;
 pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};
 pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
-pub use ids::{IncidentId, VmId, stable_hash};
+pub use ids::{IncidentId, RoleId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
 pub use link::LinkType;
 pub use location::{Location, Sighting};
