@@ -20,6 +20,8 @@ mod clickhouse;
 mod coap;
 mod collectd;
 mod dcerpc;
+mod defined;
+mod definition;
 mod dhcp;
 mod dhcpv6;
 mod diameter;
@@ -140,6 +142,7 @@ mod xdmcp;
 mod zabbix;
 mod zookeeper;
 
+pub use definition::{DEFINITIONS_MAX, Definition, DefinitionError, Definitions, Pattern};
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
 

@@ -22,6 +22,8 @@ pub struct Baselines {
     /// What differs from the store.
     pub(crate) dirty: BTreeSet<Dirty>,
     pub(crate) counters: BaselineCounters,
+    /// Digests of the user's definitions of applications.
+    definitions: Vec<String>,
 }
 
 /// The whole network as one learner: its novelties are VMs.
@@ -57,6 +59,15 @@ impl Baselines {
     /// Another configuration (reload); what was learned stays.
     pub fn configure(&mut self, config: BaselineConfig) {
         self.config = config;
+    }
+
+    /// The definitions of applications that this run reads by.
+    pub fn define(&mut self, digests: Vec<String>) {
+        self.definitions = digests;
+    }
+
+    pub fn definitions(&self) -> &[String] {
+        &self.definitions
     }
 
     pub fn known(&self, vm: VmId) -> bool {
