@@ -31,7 +31,7 @@ const FILES_MAX: usize = 1024;
 const FILE_BYTES_MAX: u64 = 8 << 20;
 /// Recog has about 6,000.
 const FINGERPRINTS_MAX: usize = 65_536;
-/// A text costs some tens of microseconds: a hundredth of a core.
+/// A text costs about ten microseconds: less than a hundredth of a core.
 const READINGS_PER_S: u32 = 500;
 const FAULTS_MAX: usize = 1000;
 
