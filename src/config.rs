@@ -3,11 +3,13 @@
 //! A file has at most 1 MiB and tells at most 100 errors, all at once; what is beyond either is said, not read.
 //! This is also the only place that looks at environment variables.
 
+mod apps;
 mod error;
 mod section;
 mod sections;
 mod show;
 
+pub use apps::AppsConfig;
 pub use error::{ConfigError, Place};
 pub use sections::LimitsConfig;
 pub use show::Origin;
@@ -74,6 +76,7 @@ roster! {
     detect: DetectConfig => "detect",
     incidents: IncidentConfig => "incidents",
     health: HealthConfig => "health",
+    apps: AppsConfig => "apps",
     [mirror]: MirrorConfig => "mirror", MIRRORS_MAX;
 }
 

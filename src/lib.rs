@@ -20,6 +20,7 @@ pub mod flow;
 pub mod incident;
 pub mod inventory;
 pub mod model;
+pub mod recog;
 pub mod runtime;
 pub mod scenario;
 pub mod store;

@@ -4,6 +4,7 @@
 mod corpus;
 
 mod suite {
+    mod apps;
     mod bad_input;
     mod cases;
     mod class_scenarios;

@@ -49,6 +49,7 @@ impl Protocol for Http {
             if *name == Field::Server {
                 let (product, version) = product(value);
                 info.product(product, version);
+                info.detail("server", value);
             }
         }
         let exchange = Exchange {

@@ -21,6 +21,8 @@ mod client_id;
 mod coap;
 mod collectd;
 mod dcerpc;
+mod defined;
+mod definition;
 mod dhcp;
 mod dhcpv6;
 mod diameter;
@@ -142,6 +144,7 @@ mod xdmcp;
 mod zabbix;
 mod zookeeper;
 
+pub use definition::{DEFINITIONS_MAX, Definition, DefinitionError, Definitions, Pattern};
 pub use opening::{OPENING_BYTES_MAX, Opening};
 pub use recognise::{AppCounters, AppState, Heard};
 

@@ -33,7 +33,11 @@ impl Protocol for Mysql {
     }
 
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
-        if let Some(Greeting::Whole(text)) = info.server.map(|side| greeting(opening.side(side))) {
+        let said = info.server.map(|side| opening.side(side)).unwrap_or_default();
+        if let (Greeting::Refusal, Some(text)) = (greeting(said), said.get(7..)) {
+            info.detail("error", text);
+        }
+        if let Greeting::Whole(text) = greeting(said) {
             // MariaDB puts MySQL's 5.5.5 before its own version, for old replicas.
             let text = text.strip_prefix("5.5.5-").unwrap_or(text);
             match text.split_once("-MariaDB") {

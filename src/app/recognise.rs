@@ -5,6 +5,10 @@
 //! when the protocol says so or when neither direction takes more. The owner may end both early
 //! ([`AppState::give_up`]) when its memory budget is spent.
 
+use std::sync::Arc;
+
+use super::defined::Search;
+use super::definition::Definitions;
 use super::opening::BEFORE_BYTES;
 use super::roster_index::{Set, index};
 use super::{Described, Ends, Follow, FollowOut, OPENING_BYTES_MAX, Opening, Probe, ROSTER};
@@ -24,6 +28,8 @@ counters! {
     pub struct AppCounters {
         recognised => "app.recognised",
         undecided => "app.undecided",
+        /// The user's own definition named it.
+        defined => "app.defined",
         /// The client's bytes proved one protocol, the server's another.
         corrected => "app.corrected",
         given_up => "app.given_up.memory",
@@ -51,6 +57,8 @@ pub struct AppState {
     datagrams: u8,
     /// Bytes that came and were not kept while probing.
     unkept: usize,
+    /// For what the user defined, while that may still be it.
+    search: Option<Box<Search>>,
     phase: Phase,
 }
 
@@ -83,18 +91,33 @@ impl AppState {
             closed: [false; 2],
             datagrams: 0,
             unkept: 0,
+            search: None,
             phase: if all.is_empty() { Phase::Done } else { Phase::Probing(all) },
         }
     }
 
+    /// With the user's definitions, which are asked of streams from their beginning and of datagrams. `port` is the
+    /// responder's.
+    pub fn with(mut self, definitions: &Arc<Definitions>, port: u16) -> Self {
+        if !self.midstream {
+            self.search = Search::new(definitions, self.transport, port);
+        }
+        self
+    }
+
     /// False once no byte can tell anything more: reassembly of this flow may stop.
     pub fn listening(&self) -> bool {
-        !matches!(self.phase, Phase::Done)
+        !matches!(self.phase, Phase::Done) || self.search.as_ref().is_some_and(|search| search.goes_on())
+    }
+
+    /// The flow ends: what the roster said, and was held back because a definition could still have been it.
+    pub fn last_word(&mut self) -> Option<AppInfo> {
+        self.search.take().and_then(|mut search| search.release())
     }
 
     /// Bytes held on the heap, for the owner's budget.
     pub fn held(&self) -> usize {
-        self.orig.capacity() + self.resp.capacity()
+        self.orig.capacity() + self.resp.capacity() + self.search.as_ref().map_or(0, |search| search.held())
     }
 
     fn held_of(&self, side: Side) -> usize {
@@ -108,14 +131,42 @@ impl AppState {
     pub fn give_up(&mut self, counters: &mut AppCounters) {
         if self.listening() {
             counters.given_up += 1;
+            if let Some(search) = &mut self.search {
+                search.over();
+            }
             self.finish();
         }
     }
 
     /// In-order bytes of one direction (TCP, SCTP), or one datagram (UDP).
     pub fn data(&mut self, side: Side, bytes: &[u8], ends: &Ends, counters: &mut AppCounters) -> Heard {
+        let Some(mut search) = self.search.take().filter(|_| !bytes.is_empty()) else {
+            return self.of_roster(side, bytes, ends, counters);
+        };
+        let keep_alive = self.transport == Transport::Udp && bytes.len() <= KEEP_ALIVE_BYTES_MAX;
+        let before = search.found();
+        let defined = if keep_alive { None } else { search.data(side, bytes) };
+        if defined.is_some() || before {
+            // The user's word is the last one: the roster is not asked any more.
+            counters.defined += u64::from(defined.is_some() && !before);
+            self.finish();
+            self.search = Some(search).filter(|search| search.goes_on());
+            return Heard { app: defined, ..Heard::default() };
+        }
+        let mut heard = self.of_roster(side, bytes, ends, counters);
+        if search.searches() {
+            heard.app.take().into_iter().for_each(|app| search.hold(app));
+            self.search = Some(search);
+        } else {
+            heard.app = heard.app.or_else(|| search.release());
+        }
+        heard
+    }
+
+    /// The roster's part of it.
+    fn of_roster(&mut self, side: Side, bytes: &[u8], ends: &Ends, counters: &mut AppCounters) -> Heard {
         let mut heard = Heard::default();
-        if bytes.is_empty() {
+        if bytes.is_empty() || matches!(self.phase, Phase::Done) {
             return heard;
         }
         self.first.get_or_insert(side);
@@ -171,6 +222,9 @@ impl AppState {
 
     /// Bytes of this direction are missing from here on.
     pub fn gap(&mut self, side: Side, counters: &mut AppCounters) {
+        if let Some(search) = &mut self.search {
+            search.gap(side);
+        }
         if let Phase::Describing(_, _, Some(follow)) | Phase::Following(_, follow) = &mut self.phase {
             follow.gap(side);
         }

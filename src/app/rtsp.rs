@@ -51,6 +51,7 @@ impl Protocol for Rtsp {
             info.detail("status", status);
         }
         if let Some(text) = field(answer, "server:") {
+            info.detail("server", text);
             let mut parts = text.split(|b| *b == b'/');
             let product = parts.next().unwrap_or_default();
             info.product(product, parts.next().and_then(|v| v.split(|b| *b == b' ').next()));

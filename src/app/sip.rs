@@ -55,6 +55,7 @@ impl Protocol for Sip {
             info.detail("user_agent", agent);
         }
         if let Some(agent) = field(answer, &["Server", "User-Agent"]) {
+            info.detail("server", agent);
             let (agent, remark) = agent.split_at(agent.iter().position(|b| *b == b'(').unwrap_or(agent.len()));
             let agent = agent.trim_ascii();
             // "kamailio (5.6.3 (x86_64/linux))": the SER family tells its version in the remark.

@@ -1,9 +1,10 @@
 //! Telnet (RFC 854): option negotiation by IAC from both ends, or two commands in a row from one.
 //!
-//! A session without negotiation is plain text and stays unknown.
+//! A session without negotiation is plain text and stays unknown. What the server says before the client types anything
+//! is its banner, of which 256 bytes are kept.
 
-use super::{Opening, Probe, Protocol};
-use crate::model::{Side, Transport};
+use super::{Described, OPENING_BYTES_MAX, Opening, Probe, Protocol};
+use crate::model::{AppInfo, Side, Transport};
 
 pub(super) struct Telnet;
 
@@ -31,6 +32,45 @@ impl Protocol for Telnet {
         // In mid-connection one side's bytes may be anything that happens to begin like this.
         if both && total >= 2 || enough && !opening.midstream { Probe::Certain(server(opening)) } else { Probe::Unsure }
     }
+
+    fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
+        let Some(server) = info.server.filter(|_| !opening.midstream) else { return Described::Whole };
+        // What is typed may be a password, and the server may echo it.
+        if !text(opening.side(server.other())).is_empty() {
+            return Described::Whole;
+        }
+        let said = opening.side(server);
+        info.detail("banner", text(said).trim_ascii());
+        if said.len() >= OPENING_BYTES_MAX { Described::Whole } else { Described::Partly }
+    }
+}
+
+/// The bytes that are no command: as many as are kept of a text, and one more.
+fn text(bytes: &[u8]) -> Vec<u8> {
+    const TEXT_BYTES: usize = 257;
+    let mut out = Vec::new();
+    let mut rest = bytes;
+    while let [first, after @ ..] = rest {
+        if out.len() >= TEXT_BYTES {
+            break;
+        }
+        rest = match (first, after) {
+            (&IAC, [0xfb..=0xfe, _, after @ ..]) => after,
+            // A subnegotiation, to IAC SE.
+            (&IAC, [0xfa, after @ ..]) => {
+                let end = after.windows(2).position(|w| w == [IAC, 0xf0]);
+                end.and_then(|at| after.get(at + 2..)).unwrap_or_default()
+            }
+            (&IAC, [_, after @ ..]) => after,
+            (&IAC, []) => &[],
+            (0, _) => after,
+            (byte, _) => {
+                out.push(*byte);
+                after
+            }
+        };
+    }
+    out
 }
 
 /// Negotiations at the very start, two at most; `None` where it starts otherwise.
@@ -87,6 +127,19 @@ pub(super) mod tests {
         assert_eq!(probed(&Telnet, tcp(b"", b"\xff\xfb\x01login: ")), Probe::Unsure);
         assert_eq!(probed(&Telnet, tcp(b"GET / HTTP/1.1\r\n", SERVER)), Probe::NotForUs);
         assert_eq!(probed(&Telnet, midstream(b"", SERVER)), Probe::Unsure);
+    }
+
+    #[test]
+    fn the_banner_is_what_comes_before_anything_is_typed() {
+        let described = |client: &[u8], server: &[u8]| {
+            let mut info = AppInfo::new("telnet", Some(Side::Resp));
+            let end = exam::described(&Telnet, tcp(client, server).served_first());
+            info.details = end.0.details;
+            (info.get("banner").map(str::to_owned), end.1)
+        };
+        assert_eq!(described(CLIENT, SERVER), (Some("login:".to_owned()), Described::Partly));
+        let typed = [CLIENT, b"\xff\xfa\x18\0vt100\xff\xf0root\r\n"].concat();
+        assert_eq!(described(&typed, b"\xff\xfd\x18\xff\xfb\x01login: root\r\nPassword: "), (None, Described::Whole));
     }
 
     #[test]

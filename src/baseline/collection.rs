@@ -30,6 +30,8 @@ pub struct Baselines {
     pub(crate) counters: BaselineCounters,
     /// How what is new in the change at hand may enter.
     entry: Entry,
+    /// Digests of the user's definitions of applications.
+    definitions: Vec<String>,
 }
 
 /// The whole network as one learner: its novelties are VMs.
@@ -75,6 +77,15 @@ impl Baselines {
     /// Another configuration (reload); what was learned stays.
     pub fn configure(&mut self, config: BaselineConfig) {
         self.config = config;
+    }
+
+    /// The definitions of applications that this run reads by.
+    pub fn define(&mut self, digests: Vec<String>) {
+        self.definitions = digests;
+    }
+
+    pub fn definitions(&self) -> &[String] {
+        &self.definitions
     }
 
     pub fn known(&self, vm: VmId) -> bool {

@@ -59,11 +59,20 @@ pub struct Replaced {
 
 impl Identity {
     /// What of `app` differs from what was learned; empty where it fits, or where nothing comparable was known.
-    pub fn replaced_by(&self, app: &AppInfo) -> Vec<Replaced> {
+    /// `in_force` are the digests of the user's definitions: what one of them named is no word of another reading,
+    /// unless it still reads so.
+    pub fn replaced_by(&self, app: &AppInfo, in_force: &[String]) -> Vec<Replaced> {
         let mut out: Vec<Replaced> = Vec::new();
         for mark in marks(app) {
             let known = |m: &&Mark| m.aspect == mark.aspect && m.of == mark.of;
-            let before: Vec<String> = self.marks.iter().filter(known).map(|m| m.value.clone()).collect();
+            let defined = |m: &&Mark| m.aspect == Aspect::Application && in_force.contains(&m.of);
+            let values = |which: &dyn Fn(&&Mark) -> bool| -> Vec<String> {
+                self.marks.iter().filter(which).map(|m| m.value.clone()).collect()
+            };
+            let mut before = values(&known);
+            if before.is_empty() && mark.aspect == Aspect::Application && mark.of.is_empty() {
+                before = values(&defined);
+            }
             if !before.is_empty() && before.len() < VALUES_MAX && !before.contains(&mark.value) {
                 out.push(Replaced { aspect: mark.aspect, before, now: mark.value });
             }
@@ -109,14 +118,16 @@ impl Identity {
 fn marks(app: &AppInfo) -> Vec<Mark> {
     let family = application_family(app.proto.as_str());
     let mark = |aspect, of: &str, value: &str| Mark { aspect, of: of.to_owned(), value: value.to_owned() };
-    let mut out = vec![mark(Aspect::Application, "", family)];
-    if let Some(product) = &app.product {
+    let mut out = vec![mark(Aspect::Application, app.get(AppInfo::DEFINITION).unwrap_or(""), family)];
+    // What others' files call it changes with them.
+    if let Some(product) = app.product.as_ref().filter(|_| app.get(AppInfo::PRODUCT_BY).is_none()) {
         let product_family = product_family(product);
         if !product_family.is_empty() {
             out.push(mark(Aspect::ProductFamily, family, &product_family));
         }
         // An upgrade may change the offer; the same banner with another offer is another program under its name.
-        if let (Some(offer), Some(version)) = (app.get("hassh_server"), &app.version) {
+        let own_version = app.version.as_ref().filter(|_| app.get(AppInfo::VERSION_BY).is_none());
+        if let (Some(offer), Some(version)) = (app.get("hassh_server"), own_version) {
             out.push(mark(Aspect::KeyExchange, &format!("{product} {version}"), offer));
         }
     }
@@ -160,7 +171,7 @@ mod tests {
     fn another_product_on_the_port_is_a_replacement() {
         let mut identity = Identity::default();
         assert!(identity.learn(&ssh("OpenSSH", "9.2", "aa")));
-        let other = identity.replaced_by(&ssh("dropbear", "2022.83", "bb"));
+        let other = identity.replaced_by(&ssh("dropbear", "2022.83", "bb"), &[]);
         assert_eq!(other.len(), 1);
         assert_eq!((other[0].aspect, other[0].now.as_str()), (Aspect::ProductFamily, "dropbear"));
     }
@@ -169,15 +180,15 @@ mod tests {
     fn an_upgrade_is_not() {
         let mut identity = Identity::default();
         identity.learn(&ssh("OpenSSH", "9.2", "aa"));
-        assert!(identity.replaced_by(&ssh("OpenSSH", "9.6", "bb")).is_empty());
-        assert!(identity.replaced_by(&ssh("OpenSSH_for_Windows", "9.6", "bb")).is_empty());
+        assert!(identity.replaced_by(&ssh("OpenSSH", "9.6", "bb"), &[]).is_empty());
+        assert!(identity.replaced_by(&ssh("OpenSSH_for_Windows", "9.6", "bb"), &[]).is_empty());
     }
 
     #[test]
     fn the_same_banner_with_another_key_exchange_is() {
         let mut identity = Identity::default();
         identity.learn(&ssh("OpenSSH", "9.2", "aa"));
-        assert_eq!(identity.replaced_by(&ssh("OpenSSH", "9.2", "bb"))[0].aspect, Aspect::KeyExchange);
+        assert_eq!(identity.replaced_by(&ssh("OpenSSH", "9.2", "bb"), &[])[0].aspect, Aspect::KeyExchange);
     }
 
     #[test]
@@ -190,8 +201,8 @@ mod tests {
         };
         let mut identity = Identity::default();
         identity.learn(&tls("a.example", "CN=Corp CA"));
-        assert_eq!(identity.replaced_by(&tls("a.example", "CN=Mallory")).len(), 1);
-        assert!(identity.replaced_by(&tls("b.example", "CN=Mallory")).is_empty());
+        assert_eq!(identity.replaced_by(&tls("a.example", "CN=Mallory"), &[]).len(), 1);
+        assert!(identity.replaced_by(&tls("b.example", "CN=Mallory"), &[]).is_empty());
     }
 
     #[test]
@@ -205,14 +216,52 @@ mod tests {
         assert!(identity.marks.len() <= MARKS_MAX);
         let mut app = AppInfo::new("http", None);
         app.product("zzz", None);
-        assert!(identity.replaced_by(&app).is_empty());
+        assert!(identity.replaced_by(&app, &[]).is_empty());
+    }
+
+    #[test]
+    fn the_same_banner_read_by_other_files_is_no_replacement() {
+        let lent = |product: &str, by: &str| {
+            let mut app = AppInfo::new("ssh", None);
+            app.product(product, Some(b"9"));
+            app.detail("hassh_server", "aa");
+            app.detail(AppInfo::PRODUCT_BY, by);
+            app
+        };
+        let mut identity = Identity::default();
+        identity.learn(&lent("OpenBSD", "old.xml"));
+        assert!(identity.replaced_by(&lent("Portable", "new.xml"), &[]).is_empty());
+        assert!(identity.replaced_by(&ssh("OpenSSH", "9.2", "aa"), &[]).is_empty());
+        // Our own word is still compared, whatever was lent between.
+        identity.learn(&ssh("OpenSSH", "9.2", "aa"));
+        assert_eq!(identity.replaced_by(&ssh("dropbear", "2022", "bb"), &[]).len(), 1);
+    }
+
+    #[test]
+    fn a_definition_that_comes_or_goes_replaces_nothing_and_another_program_behind_it_does() {
+        let acme = |digest: &str| {
+            let mut app = AppInfo::new("acme", None);
+            app.detail(AppInfo::DEFINITION, digest);
+            app
+        };
+        let mut identity = Identity::default();
+        identity.learn(&AppInfo::new("http", None));
+        let in_force = ["d1".to_owned()];
+        assert!(identity.replaced_by(&acme("d1"), &in_force).is_empty());
+        assert_eq!(identity.replaced_by(&AppInfo::new("ssh", None), &in_force).len(), 1);
+        let mut defined = Identity::default();
+        defined.learn(&acme("d1"));
+        assert_eq!(defined.replaced_by(&AppInfo::new("ssh", None), &in_force).len(), 1);
+        // Changed or withdrawn: what it read is no longer comparable.
+        assert!(defined.replaced_by(&AppInfo::new("ssh", None), &[]).is_empty());
+        assert!(defined.replaced_by(&acme("d2"), &["d2".to_owned()]).is_empty());
     }
 
     #[test]
     fn http2_on_a_web_port_is_still_the_web_server() {
         let mut identity = Identity::default();
         identity.learn(&AppInfo::new("http", None));
-        assert!(identity.replaced_by(&AppInfo::new("http2", None)).is_empty());
-        assert_eq!(identity.replaced_by(&AppInfo::new("ssh", None)).len(), 1);
+        assert!(identity.replaced_by(&AppInfo::new("http2", None), &[]).is_empty());
+        assert_eq!(identity.replaced_by(&AppInfo::new("ssh", None), &[]).len(), 1);
     }
 }

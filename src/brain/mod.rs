@@ -29,6 +29,7 @@ use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{
     CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, SourceCounts, Timestamp, VmId,
 };
+use crate::recog::Recog;
 use crate::store::{Batch, Shed, Store, StoreError};
 
 use blind::{Blind, Cause, Notice};
@@ -73,6 +74,8 @@ pub struct Brain {
     watched: Watched,
     store: Option<Box<dyn Store>>,
     config: BrainConfig,
+    /// The user's Recog files.
+    recog: Option<Recog>,
     now: Timestamp,
     saved_at: Timestamp,
     stats_at: i64,
@@ -108,6 +111,7 @@ impl Brain {
             held,
             store: Some(store),
             config,
+            recog: None,
             urgent: false,
             ended: false,
             begun: None,
@@ -155,6 +159,12 @@ impl Brain {
         &mut self.teller
     }
 
+    /// What programs are called besides what our parsers read: the digests of the user's definitions, and Recog files.
+    pub fn name_by(&mut self, definitions: Vec<String>, recog: Option<Recog>) {
+        self.baselines.define(definitions);
+        self.recog = recog;
+    }
+
     /// A changed configuration, without forgetting anything. Detectors keep what waits in them; `[detect]` takes
     /// effect at the next start.
     pub fn reconfigure(&mut self, config: BrainConfig) {
@@ -173,8 +183,11 @@ impl Brain {
         self.held.add(capture);
     }
 
-    pub fn observe(&mut self, observation: Observation) {
+    pub fn observe(&mut self, mut observation: Observation) {
         self.now = self.now.max(observation.time);
+        if let (Some(recog), Fact::Flow(_, FlowFact::App(info))) = (&mut self.recog, &mut observation.fact) {
+            recog.fill(info, self.now);
+        }
         self.begun.get_or_insert(observation.time);
         match &observation.fact {
             Fact::Counters(added) => return self.totals.count(added),
@@ -287,6 +300,9 @@ impl Brain {
         self.baselines.report(&mut own);
         self.detectors.report(&mut own);
         self.incidents.report(&mut own);
+        if let Some(recog) = &self.recog {
+            recog.report(&mut own);
+        }
         self.teller.stats(self.now, &self.totals, &own);
     }
 

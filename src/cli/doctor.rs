@@ -45,6 +45,7 @@ pub fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
             Config::default()
         }
     };
+    rows.extend(apps(&config));
     state(global, &config, &mut rows);
     for name in &args.interface {
         rows.push(interface(name, &config));
@@ -56,6 +57,30 @@ pub fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
         1 => Err(Failure::run("1 check needs attention")),
         n => Err(Failure::run(format!("{n} checks need attention"))),
     }
+}
+
+/// The user's applications, and Recog's files: what of them cannot be used.
+fn apps(config: &Config) -> Option<Value> {
+    if config.apps == Default::default() {
+        return None;
+    }
+    let mend = "`eastwatch config check` names each".to_owned();
+    Some(row(
+        "apps",
+        match settings::apps(config, false) {
+            Err(failure) => Err((failure.text, "see the lines above".to_owned())),
+            Ok(apps) => {
+                let defined =
+                    (!apps.definitions.is_empty()).then(|| format!("{} applications", apps.definitions.len()));
+                let recog = apps.recog.as_ref().map(|recog| recog.told());
+                let found = defined.into_iter().chain(recog).collect::<Vec<_>>().join("; ");
+                match apps.recog.is_some_and(|recog| !recog.faults().is_empty()) {
+                    true => Err((found, mend)),
+                    false => Ok(found),
+                }
+            }
+        },
+    ))
 }
 
 type Found = Result<String, (String, String)>;

@@ -31,6 +31,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     settings::overlay(&mut loaded, &args.run)?;
     let dir = loaded.config.store.dir.clone().unwrap_or_else(|| PathBuf::from(LOCAL_STATE));
     let workers = settings::workers(&args.run)?;
+    let apps = settings::apps(&loaded.config, false)?;
     // Nothing is opened, made or cleared for a file that is not there.
     args.files.iter().try_for_each(|file| stored_bytes(file).map(drop)).map_err(Failure::run)?;
     if args.fresh {
@@ -42,6 +43,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
         store::clear(&dir).map_err(Failure::run)?;
     }
     let mut brain = open(global, &loaded, &dir, MadeBy::Read, &args.run)?;
+    settings::name_by(global, &mut brain, &apps.definitions, apps.recog);
     let files = not_held(global, &brain, args.files)?;
     if files.is_empty() {
         if !global.quiet {
@@ -55,6 +57,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
         workers,
         decode: loaded.config.decode(),
         limits: settings::shard_limits(&loaded.config),
+        definitions: apps.definitions,
         seed: READ_SEED,
         full_ends: true,
     };

@@ -33,12 +33,14 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     listeners(&mut loaded, &args)?;
     let dir = loaded.config.store.dir.clone().unwrap_or_else(|| PathBuf::from(SYSTEM_STATE));
     let workers = settings::workers(&args.run)?;
+    let apps = settings::apps(&loaded.config, false)?;
     let live =
         Mirrors::open(&args.interface, args.run.filter.as_deref(), &loaded.config.capture).map_err(Failure::run)?;
     if !global.quiet {
         caveats(&live, &args, &loaded.config.capture);
     }
     let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
+    settings::name_by(global, &mut brain, &apps.definitions, apps.recog);
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
     let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
     let own = capture::addresses().into_iter().map(|(_, address)| address).collect();
@@ -49,6 +51,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         workers,
         decode: loaded.config.decode(),
         limits: settings::shard_limits(&loaded.config),
+        definitions: apps.definitions,
         seed: seed(),
         full_ends: false,
     };
@@ -241,6 +244,7 @@ impl Edge {
             ("[store]", old.store != new.store),
             ("[detect]", old.detect != new.detect),
             ("[health]", old.health != new.health),
+            ("[apps]", old.apps != new.apps),
         ];
         let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
         let later = match changed.as_slice() {

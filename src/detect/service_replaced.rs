@@ -58,7 +58,7 @@ impl Detect for ServiceReplaced {
         if !world.baselines.judges(service.vm, Feature::Services, change.time) {
             return Verdict::Learn;
         }
-        let replaced = learned.identity.replaced_by(app);
+        let replaced = learned.identity.replaced_by(app, world.baselines.definitions());
         if replaced.is_empty() {
             return Verdict::Learn;
         }

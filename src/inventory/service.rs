@@ -218,6 +218,17 @@ const DETAILS_MAX: usize = 48;
 /// What is known of an application after one more flow; `None` when nothing about the service changed.
 pub(super) fn merge_app(before: Option<&AppInfo>, heard: &AppInfo) -> Option<AppInfo> {
     let Some(before) = before.filter(|b| b.proto == heard.proto) else { return Some(heard.clone()) };
+    // What a parser of ours read stays; another's word gives way to it.
+    let lent = |app: &AppInfo| app.get(AppInfo::PRODUCT_BY).is_some();
+    if before.product.is_some() && !lent(before) && lent(heard) {
+        return merge_app(Some(before), &own_words(heard));
+    }
+    let own_at_last = lent(before) && heard.product.is_some() && !lent(heard);
+    if own_at_last {
+        let mut own = own_words(before);
+        (own.product, own.version) = (heard.product.clone(), heard.version.clone());
+        return Some(merge_app(Some(&own), heard).unwrap_or(own));
+    }
     let news = |(name, value): &&(std::borrow::Cow<'static, str>, String)| {
         before.get(name).is_none_or(|known| known != value && !PER_CLIENT.contains(&name.as_ref()))
     };
@@ -247,6 +258,15 @@ pub(super) fn merge_app(before: Option<&AppInfo>, heard: &AppInfo) -> Option<App
     })
 }
 
+/// Without what was lent by a file of names.
+fn own_words(app: &AppInfo) -> AppInfo {
+    const LENT: &[&str] = &[AppInfo::PRODUCT_BY, AppInfo::VERSION_BY, "vendor", "cpe"];
+    let mut own = app.clone();
+    (own.product, own.version) = (None, None);
+    own.details.retain(|(name, _)| !LENT.contains(&name.as_ref()));
+    own
+}
+
 fn first(key: ServiceKey) -> RowKey {
     RowKey { key, segment: Segment::UNTAGGED, ip: IpAddr::from([0, 0, 0, 0]) }
 }
@@ -273,6 +293,19 @@ mod tests {
         let before = app("OpenSSH", "9.2", &[("hassh", "aaaa"), ("hassh-server", "bbbb")]);
         let now = merge_app(Some(&before), &app("OpenSSH", "9.2", &[("hassh-server", "dddd")])).unwrap();
         assert_eq!((now.get("hassh-server"), now.get("hassh")), (Some("dddd"), Some("aaaa")));
+    }
+
+    #[test]
+    fn a_product_that_was_lent_gives_way_to_our_own_and_not_the_other_way_round() {
+        let own = app("OpenSSH", "9.2", &[("hassh", "aaaa")]);
+        let lent = app("OpenBSD SSH", "9", &[("product_by", "x.xml"), ("vendor", "OpenBSD")]);
+        assert_eq!(merge_app(Some(&own), &lent), None);
+        let now = merge_app(Some(&lent), &own).unwrap();
+        assert_eq!((now.product.as_deref(), now.version.as_deref()), (Some("OpenSSH"), Some("9.2")));
+        assert_eq!((now.get("product_by"), now.get("vendor"), now.get("hassh")), (None, None, Some("aaaa")));
+        assert_eq!(merge_app(Some(&lent), &lent), None);
+        let again = app("Portable OpenSSH", "9.2", &[("product_by", "x.xml")]);
+        assert_eq!(merge_app(Some(&lent), &again).unwrap().product.as_deref(), Some("Portable OpenSSH"));
     }
 
     #[test]

@@ -45,6 +45,13 @@ pub struct AppInfo {
 }
 
 impl AppInfo {
+    /// Details that name who told product or version, where that was not our own parser: such a word describes a
+    /// service and identifies none, because it changes with the files it is from.
+    pub const PRODUCT_BY: &'static str = "product_by";
+    pub const VERSION_BY: &'static str = "version_by";
+    /// The detail of an application that a user defined: the definition, as a digest.
+    pub const DEFINITION: &'static str = "definition";
+
     pub fn new(proto: &'static str, server: Option<Side>) -> Self {
         AppInfo { proto: AppProto::new(proto), server, product: None, version: None, details: Vec::new() }
     }

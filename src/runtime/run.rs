@@ -1,10 +1,12 @@
 //! One run: threads are started, the source is read to its end, everything in flight is drained, the brain comes back.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::api::{self, Asked};
+use crate::app::Definitions;
 use crate::brain::Brain;
 use crate::capture::{CaptureError, Source};
 use crate::decode::DecodeConfig;
@@ -53,6 +55,8 @@ pub struct Plan {
     pub workers: u16,
     pub decode: DecodeConfig,
     pub limits: ShardLimits,
+    /// The user's own applications.
+    pub definitions: Arc<Definitions>,
     /// Hash seed of the flow tables: fixed in `read`, random in `watch`.
     pub seed: u64,
     /// True where a full disk ends the run (`read`); false where it sheds (`watch`).
@@ -94,7 +98,7 @@ pub fn run(
     for index in 0..workers {
         let (parcels, incoming) = sync_channel(PARCELS_WAITING);
         let (returned, spent) = channel();
-        let worker = Worker::new(index, workers, &plan.decode, &plan.limits, plan.seed);
+        let worker = Worker::new(index, workers, &plan.decode, &plan.limits, plan.seed).define(&plan.definitions);
         let reports = sender.clone();
         let stream = usize::from(index) + 1;
         threads.push(spawn("worker", move || worker.run(stream, &incoming, &reports, &returned))?);

@@ -7,7 +7,9 @@ mod listeners;
 
 use listeners::{Listeners, Remembered};
 
-use crate::app::AppCounters;
+use std::sync::Arc;
+
+use crate::app::{AppCounters, Definitions};
 use crate::counters;
 use crate::decode::{Datagram, HostOsTable, Icmp, Payload};
 pub use crate::flow::Head;
@@ -122,6 +124,11 @@ impl Shard {
             memberships: MembershipCounters::default(),
             adverts: Adverts::new(),
         }
+    }
+
+    /// Looks for what the user defined, in flows that begin from now on.
+    pub fn define(&mut self, definitions: &Arc<Definitions>) {
+        self.listeners.definitions = Some(Arc::clone(definitions)).filter(|all| !all.is_empty());
     }
 
     /// Takes one packet; what it proves is added to `out`.

@@ -3,8 +3,10 @@
 //! The shards are [`SHARDS`] whatever the number of workers, and every limit is a shard's own, so who runs a shard
 //! changes nothing of what it says.
 
+use std::sync::Arc;
 use std::sync::mpsc::{Receiver, Sender, SyncSender};
 
+use crate::app::Definitions;
 use crate::decode::{DecodeConfig, DecodeCounters, Decoder, SHARDS};
 use crate::model::{Fact, Observation, Order};
 use crate::telemetry::Increments;
@@ -31,6 +33,12 @@ impl Worker {
             .map(|index| (Decoder::new(decode), Shard::new(index, limits, decode.hosts(), seed)))
             .collect();
         Worker { shards, first, step: step.max(1), increments: Increments::default(), discarded: 0 }
+    }
+
+    /// Looks for what the user defined.
+    pub fn define(mut self, definitions: &Arc<Definitions>) -> Self {
+        self.shards.iter_mut().for_each(|(_, shard)| shard.define(definitions));
+        self
     }
 
     /// Runs until the dispatcher hangs up. Emptied parcels go back through `spent`.

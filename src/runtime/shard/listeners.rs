@@ -5,9 +5,10 @@
 //! keep newer flows from being recognised. A flow that nothing listens to any longer costs nothing here.
 
 use std::collections::VecDeque;
+use std::sync::Arc;
 
 use super::{Head, ShardLimits, Teller};
-use crate::app::{AppCounters, AppState, Ends, Heard, Lease};
+use crate::app::{AppCounters, AppState, Definitions, Ends, Heard, Lease};
 use crate::decode::{Datagram, HostOsTable, Payload, Tcp};
 use crate::flow::{Claims, Flow, FlowTable, Seen};
 use crate::model::{ClaimKind, Fact, FlowFact, Opening, Side, Timestamp};
@@ -92,6 +93,8 @@ pub(super) struct Listeners {
     pub(super) app_counters: AppCounters,
     pub(super) stream_counters: StreamCounters,
     pub(super) claims: Claims,
+    /// The user's applications, where there are any.
+    pub(super) definitions: Option<Arc<Definitions>>,
     hosts: HostOsTable,
 }
 
@@ -107,6 +110,7 @@ impl Listeners {
             app_counters: AppCounters::default(),
             stream_counters: StreamCounters::default(),
             claims: Claims::new(),
+            definitions: None,
             hosts,
         }
     }
@@ -114,6 +118,13 @@ impl Listeners {
     /// A fact from the flow table on its way out.
     pub(super) fn told(&mut self, flow: &mut Flow<Remembered>, fact: FlowFact, teller: &mut Teller<'_>) {
         let end = matches!(fact, FlowFact::End(..));
+        if end
+            && let Remembered::Listening(listening) = &mut flow.memory
+            && let Some(mut app) = listening.app.last_word()
+        {
+            app.server = app.server.map(|side| listening.own(side));
+            teller.tell(Fact::Flow(flow.reference(), FlowFact::App(Box::new(app))));
+        }
         teller.tell(Fact::Flow(flow.reference(), fact));
         if end {
             match std::mem::take(&mut flow.memory) {
@@ -156,7 +167,10 @@ impl Listeners {
                 return;
             }
             Remembered::Silent => {
-                let app = AppState::new(flow.transport(), flow.opening() == Opening::Midstream);
+                let mut app = AppState::new(flow.transport(), flow.opening() == Opening::Midstream);
+                if let Some(definitions) = &self.definitions {
+                    app = app.with(definitions, flow.end(Side::Resp).1);
+                }
                 if !app.listening() {
                     return;
                 }
