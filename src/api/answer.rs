@@ -263,7 +263,7 @@ fn sanction_of(brain: &Brain, row: SanctionRow) -> Result<Sanction, String> {
     Ok(Sanction {
         vm: one(brain, &row.vm)?,
         service: Some(parse_port(&row.service)?),
-        app: row.app.map(|name| AppProto(name.into())),
+        app: row.app.as_deref().map(AppProto::named).transpose()?,
         owner: row.owner,
         reason: row.reason,
         ticket: row.ticket,

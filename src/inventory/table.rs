@@ -11,7 +11,7 @@ use hashbrown::HashMap;
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
 use super::config::InventoryConfig;
-use super::discovery::Live;
+use super::discovery::{Live, Standing};
 use super::expectation::Expectations;
 use super::fan_in::FanIn;
 use super::group::GroupQueries;
@@ -29,7 +29,9 @@ use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
 use super::vm::{Name, NameSource, Vm};
 use crate::counters;
-use crate::model::{Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
+use crate::model::{
+    AppProto, Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, VmId,
+};
 use crate::store::{Batch, Store, StoreError};
 
 pub(super) const LIVE_MAX: usize = 524_288;
@@ -221,6 +223,14 @@ impl Inventory {
     pub fn joins_known_group(&self, service: &Service) -> bool {
         matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast)
             && self.members.known_before(&service.row_key())
+    }
+
+    /// What another flow announced this one as, while it lasts.
+    pub fn announced_as(&self, flow: &FlowRef) -> Option<&AppProto> {
+        match &self.live.get(&flow.id)?.standing {
+            Standing::Announced(app) => Some(app),
+            _ => None,
+        }
     }
 
     /// Ports that another flow announced, under the VMs that have their addresses now; in order of segment, address,
