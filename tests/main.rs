@@ -20,6 +20,7 @@ mod suite {
     mod flow_records;
     mod harness;
     mod hostile;
+    mod media_scenarios;
     mod mirror_scenarios;
     mod queries;
     mod reassembly;

@@ -12,7 +12,7 @@ use crate::brain::Brain;
 use crate::deliver::incident_row;
 use crate::incident::IncidentEvent;
 use crate::inventory::{Imported, Service, Vm};
-use crate::model::{AppProto, Incident, IncidentId, IncidentState, Timestamp, VmId};
+use crate::model::{AppProto, Incident, IncidentId, IncidentState, ServiceKey, Timestamp, VmId};
 
 /// Faults of an imported file that are told.
 const FAULTS_SHOWN_MAX: usize = 20;
@@ -258,12 +258,22 @@ fn whole(incident: &Incident) -> Value {
     row
 }
 
+/// By a name that eastwatch knows, or by the one that this service shows: the user's own applications have names too.
+fn application(brain: &Brain, vm: VmId, (transport, port): Port, text: &str) -> Result<AppProto, String> {
+    AppProto::named(text).or_else(|why| {
+        let key = ServiceKey { vm, transport, port };
+        let mut shown = brain.inventory.service(&key).filter_map(|row| row.app.as_ref());
+        shown.find(|app| app.proto.as_str() == text).map(|app| app.proto.clone()).ok_or(why)
+    })
+}
+
 fn sanction_of(brain: &Brain, row: SanctionRow) -> Result<Sanction, String> {
     let added = brain.now();
+    let (vm, port) = (one(brain, &row.vm)?, parse_port(&row.service)?);
     Ok(Sanction {
-        vm: one(brain, &row.vm)?,
-        service: Some(parse_port(&row.service)?),
-        app: row.app.map(|name| AppProto(name.into())),
+        vm,
+        service: Some(port),
+        app: row.app.as_deref().map(|text| application(brain, vm, port, text)).transpose()?,
         owner: row.owner,
         reason: row.reason,
         ticket: row.ticket,

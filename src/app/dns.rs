@@ -175,9 +175,9 @@ fn record(r: &mut Reader<'_>, missing: usize, multicast: bool) -> Option<bool> {
     (usize::from(length) <= r.rest().len() + missing).then_some(true)
 }
 
-/// Types that IANA has assigned, in their ranges.
+/// Types that IANA has assigned, in their ranges; but 32 (NIMLOC, never used) is a NetBIOS name's.
 fn is_type(kind: u16) -> bool {
-    matches!(kind, 1..=66 | 99..=109 | 128 | 249..=262 | 32768..=32769)
+    matches!(kind, 1..=31 | 33..=66 | 99..=109 | 128 | 249..=262 | 32768..=32769)
 }
 
 /// Steps over a name. A compression pointer ends it; the first name of a message has nothing to point at.
@@ -266,6 +266,12 @@ pub(super) mod tests {
             bytes[at] = value;
             assert_eq!(ask(&Dns::DNS, Transport::Udp, &bytes, b""), Probe::NotForUs, "byte {at}");
         }
+    }
+
+    #[test]
+    fn a_netbios_query_whose_name_is_damaged_is_not_dns_either() {
+        let name = b"\x91\x52\x01\x10\0\x01\0\0\0\0\0\0\x20FHEPFCELEHFCEPFFFACACACACACACABS\0\0\x20\0\x01";
+        assert_eq!(ask_ports(&Dns::DNS, Transport::Udp, name, b"", 137), Probe::NotForUs);
     }
 
     #[test]

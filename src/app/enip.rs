@@ -96,15 +96,21 @@ struct Identity<'a> {
     name: &'a [u8],
 }
 
-/// The answer to ListIdentity: one item of kind 0x0c, with the socket address and what the device is.
+/// Octets of an identity before its name and behind it: version, socket address, what it is, the name's length; state.
+const IDENTITY_OCTETS: usize = 2 + 16 + 14 + 1 + 1;
+
+/// The answer to ListIdentity: one item of kind 0x0c, with the socket address and what the device is, whose lengths
+/// fill the message exactly.
 fn identity(bytes: &[u8]) -> Option<Identity<'_>> {
     if header(bytes)??.command != LIST_IDENTITY {
         return None;
     }
     let mut r = Reader::new(bytes);
-    r.skip(24)?;
-    let (items, kind, _length, version) = (r.u16_le()?, r.u16_le()?, r.u16_le()?, r.u16_le()?);
-    if items == 0 || kind != 0x0c || version != 1 {
+    r.skip(2)?;
+    let whole = usize::from(r.u16_le()?) + 24 == bytes.len();
+    r.skip(20)?;
+    let (items, kind, length, version) = (r.u16_le()?, r.u16_le()?, r.u16_le()?, r.u16_le()?);
+    if !whole || items != 1 || kind != 0x0c || version != 1 || usize::from(length) + 30 != bytes.len() {
         return None;
     }
     r.skip(16)?;
@@ -114,6 +120,9 @@ fn identity(bytes: &[u8]) -> Option<Identity<'_>> {
     r.skip(6)?;
     let name_bytes = usize::from(r.u8()?);
     let name = r.take(name_bytes)?;
+    if usize::from(length) != IDENTITY_OCTETS + name_bytes {
+        return None;
+    }
     name.iter().all(|b| (0x20..0x7f).contains(b)).then_some(Identity { vendor, revision, name })
 }
 
@@ -129,8 +138,8 @@ pub(super) mod tests {
 
     fn here() -> Vec<u8> {
         let mut bytes = WHO.to_vec();
-        bytes[2] = 48;
-        bytes.extend(b"\x01\0\x0c\0\x2a\0\x01\0");
+        bytes[2] = 51;
+        bytes.extend(b"\x01\0\x0c\0\x2d\0\x01\0");
         bytes.extend([0; 16]);
         bytes.extend(b"\x01\0\x0e\0\x36\0\x14\x0b\0\0\0\0\0\0\x0b1756-L61/B \x03");
         bytes
@@ -168,6 +177,18 @@ pub(super) mod tests {
                 (b"\x05\0", b""),
             ],
         );
+    }
+
+    #[test]
+    fn an_identity_alone_is_known_by_its_lengths() {
+        let whole = here();
+        assert_eq!(ask(&Enip, Transport::Udp, b"", &whole), Probe::Certain(Some(Side::Resp)));
+        for at in [2, 24, 26, 28, 30, 62] {
+            let mut near = whole.clone();
+            near[at] ^= 2;
+            assert_eq!(ask(&Enip, Transport::Udp, b"", &near), Probe::Unsure, "byte {at}");
+        }
+        assert_eq!(ask(&Enip, Transport::Udp, b"", &[whole.as_slice(), b"x"].concat()), Probe::Unsure);
     }
 
     #[test]

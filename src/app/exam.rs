@@ -127,6 +127,16 @@ fn every_example_is_recognised_as_exactly_its_protocol() {
 }
 
 #[test]
+fn the_roster_and_the_list_of_names_are_the_same() {
+    let mut roster: Vec<&str> = ROSTER.iter().map(|protocol| protocol.name()).collect();
+    // Never proved by its own payload: told by what announced it.
+    roster.push("ftp-data");
+    roster.sort_unstable();
+    let known: Vec<&str> = crate::model::APP_NAMES.iter().map(|known| known.name).collect();
+    assert_eq!(roster, known);
+}
+
+#[test]
 fn every_example_of_datagrams_is_shown_to_its_protocol() {
     for (name, talk) in examples().into_iter().filter(|(_, talk)| talk.transport == Transport::Udp) {
         let heard =

@@ -209,6 +209,7 @@ fn all() -> Vec<Example> {
     all.extend(super::fastcgi::tests::examples());
     all.extend(super::pptp::tests::examples());
     all.extend(super::opcua::tests::examples());
+    all.extend(super::alicloud::tests::examples());
     all
 }
 
@@ -229,6 +230,30 @@ fn each_example_is_recognised_by_its_protocol_and_no_other() {
             }
         }
     }
+}
+
+/// What was never measured takes both sides, or a check of its own: those with a star in docs/protocols.md.
+#[test]
+fn an_unmeasured_protocol_is_not_named_by_one_side_alone() {
+    let table = include_str!("../../docs/protocols.md");
+    let (mut asked, mut alone) = (0, Vec::new());
+    for example in all().iter().filter(|e| !AppInfo::new(e.app, None).proto.is_measured()) {
+        let row = table.lines().find(|line| line.starts_with(&format!("| `{}` |", example.app))).unwrap();
+        if row.contains("unmeasured*") {
+            continue;
+        }
+        let protocols = ROSTER.iter().filter(|p| p.name() == example.app && p.runs_over(example.transport));
+        for protocol in protocols {
+            for (orig, resp) in [(&example.orig[..], &b""[..]), (b"", &example.resp)] {
+                let probe = ask_ports(*protocol, example.transport, orig, resp, example.resp_port);
+                asked += 1;
+                if matches!(probe, Probe::Certain(_)) {
+                    alone.push(example.app);
+                }
+            }
+        }
+    }
+    assert!(asked > 20 && alone.is_empty(), "{asked} asked, by one side alone: {alone:?}");
 }
 
 #[test]

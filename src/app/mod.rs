@@ -6,6 +6,7 @@
 
 mod afp;
 mod ajp;
+mod alicloud;
 mod amqp;
 mod bacnet;
 mod banner;
@@ -109,6 +110,7 @@ mod rtcp;
 mod rtmp;
 mod rtp;
 mod rtsp;
+mod rtsp_media;
 mod sap;
 mod sdp;
 mod sip;
@@ -363,4 +365,5 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &fastcgi::Fastcgi,
     &pptp::Pptp,
     &opcua::OpcUa,
+    &alicloud::Alicloud,
 ];

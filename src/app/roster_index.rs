@@ -8,43 +8,62 @@ use std::sync::LazyLock;
 use super::{Opening, Probe, Protocol, ROSTER};
 use crate::model::{Side, Transport};
 
+/// Words of a [`Set`]: as large as what a flow keeps of a recognised protocol, so more would cost every flow memory.
+const WORDS: usize = 4;
+const WORD_BITS: usize = 64;
 /// Bits of a [`Set`].
-const ROSTER_MAX: usize = 128;
-const _: () = assert!(ROSTER.len() <= ROSTER_MAX, "a set of protocols is a u128");
+const ROSTER_MAX: usize = WORDS * WORD_BITS;
+const _: () = assert!(ROSTER.len() <= ROSTER_MAX, "a set of protocols has a bit for each");
 
 /// Ports by which a protocol of the roster tells itself from its sister: LLMNR's, and any other.
 const PORTS_ASKED: [u16; 2] = [0, 5355];
 
 /// A set of protocols of the roster.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
-pub(super) struct Set(u128);
+pub(super) struct Set([u64; WORDS]);
 
 impl Set {
     pub(super) fn is_empty(self) -> bool {
-        self.0 == 0
+        self.0 == [0; WORDS]
     }
 
     pub(super) fn and(self, other: Set) -> Set {
-        Set(self.0 & other.0)
+        let mut both = self;
+        for (word, other) in both.0.iter_mut().zip(other.0) {
+            *word &= other;
+        }
+        both
     }
 
     pub(super) fn without(self, i: usize) -> Set {
-        Set(self.0 & !(1 << i))
+        let mut rest = self;
+        if let Some(word) = rest.0.get_mut(i / WORD_BITS) {
+            *word &= !(1 << (i % WORD_BITS));
+        }
+        rest
     }
 
     /// Its protocols and their places in the roster, in the roster's order.
     pub(super) fn protocols(self) -> impl Iterator<Item = (usize, &'static dyn Protocol)> {
-        let mut rest = self.0;
-        std::iter::from_fn(move || {
-            let i = usize::try_from(rest.trailing_zeros()).ok()?;
-            rest &= rest.wrapping_sub(1);
-            ROSTER.get(i).map(|p| (i, *p))
+        self.0.into_iter().zip((0..).step_by(WORD_BITS)).flat_map(|(mut rest, base)| {
+            std::iter::from_fn(move || {
+                let i = (rest != 0).then(|| usize::try_from(rest.trailing_zeros()).ok().map(|bit| base + bit))??;
+                rest &= rest.wrapping_sub(1);
+                ROSTER.get(i).map(|p| (i, *p))
+            })
         })
+    }
+
+    fn with(mut self, i: usize) -> Set {
+        if let Some(word) = self.0.get_mut(i / WORD_BITS) {
+            *word |= 1 << (i % WORD_BITS);
+        }
+        self
     }
 
     /// Those of the roster for which it holds.
     fn of(holds: impl Fn(&dyn Protocol) -> bool) -> Set {
-        Set(ROSTER.iter().enumerate().filter(|(_, p)| holds(**p)).fold(0, |set, (i, _)| set | 1 << i))
+        ROSTER.iter().enumerate().filter(|(_, p)| holds(**p)).fold(Set::default(), |set, (i, _)| set.with(i))
     }
 }
 
@@ -141,6 +160,22 @@ mod tests {
         // The mean over all first bytes is what a connection of unknown content costs.
         let asked: usize = (0..=255u8).map(|byte| names(index().stream(Side::Orig, false, &[byte])).len()).sum();
         assert!(asked <= 13 * 256, "{asked}");
+    }
+
+    #[test]
+    fn a_set_has_a_place_for_each_and_keeps_their_order() {
+        let all = Set::of(|_| true);
+        let places: Vec<usize> = all.protocols().map(|(i, _)| i).collect();
+        assert_eq!(places, (0..ROSTER.len()).collect::<Vec<_>>());
+        for i in [0, 63, 64, 127, ROSTER.len() - 1] {
+            assert_eq!(all.without(i).protocols().count(), ROSTER.len() - 1);
+            let one = Set::default().with(i);
+            assert_eq!(one.and(all), one);
+            assert!(one.and(all.without(i)).is_empty() && !one.is_empty());
+        }
+        assert_eq!(Set::default().with(ROSTER_MAX), Set::default());
+        // Beyond its places there is no protocol to find.
+        assert_eq!(Set([u64::MAX; WORDS]).protocols().count(), ROSTER.len());
     }
 
     #[test]

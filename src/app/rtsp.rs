@@ -1,11 +1,12 @@
 //! RTSP 1.0 and 2.0 (RFC 2326, RFC 7826): a request line with the sequence header, and the answer.
 //!
-//! Only the first heads are read; addresses with credentials are not kept.
+//! Of the opening only the first heads are read; [`rtsp_media`](super::rtsp_media) reads on for the media that are set up.
+//! Addresses with credentials are not kept.
 
 use super::evidence::{Evidence, Role, weigh};
 use super::line::{Lines, find};
 use super::reading::begins;
-use super::{Described, Opening, Probe, Protocol};
+use super::{Described, Follow, Opening, Probe, Protocol, rtsp_media};
 use crate::model::{AppInfo, Transport};
 use Evidence::{Hint, No, Short};
 
@@ -57,6 +58,10 @@ impl Protocol for Rtsp {
             info.product(product, parts.next().and_then(|v| v.split(|b| *b == b' ').next()));
         }
         if find(answer, "\r\n\r\n").is_some() { Described::Whole } else { Described::Partly }
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::<rtsp_media::Sessions>::default())
     }
 }
 

@@ -142,9 +142,17 @@ impl Teller {
         room.then(|| self.flows.entry(id).or_default())
     }
 
-    pub fn flow(&mut self, time: Timestamp, flow: &FlowRef, how: FlowEnd, totals: &FlowTotals) {
+    /// What its own payload did not prove, another flow may have announced.
+    pub fn flow(
+        &mut self,
+        time: Timestamp,
+        flow: &FlowRef,
+        announced: Option<&AppProto>,
+        how: FlowEnd,
+        totals: &FlowTotals,
+    ) {
         let Told { app, conflict } = self.flows.remove(&flow.id).unwrap_or_default();
-        self.write(Event::flow(time, flow, app.as_ref(), conflict, how, totals));
+        self.write(Event::flow(time, flow, app.as_ref().or(announced), conflict, how, totals));
     }
 
     pub fn stats(&mut self, time: Timestamp, totals: &Totals, own: &[(&'static str, u64)]) {

@@ -200,7 +200,8 @@ impl Brain {
                 self.totals.flow(flow, totals);
                 self.look(flow, totals, true);
                 if self.config.flows {
-                    self.teller.flow(self.now, flow, *how, totals);
+                    let announced = self.inventory.announced_as(flow);
+                    self.teller.flow(self.now, flow, announced, *how, totals);
                 }
             }
             Fact::Flow(flow, FlowFact::App(info)) if self.config.flows => self.teller.flow_app(flow.id, &info.proto),

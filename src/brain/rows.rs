@@ -186,6 +186,7 @@ pub fn service_row(service: &Service, inventory: &Inventory) -> Value {
         "proto": service.key.transport.to_string(),
         "port": service.key.port,
         "app_proto": app.map(|a| a.proto.as_str().to_owned()),
+        "app_confidence": app.map(|a| rounded(a.proto.confidence())),
         "product": app.and_then(|a| a.product.clone()),
         "version": app.and_then(|a| a.version.clone()),
         "state": "observed",

@@ -346,7 +346,7 @@ pub struct SanctionAddArgs {
     /// Service, as tcp/443
     #[arg(value_name = "PROTO/PORT")]
     pub service: String,
-    /// Only while the payload proves this application
+    /// Only while the payload proves this application (pgsql, or another name of it: postgresql)
     #[arg(long, value_name = "NAME")]
     pub app: Option<String>,
     /// Who answers for it

@@ -10,7 +10,9 @@ use super::memory::Memory;
 use super::{Detect, Seen, Verdict, World, new_service_reason, remote_access};
 use crate::baseline::{Feature, Mode};
 use crate::inventory::{Change, Sight, What};
-use crate::model::{AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{
+    AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId, app_names,
+};
 use crate::store::{Batch, Kind, Store, StoreError};
 
 pub static DETECTOR: Detector = Detector {
@@ -35,7 +37,8 @@ pub struct Config {
     pub pending_max: usize,
     /// Applications that are a finding from the first minute, ripe or not, once the payload proved them: login
     /// in clear text that nobody starts today. One, so that a first hour in an old network stays readable.
-    pub day0: Vec<String>,
+    #[serde(deserialize_with = "app_names")]
+    pub day0: Vec<AppProto>,
 }
 
 impl Default for Config {
@@ -46,7 +49,7 @@ impl Default for Config {
             ephemeral_life_s: 60,
             ephemeral_bytes: 64 * 1024,
             pending_max: 16_384,
-            day0: vec!["telnet".to_owned()],
+            day0: vec![AppProto::new("telnet")],
         }
     }
 }
@@ -124,14 +127,13 @@ impl NewService {
     fn breaks_day0(&self, key: &ServiceKey, change: &Change, world: &World<'_>) -> bool {
         let What::ServiceApp { now, .. } = &change.what else { return false };
         let fresh = world.baselines.service(key).is_none_or(|s| s.identity.is_empty());
-        world.mode() == Mode::Auto && fresh && self.config.day0.iter().any(|name| name == now.proto.as_str())
+        world.mode() == Mode::Auto && fresh && self.config.day0.contains(&now.proto)
     }
 
     /// Was it told by the day-0 list? Then it stays unlearned though its VM is not ripe.
     fn told_day0(&self, key: &ServiceKey, world: &World<'_>) -> bool {
         let told = self.pending.get(key).is_some_and(|c| c.told.is_some());
-        let day0 = |app: AppProto| self.config.day0.iter().any(|name| name == app.as_str());
-        world.mode() == Mode::Auto && told && world.app(key).is_some_and(day0)
+        world.mode() == Mode::Auto && told && world.app(key).is_some_and(|app| self.config.day0.contains(&app))
     }
 
     /// Tells a candidate that has enough evidence, or has more to tell than before.

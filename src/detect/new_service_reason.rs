@@ -143,7 +143,8 @@ fn reason(
     if let Some(app) = seen.app {
         let product =
             app.product.as_ref().map(|p| format!(" ({p}{})", version(app.version.as_deref()))).unwrap_or_default();
-        parts.push(format!("it speaks {}{product}", app.proto));
+        let likely = if app.proto.is_measured() { "" } else { "what looks like " };
+        parts.push(format!("it speaks {likely}{}{product}", app.proto));
         if against.mismatch {
             parts.push(format!("{} is not what {port} is for", app.proto));
         }

@@ -13,7 +13,7 @@ use super::change::{Change, What};
 use super::closed::ClosedPorts;
 use super::config::InventoryConfig;
 use super::contradiction::{Contradiction, Contradictions};
-use super::discovery::Live;
+use super::discovery::{Live, Standing};
 use super::expectation::Expectations;
 use super::fan_in::FanIn;
 use super::group::GroupQueries;
@@ -33,7 +33,7 @@ use super::unasked::Unasked;
 use super::vm::{Name, NameSource, Vm};
 use crate::counters;
 use crate::model::{
-    Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
+    AppProto, Fact, FlowFact, FlowRef, Mac, Observation, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId,
 };
 use crate::store::{Batch, Store, StoreError};
 
@@ -246,6 +246,14 @@ impl Inventory {
     pub fn joins_known_group(&self, service: &Service) -> bool {
         matches!(service.class, ServiceClass::Multicast | ServiceClass::Broadcast)
             && self.members.known_before(&service.row_key())
+    }
+
+    /// What another flow announced this one as, while it lasts.
+    pub fn announced_as(&self, flow: &FlowRef) -> Option<&AppProto> {
+        match &self.live.get(&flow.id)?.standing {
+            Standing::Announced(app) => Some(app),
+            _ => None,
+        }
     }
 
     /// Ports that another flow announced, under the VMs that have their addresses now; in order of segment, address,

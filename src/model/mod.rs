@@ -7,6 +7,7 @@
 mod addr;
 mod advert;
 mod app;
+mod app_names;
 mod carrier;
 mod finding;
 mod flow;
@@ -25,6 +26,7 @@ mod time;
 pub use addr::{Mac, NetSet};
 pub use advert::{AdvertBy, LinkAdvert};
 pub use app::{AppInfo, AppProto};
+pub use app_names::{APP_NAMES, AppName, app_names};
 pub use carrier::Carrier;
 pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};
 pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};

@@ -5,6 +5,7 @@
 
 pub mod apps;
 mod explained;
+mod ndpi;
 mod pipeline;
 mod report;
 mod services;
@@ -16,6 +17,7 @@ use std::path::Path;
 
 use apps::Apps;
 use explained::Explanations;
+use ndpi::Ndpi;
 use services::Services;
 use truth::Truth;
 
@@ -30,6 +32,7 @@ pub const APP_WRONG_MAX: f64 = 0.005;
 pub struct Measured {
     pub services: Services,
     pub apps: Apps,
+    pub ndpi: Ndpi,
     /// Captures of the corpus, those recorded here, and what could not be read (with the reason).
     pub captures: usize,
     pub recorded: usize,
@@ -46,6 +49,7 @@ pub struct Measured {
 pub fn measure(corpus: &Path, recorded: &Path) -> Result<Measured, String> {
     let truth = Truth::load(corpus, recorded)?;
     let mut explanations = Explanations::load()?;
+    let mut ndpi = Ndpi::load(corpus)?;
     let (mut services, mut apps) = (Services::default(), Apps::default());
     let mut unread = Vec::new();
     for capture in &truth.captures {
@@ -58,10 +62,17 @@ pub fn measure(corpus: &Path, recorded: &Path) -> Result<Measured, String> {
         };
         services.compare(capture, &found.services, &mut explanations);
         apps.compare(capture, &found, &mut explanations);
+        ndpi.compare(&capture.path, &found);
+    }
+    for path in ndpi.left() {
+        match pipeline::read(&corpus.join(&path)) {
+            Ok(found) => ndpi.compare(&path, &found),
+            Err(why) => unread.push(format!("{path}: {why}")),
+        }
     }
     let recorded = truth.captures.iter().filter(|capture| capture.recorded).count();
     let captures = truth.captures.len() - recorded;
-    Ok(Measured { services, apps, captures, recorded, unread, stale: explanations.unused() })
+    Ok(Measured { services, apps, ndpi, captures, recorded, unread, stale: explanations.unused() })
 }
 
 impl Measured {
@@ -71,6 +82,7 @@ impl Measured {
         failures.extend(self.stale.iter().map(|s| format!("explained, but it does not occur: {s}")));
         failures.extend(self.services.failures());
         failures.extend(self.apps.failures());
+        failures.extend(self.ndpi.failures());
         failures
     }
 }

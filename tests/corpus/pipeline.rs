@@ -1,6 +1,7 @@
 //! One capture through the pipeline of `read`, in process, with a store in memory and every host at home.
 
 use std::collections::{BTreeMap, BTreeSet};
+use std::net::SocketAddr;
 use std::path::Path;
 use std::sync::Arc;
 use std::sync::atomic::AtomicBool;
@@ -37,6 +38,15 @@ pub struct Outcome {
     pub services: Vec<Found>,
     /// Application protocols of the flows that have this end, as the `flow` events of EVE tell them.
     pub flow_apps: BTreeMap<Key, BTreeSet<String>>,
+    /// The same by flow, `-` for none.
+    pub flows: BTreeMap<FlowEnds, BTreeSet<String>>,
+}
+
+/// Transport in lower case and both ends, the lower one first: the same for either direction.
+pub type FlowEnds = (String, SocketAddr, SocketAddr);
+
+pub fn flow_ends(transport: String, one: SocketAddr, other: SocketAddr) -> FlowEnds {
+    (transport, one.min(other), one.max(other))
 }
 
 /// A capture that is cut short is read to the cut.
@@ -69,19 +79,33 @@ pub fn read(file: &Path) -> Result<Outcome, String> {
     });
     let services = services.collect();
     let eve = outcome.brain.teller().eve().map(|eve| eve.bytes().to_vec()).unwrap_or_default();
-    Ok(Outcome { services, flow_apps: flow_apps(&eve)? })
+    let (flow_apps, flows) = flow_apps(&eve)?;
+    Ok(Outcome { services, flow_apps, flows })
 }
 
-fn flow_apps(eve: &[u8]) -> Result<BTreeMap<Key, BTreeSet<String>>, String> {
+type FlowApps = (BTreeMap<Key, BTreeSet<String>>, BTreeMap<FlowEnds, BTreeSet<String>>);
+
+fn flow_apps(eve: &[u8]) -> Result<FlowApps, String> {
     let mut apps: BTreeMap<Key, BTreeSet<String>> = BTreeMap::new();
+    let mut flows: BTreeMap<FlowEnds, BTreeSet<String>> = BTreeMap::new();
     for line in eve.split(|b| *b == b'\n').filter(|line| !line.is_empty()) {
         let event: Value = serde_json::from_slice(line).map_err(|e| format!("EVE: {e}"))?;
-        let Some(app) = event["app_proto"].as_str().filter(|_| event["event_type"] == "flow") else { continue };
-        for (ip, port) in [("src_ip", "src_port"), ("dest_ip", "dest_port")] {
-            let proto = event["proto"].as_str().unwrap_or_default().to_lowercase();
-            let end = key(event[ip].as_str().unwrap_or_default(), &proto, &event[port].to_string())?;
-            apps.entry(end).or_default().insert(app.to_owned());
+        if event["event_type"] != "flow" {
+            continue;
+        }
+        let proto = event["proto"].as_str().unwrap_or_default().to_lowercase();
+        let end = |ip, port: &str| key(event[ip].as_str().unwrap_or_default(), &proto, &event[port].to_string());
+        let app = event["app_proto"].as_str();
+        if event["src_port"].is_u64() {
+            let (src, dest) = (end("src_ip", "src_port")?, end("dest_ip", "dest_port")?);
+            let ends = flow_ends(proto.clone(), (src.0, src.2).into(), (dest.0, dest.2).into());
+            flows.entry(ends).or_default().insert(app.unwrap_or("-").to_owned());
+            for end in [src, dest] {
+                if let Some(app) = app {
+                    apps.entry(end).or_default().insert(app.to_owned());
+                }
+            }
         }
     }
-    Ok(apps)
+    Ok((apps, flows))
 }

@@ -3,7 +3,7 @@
 use std::fmt::Write;
 
 use super::services::{Difference, Services};
-use super::{Measured, Tallies, Without, apps};
+use super::{Measured, Tallies, Without, apps, ndpi};
 
 impl Measured {
     pub fn print(&self) -> String {
@@ -20,6 +20,7 @@ impl Measured {
         let _ = writeln!(text);
         self.services_text(text);
         self.apps_text(text);
+        self.ndpi_text(text);
         out
     }
 
@@ -86,6 +87,53 @@ impl Measured {
         }
         let _ = writeln!(text);
         differences(text, &self.apps.differences);
+    }
+
+    fn ndpi_text(&self, text: &mut String) {
+        let ndpi = &self.ndpi;
+        let (certain, agreed, judged) = ndpi.total();
+        let _ = writeln!(text, "Flows against nDPI: {} captures, where nDPI is certain\n", ndpi.captures);
+        let mut rows = vec![row(&[
+            "nDPI",
+            "ours",
+            "certain",
+            "agreed",
+            "nDPI wrong",
+            "naming",
+            "ours",
+            "unexplained",
+            "agreement",
+        ])];
+        for (name, a) in &ndpi.protocols {
+            let mut cells = row(&[name, ndpi::ours(name)]);
+            let [wrong, naming, ours] = a.explained;
+            cells.extend([a.certain, a.agreed, wrong, naming, ours, a.unexplained()].map(|c| c.to_string()));
+            cells.push(figure((a.certain > 0).then(|| a.agreed as f64 / a.certain as f64)));
+            rows.push(cells);
+        }
+        align(text, &rows);
+        let share = |of: usize| figure((of > 0).then(|| agreed as f64 / of as f64));
+        let _ = writeln!(text, "Agreed on {agreed} of {certain} flows: {}", share(certain));
+        let _ = writeln!(text, "Without those that are explained, of {judged}: {}", share(judged));
+        let (guessed, named) = ndpi.guessed;
+        let _ = writeln!(
+            text,
+            "Not compared: {guessed} flows that nDPI guessed by port, of which {named} are named here\n"
+        );
+        for d in &ndpi.differences {
+            let what = format!("{} {}: {} in {} flows", d.path, d.protocol, d.told, d.ends.len());
+            match &d.explained {
+                Some((whose, why)) => {
+                    let _ = writeln!(text, "{whose}: {what}: {why}");
+                }
+                None => {
+                    let _ = writeln!(text, "unexplained: {what}");
+                    for (transport, one, other) in &d.ends {
+                        let _ = writeln!(text, "    {transport} {one} {other}");
+                    }
+                }
+            }
+        }
     }
 }
 

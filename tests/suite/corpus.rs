@@ -23,4 +23,7 @@ fn services_and_applications_of_the_corpus_are_found_and_every_difference_is_exp
         .map(|d| format!("{} {} {:?} {}", d.what, d.path, d.key, d.note))
         .collect();
     assert!(unexplained.is_empty(), "{unexplained:#?}");
+    let of_ndpi = measured.ndpi.differences.iter().filter(|d| d.explained.is_none());
+    let of_ndpi: Vec<String> = of_ndpi.map(|d| format!("{} {} {} {:?}", d.path, d.protocol, d.told, d.ends)).collect();
+    assert!(of_ndpi.is_empty(), "{of_ndpi:#?}");
 }

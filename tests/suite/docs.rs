@@ -1,6 +1,8 @@
 //! The command list of docs/reference.md, `--help` and the man pages say the same.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
+
+use eastwatch::model::APP_NAMES;
 
 use super::harness::{Folder, eastwatch};
 
@@ -37,6 +39,38 @@ fn completions_are_made_for_the_usual_shells() {
         assert_eq!(ran.status, 0, "{shell}: {}", ran.stderr);
         assert!(ran.stdout.contains("incidents"), "{shell} does not know the commands");
     }
+}
+
+#[test]
+fn the_table_of_protocols_has_every_name_its_synonyms_and_what_was_not_measured() {
+    let text = include_str!("../../docs/protocols.md");
+    let rows = text.lines().filter_map(|line| line.strip_prefix("| `")).map(|row| {
+        let (name, rest) = row.split_once('`').unwrap();
+        let also: BTreeSet<&str> = rest.split('|').nth(1).unwrap_or_default().split('`').skip(1).step_by(2).collect();
+        (name, (also, !rest.contains("unmeasured")))
+    });
+    let documented: BTreeMap<&str, (BTreeSet<&str>, bool)> = rows.collect();
+    // Of `ftp-data` the text speaks: it has no recogniser.
+    let known = APP_NAMES.iter().filter(|known| known.name != "ftp-data");
+    let known = known.map(|k| (k.name, (k.aliases.iter().copied().collect(), k.measured))).collect();
+    assert_eq!(documented, known);
+}
+
+#[test]
+fn an_application_may_be_named_by_a_synonym_in_the_configuration_and_by_no_other_word() {
+    let folder = Folder::new("synonyms");
+    let show = |list: &str| {
+        let config = format!("[detect.new-service]\nday0 = [{list}]\n");
+        std::fs::write(folder.file("eastwatch.toml"), config).unwrap();
+        eastwatch(["config", "show", "--config", &folder.file("eastwatch.toml").display().to_string()])
+    };
+    let shown = show("\"telnet\", \"VNC\", \"postgresql\"");
+    assert_eq!(shown.status, 0, "{}", shown.stderr);
+    assert!(shown.stdout.contains(r#"["telnet", "rfb", "pgsql"]"#), "{}", shown.stdout);
+    let wrong = show("\"telnet\", \"telnte\"");
+    assert_ne!(wrong.status, 0);
+    assert!(wrong.stderr.contains("unknown application `telnte`: did you mean `telnet`?"), "{}", wrong.stderr);
+    assert!(wrong.stderr.contains("eastwatch.toml:2:"), "{}", wrong.stderr);
 }
 
 #[test]

@@ -235,11 +235,23 @@ fn an_approval_closes_its_incident_and_can_be_withdrawn() {
         ("sanction add web-01 tcp/99999 --owner a --reason b", "`tcp/99999` is not a service like tcp/443"),
         ("sanction add web-09 tcp/1 --owner a --reason b", "no VM is called `web-09`; `eastwatch vms` lists"),
         ("sanction add web-01 tcp/1 --owner a --reason b --expires soon", "`soon` is not a time: 90d, 12h"),
+        ("sanction add web-01 tcp/1 --owner a --reason b --app posgres", "`posgres`: did you mean `postgres`?"),
+        ("sanction add web-01 tcp/1 --owner a --reason b --app https", "`https`: did you mean `http`?"),
     ] {
         let (status, said) = office.bad(args);
         assert!(status == 1 && said.contains(part) && said.lines().count() == 1, "{args}: {said}");
     }
     assert_eq!(office.bad("sanction add web-01 tcp/1 --owner a").0, 2);
+    // An application goes by any of its names, and is kept under its own.
+    office.good("sanction add web-01 tcp/5433 --owner a --reason b --app PostgreSQL -q");
+    let kept = office.file("kept.csv", "vm,service,app,owner,reason\nweb-01,tcp/5901,vnc,a,b\n");
+    office.good(&format!("sanction import {kept} -q"));
+    let list = office.json("sanction list");
+    let app = |service: &str| list.as_array().unwrap().iter().find(|r| r["service"] == service).unwrap()["app"].clone();
+    assert_eq!((app("tcp/5433"), app("tcp/5901")), ("pgsql".into(), "rfb".into()));
+    let wrong = office.file("wrong.csv", "vm,service,app,owner,reason\nweb-01,tcp/5902,vcn,a,b\n");
+    let (status, said) = office.bad(&format!("sanction import {wrong}"));
+    assert!(status == 1 && said.contains("wrong.csv:2: unknown application `vcn`: did you mean `vnc`?"), "{said}");
 }
 
 #[test]

@@ -7,7 +7,7 @@ use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
-use super::mirror_scenarios;
+use super::{media_scenarios, mirror_scenarios};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
@@ -51,6 +51,8 @@ pub const ALL: &[(&str, Write)] = &[
     ("two-tenants", mirror_scenarios::two_tenants),
     ("moved-to-another-host", mirror_scenarios::moved_to_another_host),
     ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
+    ("camera", media_scenarios::camera),
+    ("camera-elsewhere", media_scenarios::camera_elsewhere),
 ];
 
 const LEARN_HOURS: i64 = 30;
