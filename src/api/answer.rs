@@ -45,6 +45,7 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             };
             Ok(in_reading_order(brain, &wanted).into_iter().map(row).collect())
         }
+        Request::Roles {} => Ok(brain.role_rows().into()),
         Request::VmsHistory { vm } => {
             let wanted = wanted(brain, vm.as_deref())?;
             Ok(in_reading_order(brain, &wanted).into_iter().flat_map(|v| brain.history_rows(v)).collect())

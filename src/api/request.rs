@@ -17,6 +17,7 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vm: Option<String>,
     },
+    Roles {},
     VmsHistory {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vm: Option<String>,
@@ -157,6 +158,7 @@ const fn route(method: &'static str, path: &'static str, verb: &'static str) -> 
 pub const ROUTES: &[Route] = &[
     route("GET", "/v1/vms", "vms"),
     route("GET", "/v1/vms/history", "vms-history"),
+    route("GET", "/v1/roles", "roles"),
     route("GET", "/v1/services", "services"),
     route("GET", "/v1/peers", "peers"),
     route("GET", "/v1/incidents", "incidents"),

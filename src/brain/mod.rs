@@ -3,6 +3,7 @@
 //!
 //! Judging comes before learning, and what raised a finding is not learned.
 
+mod baseline_rows;
 mod blind;
 mod copies;
 mod events;

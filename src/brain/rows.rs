@@ -107,25 +107,6 @@ impl Brain {
         known.stays.iter().enumerate().map(row).collect()
     }
 
-    pub fn baseline_row(&self, vm: &Vm) -> Value {
-        let ripeness = self.baselines.ripeness(vm.id, Feature::Services, self.now());
-        let peers = self.baselines.ripeness(vm.id, Feature::Peers, self.now());
-        let profile = self.baselines.profile(vm.id);
-        json!({
-            "vm": vm.id,
-            "vm_name": vm.name,
-            "phase": ripeness.phase,
-            "ripeness": rounded(ripeness.value),
-            "services": profile.map_or(0, |p| p.services.len()),
-            "peers": profile.map_or(0, |p| p.peers.len()),
-            "peers_phase": peers.phase,
-            "peers_ripeness": rounded(peers.value),
-            "flows": ripeness.tally.flows,
-            "observed": format!("{:.0} h", ripeness.tally.observed_h.floor()),
-            "waits_for": ripeness.to_string(),
-        })
-    }
-
     /// The listed VMs: how many of them the mirror shows, and some that it does not.
     pub fn coverage(&self) -> Value {
         let mut counts = [0u64; 3];
@@ -166,7 +147,7 @@ impl Brain {
         self.baselines.ripeness(vm, feature, self.now()).phase == crate::baseline::Phase::Ripe
     }
 
-    fn shown_name(&self, vm: VmId) -> Option<String> {
+    pub(super) fn shown_name(&self, vm: VmId) -> Option<String> {
         self.inventory.vm(vm).and_then(|vm| vm.name.clone())
     }
 }
@@ -220,6 +201,7 @@ pub fn vm_row(vm: &Vm, inventory: &Inventory, baselines: &Baselines, now: Timest
         "first_seen": vm.first_seen,
         "last_seen": vm.last_seen,
         "baseline": { "phase": ripeness.phase, "ripeness": rounded(ripeness.value) },
+        "role": baselines.roles().of(vm.id).map(|(_, role)| role.label()),
         "tags": vm.tags,
         "router": vm.router,
         "kind": vm.kind(),
@@ -246,6 +228,6 @@ fn binding_row(binding: &AddressBinding) -> Value {
 }
 
 /// Three digits are all that a share of evidence is worth.
-fn rounded(share: f64) -> f64 {
+pub(super) fn rounded(share: f64) -> f64 {
     (share * 1000.0).round() / 1000.0
 }

@@ -177,6 +177,9 @@ pub struct VmsArgs {
     /// Show on which host each was, and when
     #[arg(long)]
     pub history: bool,
+    /// Show the roles: VMs with the same job
+    #[arg(long, conflicts_with_all = ["history", "vm"])]
+    pub roles: bool,
 }
 
 #[derive(Clone, Debug, Default, Args)]

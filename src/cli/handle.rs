@@ -239,13 +239,18 @@ fn import(global: &Global, config: &Config, file: &Path) -> Result<(), Failure> 
 pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> Result<(), Failure> {
     const STATUS: &[Column] = &[
         column("VM", named),
-        column("PHASE", |r| text(r, "phase")),
-        column("RIPENESS", |r| format!("{:.0} %", r.get("ripeness").and_then(Value::as_f64).unwrap_or(0.0) * 100.0)),
-        column("SERVICES", |r| text(r, "services")),
-        column("PEERS", |r| text(r, "peers")),
+        column("ROLE", |r| text(r, "role")),
+        column("SERVICES", |r| feature(r, "services")),
+        column("USES", |r| feature(r, "uses")),
+        column("PEERS", |r| feature(r, "peers")),
+        column("HOURS", |r| feature(r, "hours")),
+        column("VOLUMES", |r| feature(r, "volumes")),
+        column("LEARNED", |r| text(r, "services")),
+        column("UNSEEN", |r| r.get("unseen").and_then(Value::as_f64).map_or("-".to_owned(), |n| format!("~{n:.0}"))),
         column("FLOWS", |r| text(r, "flows")),
         column("OBSERVED", |r| text(r, "observed")),
         column("WAITS FOR", |r| text(r, "waits_for")),
+        column("AT THE LATEST", |r| time(r, "latest")),
     ];
     const DIFF: &[Column] =
         &[column("CHANGE", |r| text(r, "change")), column("VM", named), column("WHAT", |r| text(r, "what"))];
@@ -278,6 +283,16 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
             let said = ask(global, config, Request::BaselineReset { vm, by: user_name() })?;
             Ok(write_out(&format!("{}\n", text(&said, "text")))?)
         }
+    }
+}
+
+/// How ripe one feature of a baseline is: `ripe`, `87 %`.
+fn feature(row: &Value, name: &str) -> String {
+    let feature = row.get("features").and_then(|features| features.get(name)).unwrap_or(&Value::Null);
+    match (feature.get("phase").and_then(Value::as_str), feature.get("ripeness").and_then(Value::as_f64)) {
+        (Some("ripe"), _) => "ripe".to_owned(),
+        (_, Some(share)) => format!("{:.0} %", (share * 100.0).floor()),
+        _ => "-".to_owned(),
     }
 }
 

@@ -15,6 +15,9 @@ use super::output::{Column, bytes, column, print, text, time, wrapped, write_out
 use super::place::ask;
 
 pub fn vms(global: &Global, config: &Config, args: VmsArgs) -> Result<(), Failure> {
+    if args.roles {
+        return roles(global, config, args.query.format);
+    }
     if args.history {
         return history(global, config, args.query);
     }
@@ -33,6 +36,19 @@ pub fn vms(global: &Global, config: &Config, args: VmsArgs) -> Result<(), Failur
     ];
     let rows = ask(global, config, Request::Vms { vm: args.query.vm })?;
     Ok(print(&rows, COLUMNS, args.query.format, global.color, "no VMs seen yet")?)
+}
+
+fn roles(global: &Global, config: &Config, format: Format) -> Result<(), Failure> {
+    const COLUMNS: &[Column] = &[
+        column("ROLE", |r| text(r, "label")),
+        column("VMS", |r| text(r, "vms")),
+        column("PHASE", |r| text(r, "phase")),
+        column("SERVES", |r| list(r, "serves")),
+        column("USES", |r| list(r, "uses")),
+        column("MEMBERS", |r| list(r, "members")),
+    ];
+    let rows = ask(global, config, Request::Roles {})?;
+    Ok(print(&rows, COLUMNS, format, global.color, "no three VMs have been found to do the same yet")?)
 }
 
 fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {

@@ -183,6 +183,14 @@ impl Role {
         })
     }
 
+    /// Ports that at least half of the members use.
+    pub fn uses(&self) -> impl Iterator<Item = Port> + '_ {
+        self.middle.keys().filter_map(|token| match token {
+            Token::Uses(transport, port) => Some((*transport, *port)),
+            _ => None,
+        })
+    }
+
     /// Ports that at least half of the members serve.
     pub fn serves(&self) -> impl Iterator<Item = Port> + '_ {
         self.middle.keys().filter_map(Token::serves)
