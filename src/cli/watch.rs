@@ -51,6 +51,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         limits: settings::shard_limits(&loaded.config),
         seed: seed(),
         full_ends: false,
+        disk_full: Arc::default(),
     };
     let stop = Arc::new(AtomicBool::new(false));
     let mail = mailbox();
@@ -78,7 +79,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         if last_losses.elapsed() >= LOSSES_EVERY {
             last_losses = Instant::now();
             let losses = source.losses();
-            sight.is(losses.iter().any(|source| source.gone));
+            sight.is(losses.iter().any(|source| source.gone) || plan.disk_full.load(Ordering::Relaxed));
             // The brain may be busy for a moment: it hears the next figures instead.
             let _ = sources.try_send(Mail::Sources(losses));
         }

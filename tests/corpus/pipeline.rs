@@ -47,8 +47,14 @@ pub fn read(file: &Path) -> Result<Outcome, String> {
     let mut brain = Brain::load(Box::new(MemoryStore::new()), wanted).map_err(|e| e.to_string())?;
     brain.tell(Teller::new(Some(Eve::memory())));
     let mut source = Files::open(&[file.to_owned()], None).map_err(|e| e.to_string())?;
-    let plan =
-        Plan { workers: 1, decode: config.decode.clone(), limits: ShardLimits::default(), seed: 1, full_ends: true };
+    let plan = Plan {
+        workers: 1,
+        decode: config.decode.clone(),
+        limits: ShardLimits::default(),
+        seed: 1,
+        full_ends: true,
+        disk_full: Default::default(),
+    };
     let stop = Arc::new(AtomicBool::new(false));
     let mut outcome = run(&plan, &mut source, brain, mailbox(), &stop, |_, _, _| None)?;
     let inventory = &outcome.brain.inventory;
