@@ -19,6 +19,7 @@ mod suite {
     mod harness;
     mod hostile;
     mod mirror_scenarios;
+    mod quality;
     mod queries;
     mod reassembly;
     mod recorded;

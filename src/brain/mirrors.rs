@@ -11,7 +11,7 @@ use super::blind::Cause;
 use crate::deliver::quality;
 use crate::model::{CaptureQuality, Shown, SourceCounts, SourceQuality, VmId};
 
-/// As many as are surveyed. Files of a `read` may be more.
+/// As many as are surveyed. Interfaces in the files of a `read` may be more.
 const SOURCES_SHOWN_MAX: usize = 64;
 /// VMs that are badly seen.
 const HALF_SEEN_SHOWN_MAX: usize = 20;
@@ -71,7 +71,7 @@ impl Brain {
         self.notice(notice);
     }
 
-    /// The live sources; the files of a `read`.
+    /// The live sources; the interfaces that the files of a `read` name.
     pub(super) fn source_rows(&self) -> Vec<Value> {
         let (live, frames) = (self.totals.live(), self.totals.frames());
         if live.is_empty() {
@@ -79,8 +79,8 @@ impl Brain {
                 let (name, packets, bytes) = (s.name.clone(), s.frames, s.bytes);
                 SourceCounts { name, packets, bytes, ..SourceCounts::default() }
             };
-            let files = frames.values().take(SOURCES_SHOWN_MAX);
-            return files.map(|seen| self.source_row(&counts(seen), Some(seen))).collect();
+            let named = frames.values().filter(|seen| !seen.name.is_empty()).take(SOURCES_SHOWN_MAX);
+            return named.map(|seen| self.source_row(&counts(seen), Some(seen))).collect();
         }
         live.values().map(|counts| self.source_row(counts, frames.get(counts.name.as_str()))).collect()
     }
@@ -118,4 +118,51 @@ impl Brain {
 
 fn connections(share: f64) -> String {
     format!("{:.0} % of the TCP connections", share * 100.0)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::brain::{BrainConfig, Teller};
+    use crate::deliver::Eve;
+    use crate::detect::Known;
+    use crate::model::{Fact, Observation, Order, Timestamp};
+    use crate::store::MemoryStore;
+
+    /// A minute in which a mirror gave ten thousand numbered copies and skipped so many numbers.
+    fn after_a_minute(gaps: u64) -> Brain {
+        let mut brain = Brain::load(Box::new(MemoryStore::new()), BrainConfig::default()).unwrap();
+        brain.tell(Teller::new(Some(Eve::memory())));
+        for (second, frames, sequence_gaps) in [(0, 1_000, 0), (60, 11_000, gaps)] {
+            let name = "span0".to_owned();
+            let seen = SourceQuality { name, frames, sequenced: frames, sequence_gaps, ..SourceQuality::default() };
+            let time = Timestamp::from_parts(1_767_225_600, 0).plus_s(second);
+            let fact = Fact::Quality(Box::new(vec![seen]));
+            brain.observe(Observation { order: Order::default(), time, fact });
+            brain.sources(vec![SourceCounts { name: "span0".to_owned(), packets: frames, ..SourceCounts::default() }]);
+        }
+        brain
+    }
+
+    fn told(brain: &mut Brain) -> String {
+        brain.teller().eve().map(|eve| String::from_utf8_lossy(eve.bytes()).into_owned()).unwrap_or_default()
+    }
+
+    #[test]
+    fn copies_lost_on_the_way_blind_and_of_that_time_nothing_is_concluded() {
+        let mut brain = after_a_minute(500);
+        let said = told(&mut brain);
+        assert!(said.contains("span0 loses packets") && said.contains(r#""cause":"loss""#), "{said}");
+        assert_eq!(brain.facts().blind_until(), Some(brain.now()));
+        let row = brain.source_rows().pop().unwrap();
+        assert_eq!((row["sequence_gaps"].as_u64(), row["capture_quality"]["loss"].as_f64()), (Some(500), Some(0.0435)));
+    }
+
+    #[test]
+    fn half_a_percent_lost_is_shown_and_blinds_nobody() {
+        let mut brain = after_a_minute(50);
+        assert_eq!(told(&mut brain), "");
+        assert_eq!(brain.facts().blind_until(), None);
+        assert_eq!(brain.source_rows().pop().unwrap()["capture_quality"]["loss"].as_f64(), Some(0.0045));
+    }
 }

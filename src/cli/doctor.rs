@@ -294,3 +294,57 @@ fn interface(name: &str, config: &Config) -> Value {
         Err(error) => row(&check, Err((error.what, error.mend))),
     }
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(more: Value) -> (String, String) {
+        let mut source = json!({ "name": "span0", "packets": 10_000, "sequenced": 0, "tcp_flows": 100,
+            "tcp_bytes": 990_000, "tcp_missed_bytes": 10_000, "tcp_one_way": 3, "capture_quality": { "loss": 0.01 } });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            source[key] = value.clone();
+        }
+        let row = drops(&source);
+        (text(&row, "found"), text(&row, "mend"))
+    }
+
+    #[test]
+    fn a_source_is_told_with_all_that_is_known_of_it_and_a_sound_one_needs_no_mend() {
+        let (found, mend) = told(json!({ "sequenced": 999, "sequence_gaps": 1 }));
+        for part in
+            ["10000 packets, 0 dropped", "1 of 1000 numbered copies never came", "1.00 % of TCP bytes never seen"]
+        {
+            assert!(found.contains(part), "{found}");
+        }
+        assert!(found.ends_with("3 of 100 connections from one side") && mend == "-", "{found}: {mend}");
+        assert!(!told(json!({})).0.contains("numbered"), "a mirror that numbers nothing");
+    }
+
+    #[test]
+    fn each_fault_of_a_source_names_its_mend() {
+        for (fault, mend) in [
+            (json!({ "gone": true }), "bring it back"),
+            (json!({ "kernel_drops": 100 }), "[capture] buffer_mib"),
+            (json!({ "sequenced": 9_900, "sequence_gaps": 100 }), "between the switch and eastwatch"),
+            (json!({ "capture_quality": { "loss": 0.03 } }), "mirror fewer ports"),
+            (json!({ "capture_quality": { "one_way": 0.3 } }), "mirror both directions"),
+            (json!({ "capture_quality": { "truncated": 0.02 } }), "snap length"),
+        ] {
+            let (_, said) = told(fault.clone());
+            assert!(said.contains(mend), "{fault}: {said}");
+        }
+    }
+
+    #[test]
+    fn vms_that_are_half_seen_are_told_with_each_share() {
+        let mut rows = Vec::new();
+        let shares = json!({ "loss": 0.05, "one_way": 0.0, "duplicates": 0.5, "truncated": 0.0, "reordered": 0.01 });
+        let status =
+            json!({ "quality": shares, "half_seen": [{ "vm": "vm-1", "vm_name": "db1", "capture_quality": shares }] });
+        quality(&status, &mut rows);
+        let found = text(&rows[1], "found");
+        assert_eq!(found, "half seen: db1 (5 % lost, 0 % one-way, 50 % twice, 0 % cut, 1 % out of order)");
+        assert!(rows.iter().all(|row| row["mend"].is_string()), "{rows:?}");
+    }
+}

@@ -31,6 +31,7 @@ impl CaptureQuality {
 pub struct SourceQuality {
     /// Numbered from 0 within one run, as in [`MirrorPath`](super::MirrorPath).
     pub number: u16,
+    /// Empty where there is none to tell it under: a file.
     pub name: String,
     pub frames: u64,
     /// As on the wire.

@@ -215,7 +215,7 @@ impl Dispatcher {
         let at = usize::from(frame.source.0);
         while self.sources.len() <= at {
             let number = self.sources.len() as u16;
-            let name = source.source_name(SourceId(number)).to_owned();
+            let name = source.told_as(SourceId(number)).unwrap_or_default().to_owned();
             let quality = SourceQuality { number, name, ..SourceQuality::default() };
             self.sources.push(SourceSeen { quality, newest: Timestamp::ZERO, told: 0 });
         }
