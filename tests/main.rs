@@ -22,6 +22,7 @@ mod suite {
     mod hostile;
     mod media_scenarios;
     mod mirror_scenarios;
+    mod quality;
     mod queries;
     mod reassembly;
     mod recorded;

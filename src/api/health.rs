@@ -49,7 +49,7 @@ impl Default for Sight {
 }
 
 impl Sight {
-    /// The sources were read just now; `blind` where one of them is gone.
+    /// The sources were read just now; `blind` where one of them is gone, or the disk of the state is full.
     pub fn is(&self, blind: bool) {
         self.last_ms.store(self.start.elapsed().as_millis() as u64, Ordering::Relaxed);
         self.blind.store(blind, Ordering::Relaxed);

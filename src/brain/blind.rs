@@ -1,6 +1,7 @@
 //! `blind`: eastwatch itself sees or keeps less than it should: the disk is full, or a mirror source went away, fell
-//! silent, loses packets, or shows one direction only. Told once when it begins and once when it ends; of what was
-//! blind nothing is concluded ([`Blind::until`]). One entry for each cause; there are four a source, and one.
+//! silent, loses packets, or shows one direction only (alone, or all together). Told once when it begins and once when it
+//! ends; of what was blind nothing is concluded ([`Blind::until`]). One entry for each cause; there are four a source,
+//! and two.
 
 use std::collections::BTreeMap;
 
@@ -22,6 +23,8 @@ pub enum Cause {
     Silent(String),
     Lossy(String),
     OneWay,
+    /// Where there are several.
+    SourceOneWay(String),
 }
 
 /// What people are told.
@@ -54,7 +57,7 @@ impl Blind {
                 (Severity::High, "; history, then evidence, then EVE events are held back, incidents are kept")
             }
             Cause::Source(_) | Cause::Silent(_) => (Severity::High, ""),
-            Cause::Lossy(_) | Cause::OneWay => (Severity::Medium, ""),
+            Cause::Lossy(_) | Cause::OneWay | Cause::SourceOneWay(_) => (Severity::Medium, ""),
         };
         let notice = Notice {
             time: now,
@@ -104,7 +107,7 @@ impl Cause {
             Cause::Source(_) => "source",
             Cause::Silent(_) => "silence",
             Cause::Lossy(_) => "loss",
-            Cause::OneWay => "one-way",
+            Cause::OneWay | Cause::SourceOneWay(_) => "one-way",
         }
     }
 
@@ -114,6 +117,7 @@ impl Cause {
             Cause::Source(name) => format!("{name} is gone"),
             Cause::Silent(name) => format!("{name} is silent"),
             Cause::Lossy(name) => format!("{name} loses packets"),
+            Cause::SourceOneWay(name) => format!("{name} shows most connections from one side"),
             Cause::OneWay => "most connections are seen from one side".to_owned(),
         }
     }

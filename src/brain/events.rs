@@ -5,6 +5,8 @@
 
 use std::collections::BTreeMap;
 
+use serde_json::Value;
+
 use super::blind::{BLIND, Notice};
 use super::rows::{service_row, vm_row};
 use super::totals::Totals;
@@ -14,7 +16,7 @@ use crate::incident::IncidentEvent;
 use crate::inventory::{Change, Inventory, What};
 use crate::model::{
     AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey, Side,
-    SourceCounts, SourceQuality, Timestamp, VmId,
+    Timestamp, VmId,
 };
 
 const FLOWS_MAX: usize = 262_144;
@@ -155,7 +157,8 @@ impl Teller {
         self.write(Event::flow(time, flow, app.as_ref().or(announced), conflict, how, totals));
     }
 
-    pub fn stats(&mut self, time: Timestamp, totals: &Totals, own: &[(&'static str, u64)]) {
+    /// `mirrors`: its sources and the VMs that they show badly.
+    pub fn stats(&mut self, time: Timestamp, totals: &Totals, mirrors: [Vec<Value>; 2], own: &[(&'static str, u64)]) {
         if self.eve.is_none() {
             return;
         }
@@ -172,7 +175,7 @@ impl Teller {
                 all.insert(name, value);
             }
         }
-        self.write(Event::stats(time, all.into_iter(), totals.source_rows(), totals.quality()));
+        self.write(Event::stats(time, all.into_iter(), mirrors, totals.quality()));
     }
 
     fn write(&mut self, event: Event) {
@@ -194,19 +197,4 @@ impl Teller {
             eve.flush();
         }
     }
-}
-
-pub(super) fn source_row(source: &SourceCounts, seen: Option<&SourceQuality>) -> serde_json::Value {
-    let seen = seen.cloned().unwrap_or_default();
-    serde_json::json!({
-        "name": source.name,
-        "packets": source.packets,
-        "bytes": source.bytes,
-        "kernel_drops": source.kernel_drops,
-        "interface_drops": source.interface_drops,
-        "twins": seen.twins,
-        "truncated": seen.truncated,
-        "reordered": seen.reordered,
-        "gone": source.gone,
-    })
 }

@@ -40,7 +40,7 @@ impl Known for Facts<'_> {
     }
 
     fn quality(&self, vm: VmId) -> Option<CaptureQuality> {
-        Some(self.totals.quality_with(self.sight.of(vm, self.now)))
+        Some(self.sight.of(vm, self.now))
     }
 
     fn blind_until(&self) -> Option<Timestamp> {

@@ -9,6 +9,7 @@ mod copies;
 mod events;
 mod held;
 mod known;
+mod mirrors;
 mod rows;
 mod sight;
 mod totals;
@@ -27,9 +28,7 @@ use crate::baseline::{BaselineConfig, Baselines, Lesson, Port, Sanction, Sanctio
 use crate::detect::{self, Code, DetectConfig, Detectors, Explanation, Reason, Verdict, World};
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
-use crate::model::{
-    CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, SourceCounts, Timestamp, VmId,
-};
+use crate::model::{CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, Timestamp, VmId};
 use crate::recog::Recog;
 use crate::store::{Batch, Shed, Store, StoreError};
 
@@ -43,8 +42,6 @@ use watched::Watched;
 const SAVE_EVERY_S: i64 = 60;
 /// EVE `stats` interval in packet seconds.
 const STATS_EVERY_S: i64 = 10;
-/// VMs that are badly seen, in the status.
-const HALF_SEEN_SHOWN_MAX: usize = 20;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
@@ -195,7 +192,8 @@ impl Brain {
             Fact::Awaited(awaited) => return self.totals.awaited.clone_from(awaited),
             Fact::Source(counts) => return self.totals.source(counts),
             Fact::OneWayTunnels(tunnels) => return self.totals.one_way_tunnels.clone_from(tunnels),
-            Fact::Quality(sources) => return self.totals.seen(sources),
+            Fact::Quality(sources) => return self.seen(sources),
+            Fact::Shown(shown) => return self.shown(shown),
             Fact::Flow(flow, FlowFact::Progress(totals)) => self.look(flow, totals, false),
             Fact::Flow(flow, FlowFact::End(how, totals)) => {
                 self.totals.flow(flow, totals);
@@ -305,7 +303,8 @@ impl Brain {
         if let Some(recog) = &self.recog {
             recog.report(&mut own);
         }
-        self.teller.stats(self.now, &self.totals, &own);
+        let mirrors = [self.source_rows(), self.half_seen()];
+        self.teller.stats(self.now, &self.totals, mirrors, &own);
     }
 
     /// Why something is, or is not, an incident.
@@ -403,7 +402,7 @@ impl Brain {
             "captures_held": self.held.captures().len(),
             "incidents_opened": self.totals.opened.count,
             "counters": self.totals.counters(),
-            "sources": self.totals.source_rows(),
+            "sources": self.source_rows(),
             "surveys": self.totals.surveys(),
             "quality": crate::deliver::quality(self.quality()),
             "half_seen": self.half_seen(),
@@ -510,40 +509,6 @@ impl Brain {
             0x10..=0x13 | 0x20..=0x22 => Some(Shed::Evidence),
             _ => Some(Shed::History),
         }
-    }
-
-    /// How the mirror sources are (live only).
-    pub fn sources(&mut self, counts: Vec<SourceCounts>) {
-        for source in &counts {
-            self.totals.source(source);
-            let cause = Cause::Source(source.name.clone());
-            let notice = match source.gone {
-                true => self.blind.onset(cause, "it went away: nothing is seen from it", self.now),
-                false => self.blind.sees(&cause, self.now),
-            };
-            self.notice(notice);
-            let wrong = self.watched.see(source, self.now);
-            self.blind_by(Cause::Silent(source.name.clone()), wrong.silent.filter(|_| !source.gone));
-            self.blind_by(Cause::Lossy(source.name.clone()), wrong.lossy);
-        }
-        let one_way = self.sight.mostly_one_way(self.now);
-        self.blind_by(Cause::OneWay, one_way.map(|share| format!("{:.0} % of the TCP connections", share * 100.0)));
-    }
-
-    /// `why` it is so, or that it is not.
-    fn blind_by(&mut self, cause: Cause, why: Option<String>) {
-        let notice = match why {
-            Some(why) => self.blind.onset(cause, &why, self.now),
-            None => self.blind.sees(&cause, self.now),
-        };
-        self.notice(notice);
-    }
-
-    /// VMs that the mirror shows badly.
-    fn half_seen(&self) -> Vec<serde_json::Value> {
-        let worst = self.sight.half_seen(self.now, HALF_SEEN_SHOWN_MAX);
-        let row = |(vm, quality): (VmId, CaptureQuality)| serde_json::json!({ "vm": self.inventory.label(vm), "loss": quality.loss, "one_way": quality.one_way });
-        worst.into_iter().map(row).collect()
     }
 
     pub fn quality(&self) -> CaptureQuality {

@@ -1,31 +1,48 @@
-//! Sight: how well the mirror showed each VM lately, from its TCP flows: bytes that were acknowledged but never seen,
-//! and flows of which one direction was never seen.
+//! Sight: how well the mirror showed each VM and each source lately. Its TCP flows tell of bytes that were acknowledged
+//! but never seen, and of flows of which one direction was never seen; its frames of copies, cut and reordered ones, of
+//! numbers that the mirror skipped, and of what kernel and interface dropped.
 //!
 //! Two windows of [`WINDOW_S`] packet seconds, the present one and the one before. At most [`VMS_MAX`] VMs, of more
-//! only the whole is known; at most [`LONG_MAX`] long flows, of more the end alone tells.
+//! only the whole is known; at most [`LONG_MAX`] long flows, of more the end alone tells; at most [`SOURCES_MAX`]
+//! sources, of more nothing is kept apart.
 
 use std::collections::BTreeMap;
 
-use crate::model::{CaptureQuality, FlowRef, FlowTotals, Timestamp, Transport, VmId};
+use crate::model::{CaptureQuality, FlowRef, FlowTotals, SourceCounts, SourceQuality, Timestamp, Transport, VmId};
 
 /// A service that fails is judged after a minute; a mirror that was bad for a while is trusted again soon after.
 const WINDOW_S: i64 = 600;
 const VMS_MAX: usize = 65_536;
 const LONG_MAX: usize = 65_536;
-/// With less the shares of a VM say nothing, and those of the whole count.
+/// As many as a run may have.
+const SOURCES_MAX: usize = 1_024;
+/// With less the shares of a VM say nothing, and those of its sources count, or of the whole.
 const FLOWS_MIN: u64 = 20;
 const BYTES_MIN: u64 = 100_000;
+const FRAMES_MIN: u64 = 200;
+/// With less a source is not called lossy by its connections.
+const SOURCE_BYTES_MIN: u64 = 1_000_000;
 /// Beyond these a VM counts as half seen, as `service-gone` has them.
 const LOSS_MAX: f64 = 0.02;
 const ONE_WAY_MAX: f64 = 0.2;
 
-/// Of TCP.
+/// Flows and bytes are TCP's.
 #[derive(Clone, Copy, Debug, Default)]
 struct Counts {
     flows: u64,
     one_way: u64,
     bytes: u64,
     missed: u64,
+    frames: u64,
+    twins: u64,
+    truncated: u64,
+    reordered: u64,
+    /// Of a source: copies with a number, numbers that never came, and packets dropped before us.
+    sequenced: u64,
+    gaps: u64,
+    dropped: u64,
+    /// Of a VM: which sources showed it, a bit for each; the last for all from there on.
+    sources: u64,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
@@ -36,12 +53,34 @@ struct Window {
     before: Counts,
 }
 
+/// Of one mirror source.
+#[derive(Debug, Default)]
+struct Source {
+    name: String,
+    window: Window,
+    /// Since the start.
+    total: Counts,
+    /// As last told.
+    seen: SourceQuality,
+    dropped: u64,
+}
+
+/// TCP flows of one mirror source since the start.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct SourceFlows {
+    pub flows: u64,
+    pub one_way: u64,
+    pub bytes: u64,
+    pub missed: u64,
+}
+
 #[derive(Debug, Default)]
 pub struct Sight {
     whole: Window,
     vms: BTreeMap<VmId, Window>,
-    /// Bytes and missed bytes of flows under way that were counted already.
-    long: BTreeMap<u64, (u64, u64)>,
+    sources: BTreeMap<u16, Source>,
+    /// Bytes and missed bytes, of each side, of flows under way that were counted already.
+    long: BTreeMap<u64, [(u64, u64); 2]>,
 }
 
 impl Sight {
@@ -50,23 +89,80 @@ impl Sight {
         if flow.transport != Transport::Tcp {
             return;
         }
-        let (bytes, missed) = (totals.orig_bytes.saturating_add(totals.resp_bytes), totals.missed_bytes);
+        let of_orig = totals.missed_of_orig.min(totals.missed_bytes);
+        let sides = [(totals.orig_bytes, of_orig), (totals.resp_bytes, totals.missed_bytes - of_orig)];
         let counted = match ended {
             true => self.long.remove(&flow.id),
             false if self.long.len() < LONG_MAX || self.long.contains_key(&flow.id) => {
-                Some(self.long.insert(flow.id, (bytes, missed)).unwrap_or_default())
+                Some(self.long.insert(flow.id, sides).unwrap_or_default())
             }
             false => return,
         };
-        let (bytes_before, missed_before) = counted.unwrap_or_default();
-        let added = Counts {
+        let [orig, resp] = added(sides, counted.unwrap_or_default());
+        let sources = match (flow.orig.path.source, flow.resp.path.source) {
+            // A side that was never seen came by no source.
+            (_, resp) if totals.orig_packets == 0 => [resp, resp],
+            (orig, _) if totals.resp_packets == 0 => [orig, orig],
+            (orig, resp) => [orig, resp],
+        };
+        let flows = Counts {
             flows: u64::from(ended),
             one_way: u64::from(ended && totals.one_way),
-            bytes: bytes.saturating_sub(bytes_before),
-            missed: missed.saturating_sub(missed_before),
+            sources: sources.into_iter().fold(0, |bits, source| bits | bit(source)),
+            ..Counts::default()
         };
-        let number = now.second().div_euclid(WINDOW_S);
-        self.whole.add(added, number);
+        let both = flows.and(orig).and(resp);
+        let number = number(now);
+        self.whole.add(both, number);
+        match sources {
+            [one, other] if one == other => self.by_source(one, both, number),
+            [one, other] => {
+                self.by_source(one, flows.and(orig), number);
+                self.by_source(other, flows.and(resp), number);
+            }
+        }
+        self.by_vms(vms, both, number);
+    }
+
+    /// Frames between two hosts, which are these VMs.
+    pub fn shown(&mut self, shown: &crate::model::Shown, vms: [Option<VmId>; 2], now: Timestamp) {
+        let added = Counts {
+            frames: shown.frames.into(),
+            twins: shown.twins.into(),
+            truncated: shown.truncated.into(),
+            reordered: shown.reordered.into(),
+            ..Counts::default()
+        };
+        self.by_vms(vms, added, number(now));
+    }
+
+    /// What the frames of a source look like, since the start.
+    pub fn source(&mut self, seen: &SourceQuality, now: Timestamp) {
+        let Some(source) = self.of_source(seen.number) else { return };
+        let before = std::mem::replace(&mut source.seen, seen.clone());
+        seen.name.clone_into(&mut source.name);
+        let added = Counts {
+            frames: seen.frames.saturating_sub(before.frames),
+            twins: seen.twins.saturating_sub(before.twins),
+            truncated: seen.truncated.saturating_sub(before.truncated),
+            reordered: seen.reordered.saturating_sub(before.reordered),
+            sequenced: seen.sequenced.saturating_sub(before.sequenced),
+            gaps: seen.sequence_gaps.saturating_sub(before.sequence_gaps),
+            ..Counts::default()
+        };
+        source.window.add(added, number(now));
+    }
+
+    /// What kernel and interface dropped of a live source, since the start.
+    pub fn dropped(&mut self, counts: &SourceCounts, now: Timestamp) {
+        let Some(source) = self.sources.values_mut().find(|source| source.name == counts.name) else { return };
+        let dropped = counts.kernel_drops.saturating_add(counts.interface_drops);
+        let added = Counts { dropped: dropped.saturating_sub(source.dropped), ..Counts::default() };
+        source.dropped = dropped;
+        source.window.add(added, number(now));
+    }
+
+    fn by_vms(&mut self, vms: [Option<VmId>; 2], added: Counts, number: i64) {
         let [one, other] = vms;
         for vm in one.into_iter().chain(other.filter(|vm| Some(*vm) != one)) {
             if self.vms.len() >= VMS_MAX && !self.vms.contains_key(&vm) {
@@ -78,18 +174,67 @@ impl Sight {
         }
     }
 
-    /// Loss and one-way share of a VM in the last ten to twenty minutes; of the whole where it had too little traffic.
+    fn by_source(&mut self, source: u16, added: Counts, number: i64) {
+        if let Some(source) = self.of_source(source) {
+            source.window.add(added, number);
+            source.total = source.total.and(added);
+        }
+    }
+
+    fn of_source(&mut self, number: u16) -> Option<&mut Source> {
+        let room = self.sources.len() < SOURCES_MAX || self.sources.contains_key(&number);
+        room.then(|| self.sources.entry(number).or_default())
+    }
+
+    /// Shares of a VM in the last ten to twenty minutes; where it had too little traffic those of the sources that
+    /// showed it, and of the whole. Loss is the largest of what its connections missed, what its sources' mirrors
+    /// skipped, and what was dropped of those.
     pub fn of(&self, vm: VmId, now: Timestamp) -> CaptureQuality {
-        let number = now.second().div_euclid(WINDOW_S);
+        let number = number(now);
         let whole = self.whole.counts(number);
         let own = self.vms.get(&vm).map(|window| window.counts(number)).unwrap_or_default();
+        let showed = |source: u16| own.sources == 0 || own.sources & bit(source) != 0;
+        let sources = self.sources.iter().filter(|(source, _)| showed(**source));
+        let sources = sources.fold(Counts::default(), |sum, (_, source)| sum.and(source.window.counts(number)));
         let loss = if own.bytes + own.missed >= BYTES_MIN { own } else { whole };
         let sides = if own.flows >= FLOWS_MIN { own } else { whole };
+        let frames = if own.frames >= FRAMES_MIN { own } else { sources };
         CaptureQuality {
-            loss: share(loss.missed, loss.missed.saturating_add(loss.bytes)),
+            loss: loss.missing().max(sources.skipped()),
             one_way: share(sides.one_way, sides.flows),
-            duplicates: 0.0,
+            ..frames.shown()
         }
+    }
+
+    /// Shares of a mirror source in the last ten to twenty minutes.
+    pub fn of_mirror(&self, name: &str, now: Timestamp) -> CaptureQuality {
+        let counts = self.mirror(name, now);
+        CaptureQuality {
+            loss: counts.missing().max(counts.skipped()),
+            one_way: share(counts.one_way, counts.flows),
+            ..counts.shown()
+        }
+    }
+
+    pub fn flows_of(&self, name: &str) -> SourceFlows {
+        let named = self.sources.values().filter(|source| source.name == name);
+        let Counts { flows, one_way, bytes, missed, .. } = named.fold(Counts::default(), |sum, s| sum.and(s.total));
+        SourceFlows { flows, one_way, bytes, missed }
+    }
+
+    /// Why a mirror source counts as lossy by its connections.
+    pub fn lossy(&self, name: &str, now: Timestamp) -> Option<String> {
+        let counts = self.mirror(name, now);
+        let enough = counts.flows >= FLOWS_MIN && counts.bytes.saturating_add(counts.missed) >= SOURCE_BYTES_MIN;
+        let share = counts.missing();
+        (enough && share > LOSS_MAX)
+            .then(|| format!("{:.1} % of its TCP bytes were acknowledged but never seen", share * 100.0))
+    }
+
+    /// The share of one-way connections of a mirror source, of several, where it is beyond its bound.
+    pub fn one_way_of(&self, name: &str, now: Timestamp) -> Option<f64> {
+        let several = self.sources.values().any(|source| source.name != name && source.total.flows > 0);
+        self.mirror(name, now).mostly_one_way().filter(|_| several)
     }
 
     /// VMs with traffic enough to tell, of which much is not seen, the worst first, at most `count`.
@@ -97,8 +242,9 @@ impl Sight {
         let mut worst: Vec<_> = self
             .vms
             .keys()
+            .filter(|vm| self.tells(**vm, now))
             .map(|vm| (*vm, self.of(*vm, now)))
-            .filter(|(vm, quality)| quality.is_worse(LOSS_MAX, ONE_WAY_MAX) && self.tells(*vm, now))
+            .filter(|(_, quality)| quality.is_worse(LOSS_MAX, ONE_WAY_MAX))
             .collect();
         worst.sort_by(|(_, a), (_, b)| (b.loss + b.one_way).total_cmp(&(a.loss + a.one_way)));
         worst.truncate(count);
@@ -107,15 +253,36 @@ impl Sight {
 
     /// The share of one-way connections where it is beyond its bound.
     pub fn mostly_one_way(&self, now: Timestamp) -> Option<f64> {
-        let counts = self.whole.counts(now.second().div_euclid(WINDOW_S));
-        let share = share(counts.one_way, counts.flows);
-        (counts.flows >= FLOWS_MIN && share > ONE_WAY_MAX).then_some(share)
+        self.whole.counts(number(now)).mostly_one_way()
+    }
+
+    fn mirror(&self, name: &str, now: Timestamp) -> Counts {
+        let named = self.sources.values().filter(|source| source.name == name);
+        named.fold(Counts::default(), |sum, source| sum.and(source.window.counts(number(now))))
     }
 
     fn tells(&self, vm: VmId, now: Timestamp) -> bool {
-        let counts = self.vms.get(&vm).map(|window| window.counts(now.second().div_euclid(WINDOW_S)));
+        let counts = self.vms.get(&vm).map(|window| window.counts(number(now)));
         counts.is_some_and(|own| own.flows >= FLOWS_MIN || own.bytes + own.missed >= BYTES_MIN)
     }
+}
+
+fn number(now: Timestamp) -> i64 {
+    now.second().div_euclid(WINDOW_S)
+}
+
+fn bit(source: u16) -> u64 {
+    1 << source.min(63)
+}
+
+/// What came since it was last counted, of each side. Late bytes may take some of it back.
+fn added(sides: [(u64, u64); 2], before: [(u64, u64); 2]) -> [Counts; 2] {
+    let ([a, b], [a_before, b_before]) = (sides, before);
+    [(a, a_before), (b, b_before)].map(|((bytes, missed), (bytes_before, missed_before))| Counts {
+        bytes: bytes.saturating_sub(bytes_before),
+        missed: missed.saturating_sub(missed_before),
+        ..Counts::default()
+    })
 }
 
 impl Window {
@@ -143,7 +310,38 @@ impl Counts {
             one_way: self.one_way.saturating_add(other.one_way),
             bytes: self.bytes.saturating_add(other.bytes),
             missed: self.missed.saturating_add(other.missed),
+            frames: self.frames.saturating_add(other.frames),
+            twins: self.twins.saturating_add(other.twins),
+            truncated: self.truncated.saturating_add(other.truncated),
+            reordered: self.reordered.saturating_add(other.reordered),
+            sequenced: self.sequenced.saturating_add(other.sequenced),
+            gaps: self.gaps.saturating_add(other.gaps),
+            dropped: self.dropped.saturating_add(other.dropped),
+            sources: self.sources | other.sources,
         }
+    }
+
+    /// The share of TCP bytes that were acknowledged but never seen.
+    fn missing(&self) -> f64 {
+        share(self.missed, self.missed.saturating_add(self.bytes))
+    }
+
+    /// The share of copies lost on the way, by their numbers or by what was dropped here, whichever is larger: a copy
+    /// dropped here is a gap too.
+    fn skipped(&self) -> f64 {
+        let gaps = share(self.gaps, self.gaps.saturating_add(self.sequenced));
+        gaps.max(share(self.dropped, self.dropped.saturating_add(self.frames)))
+    }
+
+    fn shown(&self) -> CaptureQuality {
+        let of_frames = |part| share(part, self.frames);
+        let (duplicates, truncated) = (of_frames(self.twins), of_frames(self.truncated));
+        CaptureQuality { duplicates, truncated, reordered: of_frames(self.reordered), ..CaptureQuality::default() }
+    }
+
+    fn mostly_one_way(&self) -> Option<f64> {
+        let share = share(self.one_way, self.flows);
+        (self.flows >= FLOWS_MIN && share > ONE_WAY_MAX).then_some(share)
     }
 }
 
@@ -154,7 +352,7 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Segment};
+    use crate::model::{Endpoint, Segment, Shown};
 
     const VMS: [Option<VmId>; 2] = [None, None];
 
@@ -196,5 +394,126 @@ mod tests {
         assert_eq!(sight.whole.counts(0).bytes, 3 * 99_000);
         assert_eq!(sight.of(vm(1), at(700)).loss, 0.01);
         assert_eq!(sight.of(vm(1), at(1_300)).loss, 0.0);
+    }
+    fn seen(number: u16, frames: u64) -> SourceQuality {
+        SourceQuality { number, name: format!("span{number}"), frames, ..SourceQuality::default() }
+    }
+
+    /// A flow of which `orig` was shown by one source and `resp` by another.
+    fn by(id: u64, sources: [u16; 2]) -> FlowRef {
+        let mut flow = flow(id);
+        (flow.orig.path.source, flow.resp.path.source) = (sources[0], sources[1]);
+        flow
+    }
+
+    #[test]
+    fn what_one_source_loses_is_not_said_of_the_other_nor_of_its_vms() {
+        let mut sight = Sight::default();
+        let now = Timestamp::ZERO.plus_s(60);
+        for number in [0, 1] {
+            sight.source(&seen(number, 10_000), now);
+            for id in 0..FLOWS_MIN {
+                let missed_bytes = if number == 1 { 10_000 } else { 0 };
+                let (orig_packets, resp_packets) = (9, 9);
+                let totals = FlowTotals {
+                    orig_packets,
+                    resp_packets,
+                    orig_bytes: 190_000,
+                    missed_bytes,
+                    ..FlowTotals::default()
+                };
+                let flow = by(u64::from(number) * 100 + id, [number; 2]);
+                sight.flow(&flow, &totals, true, [Some(vm(number as u8)), None], now);
+            }
+        }
+        assert_eq!((sight.of_mirror("span0", now).loss, sight.of_mirror("span1", now).loss), (0.0, 0.05));
+        assert_eq!((sight.of(vm(0), now).loss, sight.of(vm(1), now).loss), (0.0, 0.05));
+        assert!(sight.lossy("span0", now).is_none() && sight.lossy("span1", now).is_some());
+        let flows = sight.flows_of("span1");
+        assert_eq!((flows.flows, flows.bytes, flows.missed), (20, 3_800_000, 200_000));
+    }
+
+    #[test]
+    fn two_sources_that_show_a_direction_each_have_the_loss_of_their_own() {
+        let mut sight = Sight::default();
+        let now = Timestamp::ZERO.plus_s(60);
+        let totals = FlowTotals {
+            orig_packets: 9,
+            resp_packets: 9,
+            orig_bytes: 99_000,
+            resp_bytes: 97_000,
+            missed_bytes: 4_000,
+            missed_of_orig: 1_000,
+            ..FlowTotals::default()
+        };
+        for number in [0, 1] {
+            sight.source(&seen(number, 10), now);
+        }
+        sight.flow(&by(1, [0, 1]), &totals, true, VMS, now);
+        assert_eq!((sight.of_mirror("span0", now).loss, sight.of_mirror("span1", now).loss), (0.01, 0.03));
+    }
+
+    #[test]
+    fn a_source_of_one_direction_is_told_beside_a_sound_one_and_alone_the_whole_tells() {
+        let mut sight = Sight::default();
+        let now = Timestamp::ZERO.plus_s(60);
+        sight.source(&seen(1, 10), now);
+        let one_way = FlowTotals { resp_packets: 9, resp_bytes: 100, one_way: true, ..FlowTotals::default() };
+        for id in 0..FLOWS_MIN {
+            // Its `orig` was never seen, so that no source is known for it.
+            sight.flow(&by(id, [0, 1]), &one_way, true, VMS, now);
+        }
+        assert_eq!((sight.one_way_of("span1", now), sight.mostly_one_way(now)), (None, Some(1.0)));
+        sight.source(&seen(0, 10), now);
+        let sound = FlowTotals { orig_packets: 9, resp_packets: 9, ..FlowTotals::default() };
+        for id in 0..9 * FLOWS_MIN {
+            sight.flow(&by(1_000 + id, [0, 0]), &sound, true, VMS, now);
+        }
+        assert_eq!((sight.one_way_of("span0", now), sight.one_way_of("span1", now)), (None, Some(1.0)));
+        assert_eq!(sight.mostly_one_way(now), None);
+    }
+
+    #[test]
+    fn numbers_that_a_mirror_skipped_and_what_was_dropped_are_loss_of_its_vms() {
+        let mut sight = Sight::default();
+        let at = |s| Timestamp::ZERO.plus_s(s);
+        let numbered = |number, gaps| SourceQuality { sequenced: 970, sequence_gaps: gaps, ..seen(number, 970) };
+        sight.source(&numbered(0, 30), at(10));
+        sight.source(&numbered(1, 0), at(10));
+        for number in [0, 1] {
+            sight.flow(
+                &by(number.into(), [number; 2]),
+                &FlowTotals::default(),
+                true,
+                [Some(vm(number as u8)), None],
+                at(10),
+            );
+        }
+        assert_eq!((sight.of(vm(0), at(10)).loss, sight.of(vm(1), at(10)).loss), (0.03, 0.0));
+        let drops = SourceCounts { name: "span1".to_owned(), kernel_drops: 30, ..SourceCounts::default() };
+        sight.dropped(&drops, at(11));
+        sight.dropped(&drops, at(12));
+        assert_eq!(sight.of(vm(1), at(12)).loss, 0.03);
+        // Gaps that were filled late, and then forgotten.
+        sight.source(&numbered(0, 10), at(600));
+        assert_eq!(sight.of_mirror("span0", at(1_300)).loss, 0.0);
+    }
+
+    #[test]
+    fn copies_of_a_vm_are_its_own_where_it_has_frames_enough_and_else_its_sources() {
+        let mut sight = Sight::default();
+        let now = Timestamp::ZERO.plus_s(60);
+        let shown = |frames, twins, truncated, reordered| {
+            let ends = ([10, 0, 0, 1].into(), [10, 0, 0, 2].into());
+            Shown { segment: Segment::UNTAGGED, ends, frames, twins, truncated, reordered }
+        };
+        sight.source(&SourceQuality { twins: 100, ..seen(0, 1_000) }, now);
+        sight.shown(&shown(400, 200, 40, 4), [Some(vm(1)), Some(vm(2))], now);
+        sight.shown(&shown(100, 0, 0, 0), [Some(vm(3)), None], now);
+        for own in [vm(1), vm(2)] {
+            let CaptureQuality { duplicates, truncated, reordered, .. } = sight.of(own, now);
+            assert_eq!((duplicates, truncated, reordered), (0.5, 0.1, 0.01));
+        }
+        assert_eq!(sight.of(vm(3), now).duplicates, 0.1, "a hundred frames prove nothing");
     }
 }

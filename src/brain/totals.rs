@@ -2,7 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use super::events::source_row;
 use super::sight::share;
 use crate::incident::{IncidentEvent, Joined};
 use crate::model::{
@@ -20,7 +19,7 @@ pub struct Totals {
     /// Tunnels that look like a mirror's own and are taken for segments.
     pub one_way_tunnels: Vec<OneWayTunnel>,
     /// What their frames look like; sources of a file have only this.
-    seen: BTreeMap<String, SourceQuality>,
+    seen: BTreeMap<u16, SourceQuality>,
     pub opened: Opened,
     pub findings: u64,
     /// Flow records that wait for a template.
@@ -67,18 +66,13 @@ impl Totals {
 
     pub fn seen(&mut self, sources: &[SourceQuality]) {
         for source in sources {
-            self.seen.insert(source.name.clone(), source.clone());
+            self.seen.insert(source.number, source.clone());
         }
     }
 
     /// What the live sources look like to `doctor`.
     pub fn surveys(&self) -> Vec<&SourceSurvey> {
         self.sources.values().filter_map(|source| source.survey.as_ref()).collect()
-    }
-
-    /// The live sources, as `stats` and the status show them.
-    pub fn source_rows(&self) -> Vec<serde_json::Value> {
-        self.sources.values().map(|counts| source_row(counts, self.seen.get(&counts.name))).collect()
     }
 
     pub fn finding(&mut self, joined: Joined) {
@@ -116,25 +110,40 @@ impl Totals {
         }
     }
 
-    /// Loss: the larger of the packets that the kernel or the interface dropped and the TCP bytes that were
-    /// acknowledged but never seen. One-way: TCP flows of which only one direction was seen.
+    /// Loss: the largest of the packets that the kernel or the interface dropped, the numbers that mirrors skipped and
+    /// the TCP bytes that were acknowledged but never seen. One-way: TCP flows of which only one direction was seen.
     pub fn quality(&self) -> CaptureQuality {
         let missed = self.tcp.missed_bytes;
-        self.quality_with(CaptureQuality {
-            loss: share(missed, missed.saturating_add(self.tcp.bytes)),
-            one_way: share(self.counter("flow.one_way").min(self.tcp.flows), self.tcp.flows),
-            duplicates: 0.0,
-        })
-    }
-
-    /// What the flows of a VM tell, with what only the sources know.
-    pub fn quality_with(&self, flows: CaptureQuality) -> CaptureQuality {
-        let (lost, seen) = self
+        let (lost, packets) = self
             .sources
             .values()
             .fold((0u64, 0u64), |(lost, seen), s| (lost + s.kernel_drops + s.interface_drops, seen + s.packets));
-        let (twins, frames) =
-            self.seen.values().fold((0, 0), |(twins, frames), s| (twins + s.twins, frames + s.frames));
-        CaptureQuality { loss: flows.loss.max(share(lost, lost + seen)), duplicates: share(twins, frames), ..flows }
+        let sum = |of: fn(&SourceQuality) -> u64| self.seen.values().map(of).fold(0, u64::saturating_add);
+        let (frames, gaps) = (sum(|s| s.frames), sum(|s| s.sequence_gaps));
+        let losses = [
+            share(missed, missed.saturating_add(self.tcp.bytes)),
+            share(lost, lost + packets),
+            share(gaps, gaps.saturating_add(sum(|s| s.sequenced))),
+        ];
+        CaptureQuality {
+            loss: losses.into_iter().fold(0.0, f64::max),
+            one_way: share(self.counter("flow.one_way").min(self.tcp.flows), self.tcp.flows),
+            duplicates: share(sum(|s| s.twins), frames),
+            truncated: share(sum(|s| s.truncated), frames),
+            reordered: share(sum(|s| s.reordered), frames),
+        }
+    }
+
+    pub fn live(&self) -> &BTreeMap<String, SourceCounts> {
+        &self.sources
+    }
+
+    /// By name: streams that come and go may share one.
+    pub fn frames(&self) -> BTreeMap<&str, SourceQuality> {
+        let mut named: BTreeMap<&str, SourceQuality> = BTreeMap::new();
+        for source in self.seen.values() {
+            named.entry(&source.name).and_modify(|sum| sum.add(source)).or_insert_with(|| source.clone());
+        }
+        named
     }
 }

@@ -134,6 +134,14 @@ impl Reader {
     }
 
     /// `FILE`, or `FILE:INTERFACE` where the format names interfaces.
+    /// The name that a pcapng file gives this interface.
+    pub fn interface(&self, interface: u32) -> Option<&str> {
+        match &self.format {
+            Format::Pcap(_) => None,
+            Format::Pcapng(pcapng) => pcapng.given_name(interface),
+        }
+    }
+
     pub fn source_name(&self, interface: u32) -> String {
         match &self.format {
             Format::Pcap(_) => self.input.name().to_owned(),

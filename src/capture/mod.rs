@@ -73,6 +73,12 @@ pub trait Source: Send {
     /// The file (and interface in it) or the interface; `?` for an id this source never gave.
     fn source_name(&self, id: SourceId) -> &str;
 
+    /// Under which name its quality is told; a file has none, for what is told of its content may not depend on where it
+    /// lies, but its interfaces have.
+    fn told_as(&self, id: SourceId) -> Option<&str> {
+        Some(self.source_name(id))
+    }
+
     /// Link types of the frames so far, in order of number, each with the first source that showed it.
     fn link_types_seen(&self) -> Vec<(LinkType, SourceId)>;
 

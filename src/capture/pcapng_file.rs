@@ -148,11 +148,13 @@ impl PcapngFile {
 
     /// The name of an interface of the current section, for people.
     pub fn interface_name(&self, interface: u32) -> String {
+        self.given_name(interface).map_or_else(|| format!("#{interface}"), str::to_owned)
+    }
+
+    /// As the file names it.
+    pub fn given_name(&self, interface: u32) -> Option<&str> {
         let here = interface.saturating_sub(self.earlier);
-        match self.interfaces.get(here as usize).and_then(|i| i.name.as_deref()) {
-            Some(name) => name.to_owned(),
-            None => format!("#{interface}"),
-        }
+        self.interfaces.get(here as usize)?.name.as_deref()
     }
 
     /// Reads type and length; a section header also sets the byte order. `None` where they cannot be true.

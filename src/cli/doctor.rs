@@ -156,14 +156,14 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         quality(status, rows);
     }
     let outside = status.get("outside_home").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
-    let found = if outside.is_empty() {
-        Ok("no busy address lies outside home".to_owned())
+    rows.push(if outside.is_empty() {
+        row("home", Ok("no busy address lies outside home".to_owned()))
     } else {
         let list: Vec<String> =
             outside.iter().take(5).map(|o| format!("{} ({} flows)", text(o, "ip"), text(o, "flows"))).collect();
-        Ok(format!("busy outside home: {}", list.join(", ")))
-    };
-    rows.push(row("home", found));
+        let found = format!("busy outside home: {}", list.join(", "));
+        noted("home", found, "where these are VMs: [networks] home, or --home")
+    });
 }
 
 /// Which VMs of the inventory the mirror shows. Some are always off; none seen is another network's inventory.
@@ -186,13 +186,19 @@ fn coverage(status: &Value) -> Option<Value> {
         named(unseen, "unseen_vms").unwrap_or_default()
     );
     let packets = status.get("vms").and_then(Value::as_u64).unwrap_or(0) > 0;
-    Some(row(
-        "coverage",
-        match seen + half == 0 && packets {
-            true => Err((found, "is it the inventory of the mirrored network? see docs/reference.md".to_owned())),
-            false => Ok(found),
-        },
-    ))
+    Some(match (seen + half == 0 && packets, half + unseen) {
+        (true, _) => row(
+            "coverage",
+            Err((found, "is it the inventory of the mirrored network? see docs/reference.md".to_owned())),
+        ),
+        (false, 0) => row("coverage", Ok(found)),
+        (false, _) => noted("coverage", found, "those that run: mirror every port of theirs, and those of their hosts"),
+    })
+}
+
+/// Sound as far as can be told, with what to do where it is not.
+fn noted(check: &str, found: String, mend: &str) -> Value {
+    json!({ "check": check, "status": "ok", "found": found, "mend": mend })
 }
 
 /// A probe's newest packet time lies near now; a state whose time lies ahead holds every packet for late.
@@ -212,41 +218,67 @@ fn clock(newest: &str, running: bool) -> Value {
     row("clock", Ok(format!("newest packet {}", newest.short())))
 }
 
+/// One source: what it gave, what was lost on the way, and how its connections are seen lately.
 fn drops(source: &Value) -> Value {
     let number = |key: &str| source.get(key).and_then(Value::as_u64).unwrap_or(0);
     let (packets, kernel, interface) = (number("packets"), number("kernel_drops"), number("interface_drops"));
-    let percent = |key: &str| number(key) as f64 * 100.0 / packets.max(1) as f64;
-    let found = format!(
+    let lately = |key: &str| percent(source.get("capture_quality").unwrap_or(&Value::Null), key);
+    let mut found = format!(
         "{packets} packets, {kernel} dropped by the kernel, {interface} by the interface, {:.1} % seen twice, {:.1} % cut, \
          {:.1} % out of order",
-        percent("twins"),
-        percent("truncated"),
-        percent("reordered"),
+        lately("duplicates"),
+        lately("truncated"),
+        lately("reordered"),
     );
+    let (sequenced, gaps) = (number("sequenced"), number("sequence_gaps"));
+    if sequenced > 0 {
+        found += &format!(", {gaps} of {} numbered copies never came", sequenced + gaps);
+    }
+    if number("tcp_flows") > 0 {
+        let (missed, bytes) = (number("tcp_missed_bytes"), number("tcp_bytes"));
+        let missing = missed as f64 * 100.0 / (bytes + missed).max(1) as f64;
+        found += &format!(
+            ", {missing:.2} % of TCP bytes never seen, {} of {} connections from one side",
+            number("tcp_one_way"),
+            number("tcp_flows")
+        );
+    }
     let share = (kernel + interface) as f64 / (packets + kernel + interface).max(1) as f64;
-    let check = format!("source {}", text(source, "name"));
-    if source.get("gone").and_then(Value::as_bool) == Some(true) {
-        let mend = "bring it back and start the probe again".to_owned();
-        return row(&check, Err((format!("{found}; it went away"), mend)));
-    }
-    if share > LOSS_SHARE {
-        let mend = "raise [capture] buffer_mib (of a listener: net.core.rmem_max too), or --workers";
-        return row(&check, Err((found, mend.to_owned())));
-    }
-    match percent("truncated") > CUT_PERCENT {
-        true => row(&check, Err((found, "raise the mirror's snap length, and [capture] snaplen".to_owned()))),
-        false => row(&check, Ok(found)),
-    }
+    let gone = source.get("gone").and_then(Value::as_bool) == Some(true);
+    let mend = if gone {
+        found += "; it went away";
+        "bring it back and start the probe again"
+    } else if share > LOSS_SHARE {
+        "raise [capture] buffer_mib (of a listener: net.core.rmem_max too), or --workers"
+    } else if gaps as f64 / (sequenced + gaps).max(1) as f64 > LOSS_SHARE {
+        "copies are lost between the switch and eastwatch: mirror fewer ports, or give the tunnel more bandwidth and a \
+         larger MTU"
+    } else if lately("loss") > LOST_PERCENT {
+        "the mirror drops packets: mirror fewer ports by it, or give it more bandwidth"
+    } else if lately("one_way") > ONE_WAY_PERCENT {
+        "mirror both directions of every port"
+    } else if lately("truncated") > CUT_PERCENT {
+        "raise the mirror's snap length, and [capture] snaplen"
+    } else {
+        return row(&format!("source {}", text(source, "name")), Ok(found));
+    };
+    row(&format!("source {}", text(source, "name")), Err((found, mend.to_owned())))
+}
+
+fn percent(shares: &Value, key: &str) -> f64 {
+    shares.get(key).and_then(Value::as_f64).unwrap_or(0.0) * 100.0
 }
 
 /// What the mirror shows, as its TCP connections tell, and the VMs of which it shows little.
 fn quality(status: &Value, rows: &mut Vec<Value>) {
     let Some(quality) = status.get("quality") else { return };
-    let percent = |row: &Value, key: &str| row.get(key).and_then(Value::as_f64).unwrap_or(0.0) * 100.0;
     let (loss, one_way) = (percent(quality, "loss"), percent(quality, "one_way"));
     let found = format!(
-        "{loss:.2} % lost, {one_way:.1} % of connections from one side, {:.1} % seen twice",
-        percent(quality, "duplicates")
+        "{loss:.2} % lost, {one_way:.1} % of connections from one side, {:.1} % seen twice, {:.1} % cut, {:.1} % out of \
+         order",
+        percent(quality, "duplicates"),
+        percent(quality, "truncated"),
+        percent(quality, "reordered"),
     );
     let mend = match (loss > LOST_PERCENT, one_way > ONE_WAY_PERCENT) {
         (_, true) => Some("mirror both directions of every port"),
@@ -263,7 +295,16 @@ fn quality(status: &Value, rows: &mut Vec<Value>) {
     let half = status.get("half_seen").and_then(Value::as_array).map_or(&[][..], Vec::as_slice);
     if !half.is_empty() {
         let shown = half.iter().take(5).map(|vm| {
-            format!("{} ({:.0} % lost, {:.0} % one-way)", text(vm, "vm"), percent(vm, "loss"), percent(vm, "one_way"))
+            let share = |key: &str| percent(vm.get("capture_quality").unwrap_or(&Value::Null), key);
+            format!(
+                "{} ({:.0} % lost, {:.0} % one-way, {:.0} % twice, {:.0} % cut, {:.0} % out of order)",
+                text(vm, "vm_name"),
+                share("loss"),
+                share("one_way"),
+                share("duplicates"),
+                share("truncated"),
+                share("reordered")
+            )
         });
         let found = format!("half seen: {}", shown.collect::<Vec<_>>().join(", "));
         rows.push(row("VMs", Err((found, "are all of their ports mirrored, in both directions?".to_owned()))));
@@ -276,5 +317,59 @@ fn interface(name: &str, config: &Config) -> Value {
     match Live::open(std::slice::from_ref(&name.to_owned()), None, &config.capture) {
         Ok(_) => row(&check, Ok("can be captured from".to_owned())),
         Err(error) => row(&check, Err((error.what, error.mend))),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn told(more: Value) -> (String, String) {
+        let mut source = json!({ "name": "span0", "packets": 10_000, "sequenced": 0, "tcp_flows": 100,
+            "tcp_bytes": 990_000, "tcp_missed_bytes": 10_000, "tcp_one_way": 3, "capture_quality": { "loss": 0.01 } });
+        for (key, value) in more.as_object().into_iter().flatten() {
+            source[key] = value.clone();
+        }
+        let row = drops(&source);
+        (text(&row, "found"), text(&row, "mend"))
+    }
+
+    #[test]
+    fn a_source_is_told_with_all_that_is_known_of_it_and_a_sound_one_needs_no_mend() {
+        let (found, mend) = told(json!({ "sequenced": 999, "sequence_gaps": 1 }));
+        for part in
+            ["10000 packets, 0 dropped", "1 of 1000 numbered copies never came", "1.00 % of TCP bytes never seen"]
+        {
+            assert!(found.contains(part), "{found}");
+        }
+        assert!(found.ends_with("3 of 100 connections from one side") && mend == "-", "{found}: {mend}");
+        assert!(!told(json!({})).0.contains("numbered"), "a mirror that numbers nothing");
+    }
+
+    #[test]
+    fn each_fault_of_a_source_names_its_mend() {
+        for (fault, mend) in [
+            (json!({ "gone": true }), "bring it back"),
+            (json!({ "kernel_drops": 100 }), "[capture] buffer_mib"),
+            (json!({ "sequenced": 9_900, "sequence_gaps": 100 }), "between the switch and eastwatch"),
+            (json!({ "capture_quality": { "loss": 0.03 } }), "mirror fewer ports"),
+            (json!({ "capture_quality": { "one_way": 0.3 } }), "mirror both directions"),
+            (json!({ "capture_quality": { "truncated": 0.02 } }), "snap length"),
+        ] {
+            let (_, said) = told(fault.clone());
+            assert!(said.contains(mend), "{fault}: {said}");
+        }
+    }
+
+    #[test]
+    fn vms_that_are_half_seen_are_told_with_each_share() {
+        let mut rows = Vec::new();
+        let shares = json!({ "loss": 0.05, "one_way": 0.0, "duplicates": 0.5, "truncated": 0.0, "reordered": 0.01 });
+        let status =
+            json!({ "quality": shares, "half_seen": [{ "vm": "vm-1", "vm_name": "db1", "capture_quality": shares }] });
+        quality(&status, &mut rows);
+        let found = text(&rows[1], "found");
+        assert_eq!(found, "half seen: db1 (5 % lost, 0 % one-way, 50 % twice, 0 % cut, 1 % out of order)");
+        assert!(rows.iter().all(|row| row["mend"].is_string()), "{rows:?}");
     }
 }

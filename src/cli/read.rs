@@ -60,6 +60,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
         definitions: apps.definitions,
         seed: READ_SEED,
         full_ends: true,
+        disk_full: Default::default(),
     };
     let stop = Arc::new(AtomicBool::new(false));
     signals::stop_on_interrupt(&stop)?;

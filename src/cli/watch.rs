@@ -54,6 +54,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         definitions: apps.definitions,
         seed: seed(),
         full_ends: false,
+        disk_full: Arc::default(),
     };
     let stop = Arc::new(AtomicBool::new(false));
     let mail = mailbox();
@@ -81,7 +82,7 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
         if last_losses.elapsed() >= LOSSES_EVERY {
             last_losses = Instant::now();
             let losses = source.losses();
-            sight.is(losses.iter().any(|source| source.gone));
+            sight.is(losses.iter().any(|source| source.gone) || plan.disk_full.load(Ordering::Relaxed));
             // The brain may be busy for a moment: it hears the next figures instead.
             let _ = sources.try_send(Mail::Sources(losses));
         }

@@ -224,6 +224,7 @@ fn record_of(orig: &Half, resp: &Half, outcome: Outcome, origin: &Origin) -> Rec
         resp_bytes: resp.counts.bytes,
         last_seen: before(origin.now, last_ago),
         missed_bytes: 0,
+        missed_of_orig: 0,
         one_way: false,
     };
     let sampling = orig.sampling.max(resp.sampling);

@@ -88,6 +88,8 @@ crate::counters! {
         tunnels => "decode.tunnels",
         /// Frames of tunnels of which one end found no place in the table of ends.
         unwatched => "decode.tunnel.unwatched",
+        /// Numbered copies of mirror paths that found no place.
+        unsequenced => "decode.sequence.unread",
         fragments => "decode.fragments",
         reassembled => "decode.fragment.reassembled",
         /// Bytes that had been received before, with the same content.

@@ -58,6 +58,8 @@ pub(super) struct Stack {
     pub mirrors: u64,
     /// Bytes that were on the wire after those that are here.
     pub cut: u32,
+    /// See [`Located::late`](super::packet::Located::late).
+    pub late: bool,
     layers: u8,
 }
 

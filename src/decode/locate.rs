@@ -15,6 +15,7 @@ use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
 use super::mirror::{Mirrors, Part};
 use super::packet::{Located, NO_ADDRESS, Network};
+use super::sequence::{Sequenced, Sequences};
 use super::tunnel::Inner;
 use super::tunnel_ends::TunnelEnds;
 use super::{arp, icmp, tunnel, udp_tunnel};
@@ -30,6 +31,7 @@ pub const LAYERS_MAX: u8 = 16;
 pub struct Locator {
     mirrors: Mirrors,
     ends: TunnelEnds,
+    sequences: Sequences,
     /// Where frames come from now.
     source: u16,
     fragments: Reassembly,
@@ -53,6 +55,7 @@ impl Locator {
         Locator {
             mirrors: Mirrors::new(config.mirrors),
             ends: TunnelEnds::new(),
+            sequences: Sequences::default(),
             source: 0,
             fragments: Reassembly::new(&limits),
             second: 0,
@@ -75,6 +78,11 @@ impl Locator {
         self.ends.one_way()
     }
 
+    /// What the numbers of a source's copies tell.
+    pub fn sequenced(&self, source: u16) -> Sequenced {
+        self.sequences.of(source)
+    }
+
     /// Finds the network packet in a captured frame of `wire_len` bytes on the wire. `Ok(None)`: a fragment that
     /// may hide a tunnel was kept until its datagram is whole; the frame that completes it yields it.
     pub fn locate<'a>(
@@ -89,11 +97,12 @@ impl Locator {
             self.second = time.second();
             self.fragments.expire(time, &mut self.counters);
         }
-        let Locator { mirrors, ends, fragments, outer, inner, served, counters, .. } = self;
+        let Locator { mirrors, ends, sequences, fragments, outer, inner, served, counters, .. } = self;
         let cut = wire_len.saturating_sub(frame.len() as u32);
         let mut stack = Stack::new(cut);
         stack.path.source = self.source;
-        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack, served: false, outside: false };
+        let outside = false;
+        let mut peeler = Peeler { mirrors, ends, sequences, fragments, counters, time, stack, served: false, outside };
         let followed = peeler.follow(link, frame, outer, inner);
         *served = peeler.served;
         match followed {
@@ -132,12 +141,13 @@ impl Locator {
         wire_len: u32,
         time: Timestamp,
     ) -> Option<Located<'a>> {
-        let Locator { mirrors, ends, fragments, .. } = self;
+        let Locator { mirrors, ends, sequences, fragments, .. } = self;
         let mut stack = Stack::new(wire_len.saturating_sub(frame.len() as u32));
         stack.path.source = self.source;
         // The frame was counted when it was located.
         let counters = &mut DecodeCounters::default();
-        let mut peeler = Peeler { mirrors, ends, fragments, counters, time, stack, served: false, outside: true };
+        let (served, outside) = (false, true);
+        let mut peeler = Peeler { mirrors, ends, sequences, fragments, counters, time, stack, served, outside };
         let (header, bytes) = peeler.first(link, frame).ok()?;
         match peeler.peel(header, bytes) {
             Ok(Step::Found(place)) if peeler.served => Some(peeler.located(place)),
@@ -149,14 +159,19 @@ impl Locator {
     /// the ICMP errors about them meet. Fixed for ever: the order of output follows it.
     #[inline]
     pub fn shard(located: &Located<'_>) -> u16 {
+        (Self::hash(located) >> 58) as u16 % SHARDS
+    }
+
+    /// Of the segment and the unordered pair of addresses.
+    #[inline]
+    pub(super) fn hash(located: &Located<'_>) -> u64 {
         let (a, b) = located.shard_pair;
         let (low, high) = if a <= b { (a, b) } else { (b, a) };
         let mut hash = 0x9e37_79b9_7f4a_7c15;
         for layer in located.segment.layers() {
             hash = fold(hash ^ (u64::from(layer.kind as u8) << 32 | u64::from(layer.id)));
         }
-        hash = with_address(with_address(hash, low), high);
-        (hash >> 58) as u16 % SHARDS
+        with_address(with_address(hash, low), high)
     }
 }
 
@@ -199,6 +214,7 @@ enum Step<'a> {
 struct Peeler<'t> {
     mirrors: &'t Mirrors,
     ends: &'t mut TunnelEnds,
+    sequences: &'t mut Sequences,
     fragments: &'t mut Reassembly,
     counters: &'t mut DecodeCounters,
     time: Timestamp,
@@ -245,7 +261,7 @@ impl Peeler<'_> {
         self.counters.work.tunnels += 1;
         self.stack.deeper()?;
         self.stack.host_hint = Some(sender);
-        self.leave(&inner);
+        self.leave(&inner, sender);
         Ok((inner.header, inner.bytes))
     }
 
@@ -308,6 +324,12 @@ impl Peeler<'_> {
             let served = tunnel.is_some() && ip.protocol == protocol::UDP && udp_tunnel::is_l2tp(ip.payload);
             self.served |= served;
             let Some(inner) = tunnel.filter(|_| !(served && self.outside)) else {
+                if ip.protocol == protocol::GRE
+                    && !later_fragment
+                    && let Some((path, number)) = tunnel::erspan_number(ip.payload)
+                {
+                    self.number(ip.src, path, Some(number));
+                }
                 let shard_pair = self.shard_pair(&ip);
                 return Ok(Step::Found(Place { network, bytes, src: ip.src, dst: ip.dst, shard_pair }));
             };
@@ -327,7 +349,7 @@ impl Peeler<'_> {
         (stack.src_mac, stack.dst_mac) = (None, None);
         let part = self.mirrors.tunnel(ip.src, ip.dst, inner.layer.unwrap_or_default(), stack);
         if inner.path.is_some() || part == Some(Part::Path) {
-            self.leave(inner);
+            self.leave(inner, ip.src);
         } else if let Some((kind, id)) = inner.layer {
             // What the operator has decided needs no word.
             if part.is_none() {
@@ -341,17 +363,28 @@ impl Peeler<'_> {
     }
 
     /// Leaves a tunnel that is path: by its kind, or because somebody says so.
-    fn leave(&mut self, inner: &Inner<'_>) {
+    fn leave(&mut self, inner: &Inner<'_>, sender: IpAddr) {
         let (kind, id) = inner.layer.unwrap_or_default();
         let named = match kind {
             LayerKind::Vxlan => PathKind::Vxlan,
             LayerKind::Geneve => PathKind::Geneve,
             _ => PathKind::Gre,
         };
-        self.stack.leave(inner.path.unwrap_or(MirrorPath::new(named, id)));
+        let path = inner.path.unwrap_or(MirrorPath::new(named, id));
+        self.number(sender, path, inner.number);
+        self.stack.leave(path);
         // The VM's own tag, which ERSPAN moved into its header.
         if kind == LayerKind::Vlan {
             self.stack.segment = self.stack.segment.with(kind, id);
+        }
+    }
+
+    /// Of paths within paths the outermost one's numbers tell what came here.
+    fn number(&mut self, sender: IpAddr, mut path: MirrorPath, number: Option<u32>) {
+        if let Some(number) = number.filter(|_| self.stack.path.kind == PathKind::Wire && !self.outside) {
+            path.source = self.stack.path.source;
+            self.stack.late = self.sequences.see(sender, path, number, self.time);
+            self.counters.work.unsequenced = self.sequences.unread;
         }
     }
 
@@ -377,8 +410,8 @@ impl Peeler<'_> {
             self.mirrors.finish(&mut self.stack);
         }
         let Place { network, bytes, src, dst, shard_pair } = place;
-        let Stack { segment, src_mac, dst_mac, host_hint, path, cut, .. } = self.stack;
-        Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut }
+        let Stack { segment, src_mac, dst_mac, host_hint, path, cut, late, .. } = self.stack;
+        Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut, late }
     }
 }
 

@@ -18,8 +18,10 @@ mod lldp;
 mod locate;
 mod mirror;
 mod packet;
+mod pairs;
 mod plausible;
 mod reader;
+mod sequence;
 mod sighting;
 mod transport;
 mod tunnel;
@@ -47,5 +49,7 @@ pub use mirror::{MIRRORS_MAX, Meaning, MirrorConfig, Part, SameVlan};
 pub use packet::{
     Advert, Arp, Datagram, Icmp, Located, Nd, Network, Payload, Quoted, Sctp, SctpChunk, StationId, Tcp, TcpFlags, Udp,
 };
+pub use pairs::{PairCounters, Pairs};
+pub use sequence::Sequenced;
 pub use sighting::{SightingCounters, Sightings};
 pub use twin::{Mark, Place, TwinCounters, Twins, Verdict};

@@ -28,6 +28,8 @@ pub struct Located<'a> {
     pub shard_pair: (IpAddr, IpAddr),
     /// Bytes the frame had on the wire that were not captured.
     pub cut: u32,
+    /// Its mirror numbered it lower than a copy that came before.
+    pub late: bool,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

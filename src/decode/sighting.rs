@@ -112,6 +112,7 @@ mod tests {
             shard_pair: (ip(from), ip(to)),
             path: Default::default(),
             cut: 0,
+            late: false,
         }
     }
 

@@ -21,11 +21,13 @@ pub(super) struct Inner<'a> {
     pub layer: Option<(LayerKind, u32)>,
     /// Set where the tunnel is a mirror's by its kind.
     pub path: Option<MirrorPath>,
+    /// GRE's sequence number (RFC 2890 2.2).
+    pub number: Option<u32>,
 }
 
 impl<'a> Inner<'a> {
     pub fn new(header: Header, bytes: &'a [u8]) -> Self {
-        Inner { header, bytes, layer: None, path: None }
+        Inner { header, bytes, layer: None, path: None, number: None }
     }
 
     pub fn within(self, kind: LayerKind, id: u32) -> Self {
@@ -34,6 +36,10 @@ impl<'a> Inner<'a> {
 
     pub fn by(self, path: MirrorPath) -> Self {
         Inner { path: Some(path), ..self }
+    }
+
+    pub fn numbered(self, number: Option<u32>) -> Self {
+        Inner { number, ..self }
     }
 
     pub fn plausible(self, cut: u32) -> Option<Self> {
@@ -81,9 +87,7 @@ pub(super) fn gre(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
         reader.skip(4)?;
     }
     let key = if key { Some(reader.be32()?) } else { None };
-    if sequence {
-        reader.skip(4)?;
-    }
+    let number = if sequence { Some(reader.be32()?) } else { None };
     match flags & 0x7 {
         0 => {}
         1 => {
@@ -111,8 +115,8 @@ pub(super) fn gre(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
         reader.skip(usize::from(words) * 4)?;
     }
     match kind {
-        0x88be => return erspan2(reader.rest(), sequence, cut),
-        0x22eb => return erspan3(reader.rest(), cut),
+        0x88be => return erspan2(reader.rest(), sequence, cut).map(|inner| inner.numbered(number)),
+        0x22eb => return erspan3(reader.rest(), cut).map(|inner| inner.numbered(number)),
         // WCCP puts a redirect header of four bytes before the packet in its version 2.
         0x883e => {
             if ip::version(reader.rest()) != Some(Network::Ipv4) {
@@ -122,11 +126,29 @@ pub(super) fn gre(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
         }
         _ => {}
     }
-    let inner = Inner::new(link::from_ethertype(kind).ok()?, reader.rest()).plausible(cut)?;
+    let inner = Inner::new(link::from_ethertype(kind).ok()?, reader.rest()).plausible(cut)?.numbered(number);
     Some(match key {
         Some(key) => inner.within(LayerKind::Gre, key),
         None => inner,
     })
+}
+
+/// Session and number of an ERSPAN copy of which the frame within is of no known kind: it came, nothing was lost.
+#[cold]
+pub(super) fn erspan_number(gre: &[u8]) -> Option<(MirrorPath, u32)> {
+    let mut reader = Reader::new(gre);
+    let (flags, kind, number) = (reader.be16()?, reader.be16()?, reader.be32()?);
+    let (version, session) = (reader.be16()? >> 12, reader.be16()?);
+    let path = MirrorPath::new(PathKind::Erspan, u32::from(session & 0x03ff));
+    match (flags, kind, version) {
+        (0x1000, 0x88be, 1) => Some((path, number)),
+        (0x1000, 0x22eb, 2) => {
+            reader.skip(6)?;
+            let last = reader.be16()?;
+            Some((path.by_engine((last >> 4) as u8 & 0x3f, last & 8 != 0), number))
+        }
+        _ => None,
+    }
 }
 
 /// ERSPAN types I and II (draft-foschiano-erspan 4.1, 4.2). Type I has no header at all, and no sequence number.

@@ -308,7 +308,7 @@ impl Event {
     pub fn stats<'a>(
         time: Timestamp,
         counters: impl Iterator<Item = (&'a str, u64)>,
-        sources: Vec<Value>,
+        [sources, half_seen]: [Vec<Value>; 2],
         seen: CaptureQuality,
     ) -> Self {
         let mut event = Event::new(time, "stats", None);
@@ -317,7 +317,12 @@ impl Event {
             nest(&mut stats, name, value);
         }
         event.set("stats", Value::Object(stats));
-        event.set("eastwatch", json!({ "schema": SCHEMA, "sources": sources, "capture_quality": quality(seen) }));
+        event.set(
+            "eastwatch",
+            json!({
+                "schema": SCHEMA, "sources": sources, "half_seen": half_seen, "capture_quality": quality(seen),
+            }),
+        );
         event
     }
 
@@ -329,7 +334,13 @@ impl Event {
 /// Loss and shares to four digits: what floating point adds beyond them is noise.
 pub fn quality(quality: CaptureQuality) -> Value {
     let round = |share: f64| (share * 10_000.0).round() / 10_000.0;
-    json!({ "loss": round(quality.loss), "one_way": round(quality.one_way), "duplicates": round(quality.duplicates) })
+    json!({
+        "loss": round(quality.loss),
+        "one_way": round(quality.one_way),
+        "duplicates": round(quality.duplicates),
+        "truncated": round(quality.truncated),
+        "reordered": round(quality.reordered),
+    })
 }
 
 /// A name that is both a counter and a prefix keeps its own value under `all`.
@@ -392,7 +403,7 @@ mod tests {
         eve.write(Event::stats(
             Timestamp::from_parts(1_767_225_600, 0),
             [("decode.discard.short", 2)].into_iter(),
-            vec![],
+            Default::default(),
             CaptureQuality::default(),
         ));
         let line = String::from_utf8_lossy(eve.bytes()).into_owned();

@@ -99,6 +99,8 @@ pub(super) const PROGRESS_S: i64 = 60;
 #[derive(Clone, Copy, Debug, Default)]
 struct Way {
     hints: Both<Hint>,
+    /// As the flow's own, by who sent it.
+    missed: Both<u32>,
     /// At least one packet was a sample: what is missing proves nothing.
     sampled: bool,
 }
@@ -231,6 +233,7 @@ impl<S> Flow<S> {
             resp_bytes: self.bytes.resp,
             last_seen: self.last_seen,
             missed_bytes: if self.sampled() { 0 } else { u64::from(self.missed) },
+            missed_of_orig: self.way.as_ref().filter(|way| !way.sampled).map_or(0, |way| u64::from(way.missed.orig)),
             one_way: self.is_one_way(),
         }
     }
@@ -256,8 +259,20 @@ impl<S> Flow<S> {
         self.tcp.flip();
         if let Some(way) = self.way.as_mut() {
             way.hints.flip();
+            way.missed.flip();
         }
         self.last_by = self.last_by.other();
+    }
+
+    /// Counts what was not seen: of this side's own bytes, of the other's, and what came late of this one's.
+    pub(super) fn miss(&mut self, side: Side, own: u32, other: u32, late: u32) {
+        self.missed = self.missed.saturating_add(own).saturating_add(other).saturating_sub(late);
+        if let Some(way) = self.way.as_mut() {
+            let mine = way.missed.of_mut(side);
+            *mine = mine.saturating_add(own).saturating_sub(late);
+            let theirs = way.missed.of_mut(side.other());
+            *theirs = theirs.saturating_add(other);
+        }
     }
 
     /// Adds one packet to the totals.

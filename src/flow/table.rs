@@ -332,7 +332,7 @@ fn advance<S>(
             let (state, verdict) = flow.tcp.segment(flow.state, side, tcp, counters);
             flow.state = state;
             // Late bytes fill what was stepped over, as far as something was; else they were sent twice.
-            flow.missed = flow.missed.saturating_add(verdict.missed).saturating_sub(verdict.late);
+            flow.miss(side, verdict.missed, verdict.unseen, verdict.late);
             (answered, refused, usable) = (verdict.answered, verdict.refused, verdict.usable);
             data = usable && tcp.payload_len > 0;
         }

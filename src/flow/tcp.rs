@@ -83,8 +83,10 @@ pub(super) struct Verdict {
     pub refused: bool,
     /// The payload lies where its receiver would take it.
     pub usable: bool,
-    /// Bytes stepped over by this segment.
+    /// Bytes of its own side stepped over by this segment.
     pub missed: u32,
+    /// Bytes of the other side that it acknowledges and that were never seen.
+    pub unseen: u32,
     /// Payload bytes that had been stepped over, or sent, before.
     pub late: u32,
 }
@@ -274,7 +276,7 @@ impl Handshake {
         if other.has(SEEN) {
             let unseen = ahead(tcp.ack, other.next);
             if unseen > 0 && unseen < COMPARABLE {
-                verdict.missed = verdict.missed.saturating_add(unseen.unsigned_abs());
+                verdict.unseen = unseen.unsigned_abs();
                 other.next = tcp.ack;
             }
         }

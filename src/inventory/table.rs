@@ -140,7 +140,12 @@ impl Inventory {
                 self.moves(at, out);
                 out.push(Change { time: at.time, frame: at.frame, flow: None, what: What::Tick });
             }
-            Fact::Counters(_) | Fact::Awaited(_) | Fact::Source(_) | Fact::Quality(_) | Fact::OneWayTunnels(_) => {}
+            Fact::Counters(_)
+            | Fact::Awaited(_)
+            | Fact::Source(_)
+            | Fact::Quality(_)
+            | Fact::Shown(_)
+            | Fact::OneWayTunnels(_) => {}
         }
     }
 

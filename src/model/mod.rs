@@ -40,7 +40,7 @@ pub use observation::{
     Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
 };
 pub use order::Order;
-pub use quality::{CaptureQuality, SourceQuality};
+pub use quality::{CaptureQuality, Shown, SourceQuality};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;

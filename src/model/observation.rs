@@ -13,7 +13,7 @@ use super::flow::{FlowRef, Side, Transport};
 use super::location::Sighting;
 use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
-use super::quality::SourceQuality;
+use super::quality::{Shown, SourceQuality};
 use super::segment::Segment;
 use super::time::Timestamp;
 
@@ -50,6 +50,8 @@ pub enum Fact {
     Source(Box<SourceCounts>),
     /// What the frames of each mirror source look like, sent at stats ticks.
     Quality(Box<Vec<SourceQuality>>),
+    /// What was shown of each pair of hosts since the last stats tick; sent at those.
+    Shown(Box<Vec<Shown>>),
     /// Tunnels that look like a mirror's own and are taken for segments; sent at stats ticks while there are any.
     OneWayTunnels(Vec<OneWayTunnel>),
 }
@@ -124,6 +126,8 @@ pub struct FlowTotals {
     pub last_seen: Timestamp,
     /// TCP bytes that were acknowledged but never seen: the mirror lost them.
     pub missed_bytes: u64,
+    /// Of these, what `orig` had sent, as far as two sources tell the sides apart.
+    pub missed_of_orig: u64,
     /// In mid-connection, and one direction was never seen: a one-way mirror.
     pub one_way: bool,
 }

@@ -17,7 +17,7 @@ use std::time::{Duration, Instant};
 use crate::capture::{Batch, CaptureError, Filled, Frame, Source, SourceId};
 use crate::collector::{Collector, Samples};
 use crate::counters;
-use crate::decode::{DecodeConfig, Located, Locator, Mark, Place, SHARDS, Sightings, Twins, Verdict};
+use crate::decode::{DecodeConfig, Located, Locator, Mark, Pairs, Place, SHARDS, Sightings, Twins, Verdict};
 use crate::model::{
     AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, SourceQuality, Timestamp,
 };
@@ -86,6 +86,9 @@ pub struct Dispatcher {
     /// As last told.
     awaited: Vec<AwaitedTemplate>,
     sightings: Sightings,
+    pairs: Pairs,
+    /// The latest frame is older than one before it, of its source.
+    disordered: bool,
     /// Where the latest frame came from.
     source: Option<SourceId>,
     /// Tunnels that go one way were told.
@@ -114,6 +117,8 @@ impl Dispatcher {
             collector: Collector::default(),
             awaited: Vec::new(),
             sightings: Sightings::default(),
+            pairs: Pairs::default(),
+            disordered: false,
             source: None,
             one_way: false,
             lanes: lanes.into_iter().map(|lane| (lane, Parcel::default())).collect(),
@@ -209,14 +214,17 @@ impl Dispatcher {
         }
         let at = usize::from(frame.source.0);
         while self.sources.len() <= at {
-            let name = source.source_name(SourceId(self.sources.len() as u16)).to_owned();
-            let quality = SourceQuality { name, ..SourceQuality::default() };
+            let number = self.sources.len() as u16;
+            let name = source.told_as(SourceId(number)).unwrap_or_default().to_owned();
+            let quality = SourceQuality { number, name, ..SourceQuality::default() };
             self.sources.push(SourceSeen { quality, newest: Timestamp::ZERO, told: 0 });
         }
         if let Some(SourceSeen { quality, newest, .. }) = self.sources.get_mut(at) {
             quality.frames += 1;
+            quality.bytes += u64::from(frame.wire_len);
             quality.truncated += u64::from(frame.len < frame.wire_len);
-            quality.reordered += u64::from(frame.time < *newest);
+            self.disordered = frame.time < *newest;
+            quality.reordered += u64::from(self.disordered);
             *newest = (*newest).max(frame.time);
         }
     }
@@ -258,8 +266,14 @@ impl Dispatcher {
             true => Verdict::First(false),
             false => self.twins.take(frame.source.0, frame.time, &located),
         };
+        let twin = !matches!(verdict, Verdict::First(_));
         if let Some(seen) = self.sources.get_mut(usize::from(frame.source.0)) {
-            seen.quality.twins += u64::from(!matches!(verdict, Verdict::First(_)));
+            seen.quality.twins += u64::from(twin);
+            seen.quality.reordered += u64::from(located.late && !self.disordered);
+        }
+        // Samples are cut by design.
+        if !sampled {
+            self.pairs.see(&located, twin, self.disordered || located.late);
         }
         match verdict {
             Verdict::First(replaceable) => {
@@ -352,14 +366,20 @@ impl Dispatcher {
         self.twins.report(&mut report);
         self.collector.report(&mut report);
         self.sightings.counters.report(&mut report);
+        self.pairs.counters.report(&mut report);
         let added = self.increments.since_last(&report);
         let mut sources = Vec::new();
         for seen in self.sources.iter_mut().filter(|seen| seen.told != seen.quality.frames) {
             seen.told = seen.quality.frames;
+            let sequenced = self.locator.sequenced(seen.quality.number);
+            (seen.quality.sequenced, seen.quality.sequence_gaps) = (sequenced.copies, sequenced.gaps);
             sources.push(seen.quality.clone());
         }
         self.tell(frame, Fact::Counters(Box::new(added)));
         self.tell(frame, Fact::Quality(Box::new(sources)));
+        if let Some(shown) = self.pairs.take() {
+            self.tell(frame, Fact::Shown(shown));
+        }
         let tunnels = self.locator.one_way_tunnels();
         let some = !tunnels.is_empty();
         // Once more when an answer came after all.

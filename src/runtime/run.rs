@@ -1,6 +1,7 @@
 //! One run: threads are started, the source is read to its end, everything in flight is drained, the brain comes back.
 
 use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::mpsc::{Receiver, RecvTimeoutError, SyncSender, channel, sync_channel};
 use std::thread;
 use std::time::{Duration, Instant};
@@ -12,7 +13,7 @@ use crate::capture::{CaptureError, Source};
 use crate::decode::DecodeConfig;
 use crate::deliver::Eve;
 use crate::model::{SourceCounts, Timestamp};
-use crate::store::StoreError;
+use crate::store::{Shed, StoreError};
 
 use super::dispatcher::{Dispatcher, Idle, Intake, Lane, Stop};
 use super::keeper::{Keeper, Kept, OnFull};
@@ -61,6 +62,8 @@ pub struct Plan {
     pub seed: u64,
     /// True where a full disk ends the run (`read`); false where it sheds (`watch`).
     pub full_ends: bool,
+    /// Whether the disk of the state is full, for whoever asks.
+    pub disk_full: Arc<AtomicBool>,
 }
 
 pub struct Outcome {
@@ -92,7 +95,9 @@ pub fn run(
     let workers = plan.workers.clamp(1, 64);
     let now = brain.now();
     let full_ends = plan.full_ends.then(|| stop.clone());
-    let brain_thread = spawn("brain", move || think(brain, usize::from(workers) + 1, &receiver, full_ends))?;
+    let disk_full = Arc::clone(&plan.disk_full);
+    let brain_thread =
+        spawn("brain", move || think(brain, usize::from(workers) + 1, &receiver, full_ends, &disk_full))?;
     let mut lanes = Vec::new();
     let mut threads = Vec::new();
     for index in 0..workers {
@@ -141,6 +146,7 @@ fn think(
     streams: usize,
     mail: &Receiver<Mail>,
     full_ends: Option<Stop>,
+    disk_full: &AtomicBool,
 ) -> Result<(Brain, Kept), String> {
     let store = brain.take_store().ok_or("the brain has no store")?;
     let on_full = if full_ends.is_some() { OnFull::End } else { OnFull::Shed };
@@ -180,10 +186,11 @@ fn think(
             saved = Some(Instant::now());
         }
         let kept = keeper.state().clone();
+        disk_full.store(kept.level != Shed::Nothing, Ordering::Relaxed);
         if matches!(kept.trouble, Some(StoreError::Full(_)))
             && let Some(stop) = &full_ends
         {
-            stop.store(true, std::sync::atomic::Ordering::Relaxed);
+            stop.store(true, Ordering::Relaxed);
         }
         let why = kept.trouble.as_ref().map(ToString::to_string);
         if full_ends.is_none() {

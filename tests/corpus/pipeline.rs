@@ -64,6 +64,7 @@ pub fn read(file: &Path) -> Result<Outcome, String> {
         definitions: Default::default(),
         seed: 1,
         full_ends: true,
+        disk_full: Default::default(),
     };
     let stop = Arc::new(AtomicBool::new(false));
     let mut outcome = run(&plan, &mut source, brain, mailbox(), &stop, |_, _, _| None)?;

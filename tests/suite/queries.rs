@@ -351,7 +351,9 @@ fn an_import_of_many_files_is_all_or_nothing_and_replaces_its_source() {
     assert_eq!(of("idle").unwrap()["coverage"], "unseen");
     assert_eq!(of("idle").unwrap()["sources"][0], folder.as_str());
     let rows: Value = serde_json::from_str(&office.good("doctor --format json -q")).unwrap();
-    let found = rows.as_array().unwrap().iter().find(|r| r["check"] == "coverage").unwrap()["found"].to_string();
+    let row = rows.as_array().unwrap().iter().find(|r| r["check"] == "coverage").unwrap();
+    let found = row["found"].to_string();
+    assert!(row["mend"].to_string().contains("mirror every port of theirs"), "{row}");
     assert!(found.contains("4 are seen") && found.contains("3 unseen") && found.contains("idle"), "{found}");
 
     std::fs::remove_file(guests.join("101.conf")).unwrap();

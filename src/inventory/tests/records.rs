@@ -20,6 +20,7 @@ fn recorded(scene: &mut Scene, transport: Transport, outcome: Outcome) {
         resp_bytes: 900,
         last_seen,
         missed_bytes: 0,
+        missed_of_orig: 0,
         one_way: false,
     };
     let (format, exporter) = (RecordFormat::Ipfix, address(EXPORTER));

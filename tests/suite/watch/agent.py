@@ -50,13 +50,37 @@ def talk(ip, port):
 def ask(ip, port):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         sock.settimeout(5)
-        sock.sendto(b"\x01question", (ip, int(port)))
+        sock.connect((ip, int(port)))
+        sock.send(b"\x01question")
         sock.recv(100)
 
 def flood(ip, port, count):
     with socket.socket(socket.AF_INET, socket.SOCK_DGRAM) as sock:
         for _ in range(int(count)):
             sock.sendto(b"x" * 64, (ip, int(port)))
+
+def sink(port):
+    listener = socket.create_server(("", port))
+    def run():
+        while True:
+            peer, _ = listener.accept()
+            with peer:
+                while peer.recv(1 << 20): pass
+                peer.sendall(b"done")
+    background(run)
+
+def pour(ip, port, mib):
+    with socket.create_connection((ip, int(port)), timeout=20) as peer:
+        for _ in range(int(mib)):
+            peer.sendall(bytes(1 << 20))
+        peer.shutdown(socket.SHUT_WR)
+        peer.recv(10)
+
+def replay(path, interface):
+    with socket.socket(socket.AF_PACKET, socket.SOCK_RAW) as sock, open(path) as frames:
+        sock.bind((interface, 0))
+        for frame in frames:
+            sock.send(bytes.fromhex(frame))
 
 drips = []
 
@@ -77,6 +101,7 @@ does = {
     "drip": drip, "dripping": dripping,
     "http": lambda port: serve_http(int(port)), "tcp": lambda port: serve_tcp(int(port)),
     "udp": lambda port: serve_udp(int(port)), "get": get, "talk": talk, "ask": ask, "flood": flood,
+    "sink": lambda port: sink(int(port)), "pour": pour, "replay": replay,
 }
 for line in sys.stdin:
     word, *args = line.split()

@@ -8,9 +8,12 @@ use std::process::{Child, Command, Stdio};
 use eastwatch::model::Side;
 use eastwatch::scenario::{Format, Scenario, payload};
 
+use super::health::asks;
 use super::lab::{Lab, Probe, binary, events, read, until};
 use super::{ENFORCE, LEARN};
 use crate::suite::harness::{Ran, ran};
+
+const HEALTH: &str = "[health]\nlisten = \"127.0.0.1:8080\"\n";
 
 /// A process that keeps the mount namespace with the small disk.
 struct SmallDisk {
@@ -89,7 +92,7 @@ fn a_full_disk_sheds_and_is_told_and_loses_no_incident() {
     let Some(lab) = Lab::new("disk") else { return };
     let (mut a, mut b) = (lab.agent("a"), lab.agent("b"));
     let disk = SmallDisk::new(&lab, 24);
-    let config = lab.write("config.toml", LEARN);
+    let config = lab.write("config.toml", &format!("{LEARN}{HEALTH}"));
     let (state, eve) = (disk.at.join("state").display().to_string(), disk.at.join("eve.json").display().to_string());
     let args = ["-i", "span0", "--config", &config, "--flows", "--eve", &eve];
     // Its state is on the small disk: a later --state would be a second one.
@@ -105,7 +108,7 @@ fn a_full_disk_sheds_and_is_told_and_loses_no_incident() {
     b.does("tcp 4000");
     a.does("talk 10.77.0.2 4000");
     assert!(until(5, || disk.ask(&["services", "--format", "csv"]).stdout.contains("4000")), "{}", probe.log());
-    lab.write("config.toml", ENFORCE);
+    lab.write("config.toml", &format!("{ENFORCE}{HEALTH}"));
     probe.signal("HUP");
     assert!(until(5, || probe.log().contains("read anew")), "{}", probe.log());
     let mut opens = |port: u16| {
@@ -121,10 +124,14 @@ fn a_full_disk_sheds_and_is_told_and_loses_no_incident() {
         all.iter().filter(of).count()
     };
     assert_eq!(blind("open"), 0, "there was room");
+    let health = || asks(&lab, "GET / HTTP/1.1\r\nHost: probe\r\n\r\n");
+    assert!(health().contains(" 200 OK"), "{}", health());
 
     disk.fill();
     assert!(until(8, || probe.log().contains("the disk of the state is full")), "nobody was told: {}", probe.log());
     assert!(!disk.file("state/reserve").exists(), "the reserve is for this hour");
+    let blind_there = || health().contains(" 503 ") && health().contains("{\"status\":\"blind\"}");
+    assert!(until(6, blind_there), "{}", health());
     for port in 4002..=4006 {
         opens(port);
     }
@@ -132,6 +139,7 @@ fn a_full_disk_sheds_and_is_told_and_loses_no_incident() {
     disk.empty();
     assert!(until(8, || blind("resolved") == 1), "its end was not told: {}", probe.log());
     assert_eq!(blind("open"), 1, "told once when it began");
+    assert!(until(6, || health().contains(" 200 OK")), "{}", health());
     assert!(disk.file("state/reserve").exists(), "the reserve was not laid again");
 
     // Again, and this time it is killed while the disk is full.

@@ -1,11 +1,11 @@
-//! `[health] listen`: what a load balancer is told.
+//! `[health] listen`: what a load balancer is told. The full disk is in `disk`.
 
 use std::process::Command;
 
 use super::lab::{Lab, until};
 
 /// Status line and body, from the probe's own namespace; what went wrong where nothing answered.
-fn asks(lab: &Lab, request: &str) -> String {
+pub(super) fn asks(lab: &Lab, request: &str) -> String {
     let script = "import socket, sys\n\
         with socket.create_connection(('127.0.0.1', 8080), timeout=5) as peer:\n\
         \x20   peer.sendall(sys.argv[1].encode())\n\
