@@ -27,7 +27,7 @@ const NAME_CHARS_MAX: usize = 32;
 
 /// Words of documents and configurations that a user's application must not be taken for, besides the names of
 /// [`APP_NAMES`].
-const TAKEN: &[&str] = &["any", "https"];
+const TAKEN: &[&str] = &["any", "https", "none", "unknown"];
 
 /// One `[[app]]`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -304,6 +304,66 @@ fn an_example_cut_anywhere_is_no_other_protocol() {
     }
 }
 
+/// Bytes that mean nothing, the same each time: text, numbers in either order, and noise.
+fn something_else(seed: u64) -> Vec<u8> {
+    let mut state = seed.wrapping_mul(0x9e37_79b9_7f4a_7c15) | 1;
+    let mut next = || {
+        state ^= state << 13;
+        state ^= state >> 7;
+        state ^= state << 17;
+        state as u8
+    };
+    match seed % 3 {
+        0 => (0..96).map(|_| b"etaoin shrdlu\r\n"[usize::from(next() % 15)]).collect(),
+        1 => (0..96).map(|i| if i % 4 == 3 { next() } else { 0 }).collect(),
+        _ => (0..96).map(|_| next()).collect(),
+    }
+}
+
+#[test]
+fn the_first_bytes_of_an_example_followed_by_something_else_prove_nothing() {
+    let mut fooled = std::collections::BTreeSet::new();
+    for example in all() {
+        for kept in 1..=3 {
+            for seed in 1..=24 {
+                let begun = |bytes: &[u8], side: u64| match bytes.get(..kept) {
+                    Some(head) => [head, &something_else(seed + 3_000 * kept as u64 + 300 * side)].concat(),
+                    None => bytes.to_vec(),
+                };
+                let (orig, resp) = (begun(&example.orig, 0), begun(&example.resp, 1));
+                // Zeros may be just what follows.
+                let same = |a: &[u8], b: &[u8]| !a.is_empty() && a.iter().zip(b).take(6).all(|(a, b)| a == b);
+                if same(&example.orig, &orig) || same(&example.resp, &resp) {
+                    continue;
+                }
+                for protocol in ROSTER.iter().filter(|p| p.runs_over(example.transport)) {
+                    let probe = ask_ports(*protocol, example.transport, &orig, &resp, example.resp_port);
+                    if let Probe::Certain(_) = probe {
+                        fooled.insert((protocol.name(), example.app, kept, seed % 3));
+                    }
+                }
+            }
+        }
+    }
+    assert!(fooled.is_empty(), "recogniser, whose beginning, bytes kept, what follows: {fooled:?}");
+}
+
+#[test]
+fn on_the_port_of_any_protocol_another_one_is_still_itself() {
+    let all = all();
+    // LLMNR is DNS's own format and told from it by its port (RFC 4795 section 2.1).
+    let siblings = ["dns", "mdns", "llmnr"];
+    let ports: std::collections::BTreeSet<u16> = all.iter().map(|e| e.resp_port).collect();
+    for example in all.iter().filter(|e| !siblings.contains(&e.app)) {
+        for port in &ports {
+            for protocol in ROSTER.iter().filter(|p| p.runs_over(example.transport) && p.name() != example.app) {
+                let probe = ask_ports(*protocol, example.transport, &example.orig, &example.resp, *port);
+                assert!(!matches!(probe, Probe::Certain(_)), "{} for {} on {port}", protocol.name(), example.app);
+            }
+        }
+    }
+}
+
 fn survives(transport: Transport, orig: &[u8], resp: &[u8]) {
     let ends = ends(transport, 40001);
     for first in [Side::Orig, Side::Resp] {

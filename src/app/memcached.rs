@@ -69,6 +69,13 @@ impl Protocol for Memcached {
     }
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {
+        // A first answer repeats the operation and the opaque value of the request.
+        if let ([0x80, asked, ..], [0x81, answered, ..]) = (opening.orig, opening.resp)
+            && (asked != answered
+                || opaque(opening.orig).zip(opaque(opening.resp)).is_some_and(|(asked, said)| asked != said))
+        {
+            return Probe::NotForUs;
+        }
         weigh(opening, |bytes| match (opening.transport, bytes) {
             (Transport::Udp, _) => match framed(bytes).map(text) {
                 None | Some(Short) => No,
@@ -123,11 +130,28 @@ fn text(bytes: &[u8]) -> Evidence {
     };
     match end.and_then(|end| bytes.get(..end)) {
         Some(line) if line.iter().any(|b| !(0x20..0x7f).contains(b) && *b != b'\r') => No,
+        Some(line) if role == Role::Server && !is_reply(line) => No,
         // Statistics begin with the process id; nobody else says so.
         Some(line) if line.starts_with(b"STAT pid ") => Proof(Role::Server),
         Some(_) => Hint(role),
         None => Short.only_if(bytes.len() < LINE_BYTES_MAX),
     }
+}
+
+/// What may follow a reply's word (protocol.txt): mostly nothing; a size after `VA`, flags of one letter after `HD`.
+fn is_reply(line: &[u8]) -> bool {
+    let mut words = line.trim_ascii_end().split(|b| *b == b' ');
+    let word = words.next().unwrap_or_default();
+    match word {
+        b"VALUE" | b"STAT" | b"VERSION" | b"CLIENT_ERROR" | b"SERVER_ERROR" => words.next().is_some(),
+        b"VA" => words.next().is_some_and(|size| !size.is_empty() && size.iter().all(u8::is_ascii_digit)),
+        b"HD" => words.all(|flag| flag.first().is_some_and(|letter| b"bcfhklOstWXZ".contains(letter))),
+        _ => words.next().is_none(),
+    }
+}
+
+fn opaque(bytes: &[u8]) -> Option<&[u8]> {
+    bytes.get(12..16)
 }
 
 /// After the magic: operation, key length, extras length, data type 0, status or bucket, body length.

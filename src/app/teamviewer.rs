@@ -21,7 +21,8 @@ impl Protocol for Teamviewer {
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         match weigh(opening, |bytes| match bytes {
             // Commands 0x0a to 0x40 are seen; the length is little-endian and below 64 KiB.
-            [0x17, 0x24, 0x0a..=0x40, _, _, _, ..] => Hint(Role::Peer),
+            [0x17, 0x24, 0x0a..=0x40, low, high, 0, ..] if (*low, *high) != (0, 0) => Hint(Role::Peer),
+            [0x17, 0x24, 0x0a..=0x40, _, _, _, ..] => No,
             [0x17, 0x24, 0x0a..=0x40, ..] | [0x17, 0x24] | [0x17] => Short,
             _ => No,
         }) {

@@ -1,6 +1,6 @@
 //! `new-vm`: a VM never seen or inventoried before. Enforce: every unknown VM at once, one incident that absorbs its
 //! services. Auto: only where the set of VMs is itself ripe, and low or less; VMs of one kind are one incident. What
-//! kind it is shows within [`WAIT_S`]: its name, its first services, connections that were under way when it came.
+//! kind it is shows with its first service, or within [`WAIT_S`]: its name, its role, connections that were under way.
 //! At most `waiting_max` wait; the longest untouched is forgotten untold, and counted.
 
 use serde::{Deserialize, Serialize};
@@ -93,14 +93,18 @@ impl NewVm {
     }
 
     fn tell_due(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) {
+        let due = |newcomer: &Newcomer| change.time >= newcomer.since.plus_s(WAIT_S);
         for vm in self.waiting.after(None, usize::MAX) {
-            if self.waiting.get(&vm).is_none_or(|newcomer| change.time < newcomer.since.plus_s(WAIT_S)) {
-                continue;
+            if self.waiting.get(&vm).is_some_and(due) {
+                self.tell_now(vm, change, world, out);
             }
-            let Some(newcomer) = self.waiting.remove(&vm) else { continue };
-            if world.known.listed(vm) || world.sanctions.covers_vm(vm, change.time).is_some() {
-                continue;
-            }
+        }
+    }
+
+    /// It serves, or is used: what it is shows now, and whatever else is told of it comes after.
+    fn tell_now(&mut self, vm: VmId, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) {
+        let Some(newcomer) = self.waiting.remove(&vm) else { return };
+        if !world.known.listed(vm) && world.sanctions.covers_vm(vm, change.time).is_none() {
             out.push(tell(vm, &newcomer, Some(kin(vm, world)), change, world));
         }
     }
@@ -170,6 +174,9 @@ impl Detect for NewVm {
         match change.what {
             What::VmNew { vm } => return self.meet(vm, change, world, out),
             What::Tick => self.tell_due(change, world, out),
+            What::ServiceNew { service, .. } | What::PeerNew { service, .. } => {
+                self.tell_now(service.vm, change, world, out);
+            }
             _ => {}
         }
         Verdict::Learn

@@ -212,7 +212,8 @@ fn why_argues_for_an_incident_and_for_silence() {
     assert!(office.good("why web-01 tcp/22 -q").starts_with("no incident: "));
     assert!(office.good("why web-01 -q").contains(&office.incident()));
     let answer = office.json("why web-01 tcp/4444");
-    assert_eq!(keys(&answer), ["lines", "subject", "verdict", "vm"].map(str::to_owned).into());
+    assert_eq!(keys(&answer), ["lines", "reason", "subject", "verdict", "vm"].map(str::to_owned).into());
+    assert_eq!(answer["reason"]["code"], "incident-open");
     let (status, said) = office.bad("why web-01 4444");
     assert_eq!((status, said.as_str()), (1, "eastwatch: `4444` is not a service like tcp/443 or udp/53\n"));
     assert!(office.good("why web-01 tcp/9 -q").starts_with("no incident: "));
