@@ -2,6 +2,9 @@
 //! where it lies beside the checkout.
 
 mod corpus;
+/// Simulated sites, the same code as `make scenarios`.
+#[allow(dead_code)]
+mod site;
 
 mod suite {
     mod bad_input;
@@ -23,6 +26,7 @@ mod suite {
     mod reassembly;
     mod recorded;
     mod scenarios;
+    mod sites;
     mod twins;
     mod watch;
 }

@@ -38,7 +38,8 @@ pub struct Observer {
     flow_ids: u64,
     frame: u64,
     second: Micros,
-    sightings: BTreeMap<(Mac, Mac, u16), u32>,
+    /// Of this second, in order of their first.
+    sightings: Vec<(Mac, Mac, u16, u32)>,
     infos: BTreeMap<&'static str, AppInfo>,
     /// Hosts are told by the mirror (each is a mirror session of its own).
     hints: bool,
@@ -84,7 +85,7 @@ impl Observer {
             flow_ids: 0,
             frame: 0,
             second: Micros::MIN,
-            sightings: BTreeMap::new(),
+            sightings: Vec::new(),
             infos,
             hints,
             as_packets,
@@ -285,7 +286,11 @@ impl Observer {
         let (from, to) = if side == Side::Orig { (0, 1) } else { (1, 0) };
         for host in [flow.hosts[from], flow.hosts[to]] {
             if host != 0 {
-                *self.sightings.entry((flow.macs[from], flow.macs[to], host)).or_default() += 3;
+                let seen = (flow.macs[from], flow.macs[to], host);
+                match self.sightings.iter_mut().find(|(from, to, host, _)| (*from, *to, *host) == seen) {
+                    Some((.., frames)) => *frames += 3,
+                    None => self.sightings.push((seen.0, seen.1, seen.2, 3)),
+                }
             }
             if flow.hosts[from] == flow.hosts[to] {
                 break;
@@ -315,7 +320,7 @@ impl Observer {
         }
         if self.second != Micros::MIN {
             if !self.sightings.is_empty() {
-                let seen = std::mem::take(&mut self.sightings).into_iter().map(|((from, to, host), frames)| Sighting {
+                let seen = std::mem::take(&mut self.sightings).into_iter().map(|(from, to, host, frames)| Sighting {
                     from,
                     to,
                     segment: Segment::UNTAGGED,

@@ -142,7 +142,10 @@ impl Builder {
     fn habits(&mut self) {
         use Pick::{Any, FromAll, Own};
         use When::{Always, Business, Daily, Weekly};
-        let slow = if self.plan.size == Size::L { 3 } else { 1 };
+        let slow = [(Size::S, 1), (Size::M, 2), (Size::L, 3)]
+            .iter()
+            .find(|(size, _)| *size == self.plan.size)
+            .map_or(1, |(_, slow)| *slow);
         let (http, tls, smb) = (Manner::tcp(80, "http"), Manner::tcp(443, "tls"), Manner::tcp(445, "smb"));
         let unheard = super::event::Outcome::Unanswered;
         self.habit("all", "dns", Any, Manner::udp(53, "dns"), 30 * MINUTE, Always);

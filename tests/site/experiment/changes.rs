@@ -24,26 +24,27 @@ use crate::site::sizes::Size;
 use crate::site::truth::Truth;
 use crate::site::{DAY, HOUR, MINUTE, Micros, Rng, SECOND, packet_time};
 
-const AFTER: &str = "28 d";
+/// The phase that all rows of this file are of.
+type Phase = &'static str;
 const NEWS: [&str; 2] = ["new-vm", "new-service"];
 
 /// All of them, each from where the run stands.
-pub fn all(run: &mut Run, out: &mut Measured, mut rng: Rng) {
+pub fn all(run: &mut Run, after: Phase, out: &mut Measured, mut rng: Rng) {
     let size = out.size();
-    autoscale(run, out);
+    autoscale(run, after, out);
     if size > Size::S {
-        pool(run, out, rng.next());
+        pool(run, after, out, rng.next());
     }
-    churn(run, out, rng.next());
-    rollout(run, out, true, rng.next());
-    rollout(run, out, false, rng.next());
-    noise(run, out, rng.next());
+    churn(run, after, out, rng.next());
+    rollout(run, after, out, true, rng.next());
+    rollout(run, after, out, false, rng.next());
+    noise(run, after, out, rng.next());
     if size < Size::L {
-        frog(run, out);
+        frog(run, after, out);
     }
-    failovers(run, out);
-    reverts(run, out, rng.next());
-    patch(run, out, rng.next());
+    failovers(run, after, out);
+    reverts(run, after, out, rng.next());
+    patch(run, after, out, rng.next());
 }
 
 /// Counts what is told of machines that came after `before`.
@@ -67,39 +68,39 @@ fn about_newcomers(run: &Run, from: Micros, before: usize) -> (Vec<String>, Vec<
     (news, other, loud)
 }
 
-fn note(out: &mut Measured, row: Row, texts: Vec<String>) {
-    out.add(row, AFTER, Sample::Rate(texts.len() as u64, 1.0));
+fn note(out: &mut Measured, after: Phase, row: Row, texts: Vec<String>) {
+    out.add(row, after, Sample::Rate(texts.len() as u64, 1.0));
     for text in texts {
-        out.example(row, AFTER, text);
+        out.example(row, after, text);
     }
 }
 
-fn autoscale(run: &mut Run, out: &mut Measured) {
+fn autoscale(run: &mut Run, after: Phase, out: &mut Measured) {
     let mut run = run.fork();
     let (from, before) = (run.now, run.site.world.machines.len());
     let groups = ["web", "linux", "all", "servers"];
     run.site.add(from + MINUTE, Autoscale::new(100, "web", &groups, 2 * SECOND, None));
     run.to(from + DAY);
     let (news, other, _) = about_newcomers(&run, from, before);
-    note(out, Row::AutoscaleVms, news);
-    note(out, Row::AutoscaleOther, other);
+    note(out, after, Row::AutoscaleVms, news);
+    note(out, after, Row::AutoscaleOther, other);
 }
 
-fn pool(run: &mut Run, out: &mut Measured, seed: u64) {
+fn pool(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let mut run = run.fork();
     let (from, before) = (run.now, run.site.world.machines.len());
     run.site.add(from + 7 * HOUR, Pool::new(500, Rng::new(seed, 1)));
     run.to(from + 3 * DAY);
     let (news, other, loud) = about_newcomers(&run, from, before);
     let beyond = (news.len() as u64).saturating_sub(1).max(loud);
-    out.add(Row::PoolVms, AFTER, Sample::Rate(beyond, 1.0));
+    out.add(Row::PoolVms, after, Sample::Rate(beyond, 1.0));
     for text in news {
-        out.example(Row::PoolVms, AFTER, text);
+        out.example(Row::PoolVms, after, text);
     }
-    note(out, Row::PoolOther, other);
+    note(out, after, Row::PoolOther, other);
 }
 
-fn churn(run: &mut Run, out: &mut Measured, seed: u64) {
+fn churn(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let mut run = run.fork();
     let (from, before) = (run.now, run.site.world.machines.len());
     let world = &mut run.site.world;
@@ -136,25 +137,25 @@ fn churn(run: &mut Run, out: &mut Measured, seed: u64) {
             })
             .collect()
     };
-    note(out, Row::ChurnVms, about("new-vm"));
-    note(out, Row::ChurnServices, about("new-service"));
+    note(out, after, Row::ChurnVms, about("new-vm"));
+    note(out, after, Row::ChurnServices, about("new-service"));
     let alive: Vec<Id> = moving.into_iter().filter(|id| run.site.world.is_alive(*id)).collect();
     let right = alive.iter().filter(|id| run.is_placed(**id)).count();
     for id in alive.iter().filter(|id| !run.is_placed(**id)) {
         let machine = run.site.world.machine(*id);
-        out.example(Row::ChurnIdentity, AFTER, format!("{} at {}", machine.name, machine.ip));
+        out.example(Row::ChurnIdentity, after, format!("{} at {}", machine.name, machine.ip));
     }
-    out.add(Row::ChurnIdentity, AFTER, Sample::Share(right as u64, alive.len() as u64));
+    out.add(Row::ChurnIdentity, after, Sample::Share(right as u64, alive.len() as u64));
     if run.site.world.hosts > 1 {
         let there = |id: &&Id| {
             let here = run.vm_of(**id).and_then(|vm| run.brain.inventory.whereabouts(vm)?.stays.last().cloned());
             here.is_some_and(|stay| stay.location.host == Some(host_address(run.site.world.machine(**id).host)))
         };
-        out.add(Row::ChurnPlaces, AFTER, Sample::Share(alive.iter().filter(there).count() as u64, alive.len() as u64));
+        out.add(Row::ChurnPlaces, after, Sample::Share(alive.iter().filter(there).count() as u64, alive.len() as u64));
     }
 }
 
-fn rollout(run: &mut Run, out: &mut Measured, approved: bool, seed: u64) {
+fn rollout(run: &mut Run, after: Phase, out: &mut Measured, approved: bool, seed: u64) {
     let mut run = run.fork();
     let (from, port) = (run.now, 9_999);
     let to: Vec<Id> = run.site.world.of("linux").into_iter().rev().take(30).collect();
@@ -182,11 +183,11 @@ fn rollout(run: &mut Run, out: &mut Measured, approved: bool, seed: u64) {
     run.site.add(from + MINUTE, Rollout::new(to, port, HOUR, from + 6 * HOUR, tag, Rng::new(seed, 3)));
     run.to(from + 6 * HOUR);
     let told = incidents(&run, from, "new-service").into_iter().filter(|text| text.contains("9999")).collect();
-    note(out, row, told);
+    note(out, after, row, told);
 }
 
 /// A day of harmless novelties, then the shell that matters.
-fn noise(run: &mut Run, out: &mut Measured, seed: u64) {
+fn noise(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let mut run = run.fork();
     let (from, mut rng) = (run.now, Rng::new(seed, 4));
     let places = places(&run, 12, &mut rng);
@@ -201,11 +202,11 @@ fn noise(run: &mut Run, out: &mut Measured, seed: u64) {
     }
     run.to(shell_at + 2 * HOUR);
     let pages = run.ledger.incidents.values().filter(|entry| entry.paged.is_some_and(|at| at >= from && at < shell_at));
-    out.add(Row::NoisePages, AFTER, Sample::Rate(pages.count() as u64, 1.0));
-    recall(&run, Row::AfterNoise, shell_at, out);
+    out.add(Row::NoisePages, after, Sample::Rate(pages.count() as u64, 1.0));
+    recall(&run, Row::AfterNoise, after, shell_at, out);
 }
 
-fn recall(run: &Run, row: Row, from: Micros, out: &mut Measured) {
+fn recall(run: &Run, row: Row, after: Phase, from: Micros, out: &mut Measured) {
     let (mut hits, mut of) = (0, 0);
     let truths: Vec<&Truth> = run.site.world.truth.iter().filter(|t| is_started(t, from)).collect();
     for truth in truths {
@@ -214,13 +215,13 @@ fn recall(run: &Run, row: Row, from: Micros, out: &mut Measured) {
         (hits, of) = (hits + u64::from(found), of + 1);
         if !found {
             let name = &run.site.world.machine(truth.dst).name;
-            out.example(row, AFTER, format!("{} on {name} port {:?}", truth.kind, truth.port));
+            out.example(row, after, format!("{} on {name} port {:?}", truth.kind, truth.port));
         }
     }
-    out.add(row, AFTER, Sample::Share(hits, of));
+    out.add(row, after, Sample::Share(hits, of));
 }
 
-fn frog(run: &mut Run, out: &mut Measured) {
+fn frog(run: &mut Run, after: Phase, out: &mut Measured) {
     let mut run = run.fork();
     let from = run.now;
     let ripe: BTreeSet<Id> =
@@ -229,10 +230,10 @@ fn frog(run: &mut Run, out: &mut Measured) {
     let [on, client, ..] = apps[..] else { return };
     run.site.add(from + HOUR, Frog { on, client, every: DAY, left: 10, port: 7_001 });
     run.to(from + 10 * DAY + 2 * HOUR);
-    recall(&run, Row::Frog, from, out);
+    recall(&run, Row::Frog, after, from, out);
 }
 
-fn failovers(run: &mut Run, out: &mut Measured) {
+fn failovers(run: &mut Run, after: Phase, out: &mut Measured) {
     let mut run = run.fork();
     let from = run.now;
     run.site.world.flips = (0..6).map(|n| from + HOUR + n * 30 * MINUTE).collect();
@@ -240,10 +241,10 @@ fn failovers(run: &mut Run, out: &mut Measured) {
     let shares = ["lb", "db"].map(|role| run.site.world.of(role)).concat();
     let names: Vec<String> = shares.iter().map(|id| format!("on {},", run.site.world.machine(*id).name)).collect();
     let told = NEWS.iter().flat_map(|detector| incidents(&run, from, detector));
-    note(out, Row::Failover, told.filter(|text| names.iter().any(|name| text.contains(name))).collect());
+    note(out, after, Row::Failover, told.filter(|text| names.iter().any(|name| text.contains(name))).collect());
 }
 
-fn reverts(run: &mut Run, out: &mut Measured, seed: u64) {
+fn reverts(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let mut run = run.fork();
     let (from, before) = (run.now, run.site.world.machines.len());
     run.site.add(from + MINUTE, Reverts { every: 5 * MINUTE, rng: Rng::new(seed, 5) });
@@ -256,10 +257,10 @@ fn reverts(run: &mut Run, out: &mut Measured, seed: u64) {
         let is_new = machine.is_some_and(|id| id as usize >= before);
         (!is_new).then(|| super::quiet::told(&run, machine, &entry.incident, entry.stored))
     });
-    note(out, Row::Reverts, told.collect());
+    note(out, after, Row::Reverts, told.collect());
 }
 
-fn patch(run: &mut Run, out: &mut Measured, seed: u64) {
+fn patch(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let mut run = run.fork();
     let from = run.now;
     let windows = run.site.world.group("windows");
@@ -268,10 +269,10 @@ fn patch(run: &mut Run, out: &mut Measured, seed: u64) {
     run.site.add(from + 2 * HOUR, PatchDay { of: windows, rng: Rng::new(seed, 6) });
     run.to(from + 8 * HOUR);
     let told = incidents(&run, from, "new-service");
-    out.add(Row::Patch, AFTER, Sample::Rate(told.len() as u64, machines as f64 / 100.0));
+    out.add(Row::Patch, after, Sample::Rate(told.len() as u64, machines as f64 / 100.0));
     for text in told {
-        out.example(Row::Patch, AFTER, text);
+        out.example(Row::Patch, after, text);
     }
     let pages = run.ledger.incidents.values().filter(|entry| entry.paged.is_some_and(|at| at >= from));
-    out.add(Row::PatchPages, AFTER, Sample::Rate(pages.count() as u64, 1.0));
+    out.add(Row::PatchPages, after, Sample::Rate(pages.count() as u64, 1.0));
 }

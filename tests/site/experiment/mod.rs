@@ -22,8 +22,19 @@ pub struct Extent {
     pub changes: bool,
 }
 
-/// Learning phases before which new services are started; those beyond the run's days are left out.
-pub const PHASES: [(&str, Micros); 4] = [("0 h", 0), ("4 h", 4 * HOUR), ("3 d", 3 * DAY), ("28 d", 28 * DAY)];
+impl Extent {
+    /// What the last learning phase is called.
+    pub fn last(&self) -> &'static str {
+        if self.days == 28 { "28 d" } else { "all days" }
+    }
+
+    /// Learning phases after which new services are started.
+    fn phases(&self) -> impl Iterator<Item = (&'static str, Micros)> {
+        let end = self.days * DAY;
+        let fixed = [("0 h", 0), ("4 h", 4 * HOUR), ("3 d", 3 * DAY)];
+        fixed.into_iter().filter(move |(_, after)| *after < end).chain([(self.last(), end)])
+    }
+}
 
 /// One size and seed: the quiet run, and what forks from it. `say` hears how far it has come.
 pub fn measure(size: Size, seed: u64, extent: Extent, say: &dyn Fn(&str)) -> Measured {
@@ -31,25 +42,18 @@ pub fn measure(size: Size, seed: u64, extent: Extent, say: &dyn Fn(&str)) -> Mea
     let rng = |stream| Rng::new(seed, 1_000 + stream);
     let mut run = Run::new(topology::site(Plan { size, seed, changes: true }), true);
     let mut watch = quiet::Watch::default();
-    let end = extent.days * DAY;
     if extent.changes {
         planted(size, seed, &mut out, rng(1));
     }
-    for (nth, (phase, after)) in PHASES.into_iter().enumerate() {
-        // A shorter run ends with its own last phase.
-        let after = after.min(end);
+    for (nth, (phase, after)) in extent.phases().enumerate() {
         watch.go(&mut run, after);
         say(phase);
         plants::new_services(&mut run, phase, &mut out, rng(10 + nth as u64));
-        if after == end {
-            break;
-        }
     }
-    watch.go(&mut run, end);
     watch.judge(&run, &mut out);
     if extent.changes {
         say("changes");
-        changes::all(&mut run, &mut out, rng(50));
+        changes::all(&mut run, extent.last(), &mut out, rng(50));
     }
     out
 }

@@ -60,10 +60,11 @@ impl Watch {
             let of: Vec<&VmId> = of.map(|(vm, _)| vm).collect();
             (of.iter().filter(|vm| watch.ripe.contains_key(vm)).count() as u64, of.len() as u64)
         };
-        if run.now == DAY {
+        // The machines were switched on within the first seconds: an hour later each was there for a day.
+        if run.now == DAY + HOUR {
             self.after_day = Some(count(self));
         }
-        if run.now == 7 * DAY {
+        if run.now == 7 * DAY + HOUR {
             self.after_week = Some(count(self));
         }
     }

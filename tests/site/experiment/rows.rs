@@ -111,7 +111,8 @@ pub fn lines(measured: &Measured) -> Vec<Line> {
     for spec in SPECS {
         let cells = measured.samples.iter().filter(|((row, ..), _)| *row == spec.row);
         let mut cells: Vec<(&Cell, &Vec<Sample>)> = cells.collect();
-        let rank = |phase: &str| super::PHASES.iter().position(|(name, _)| *name == phase).unwrap_or(usize::MAX);
+        let known = ["before", "0 h", "4 h", "10 h", "3 d", "28 d"];
+        let rank = |phase: &str| known.iter().position(|name| *name == phase).unwrap_or(known.len());
         cells.sort_by_key(|((_, size, phase), _)| (*size, rank(phase)));
         lines.extend(cells.into_iter().map(|((_, size, phase), samples)| line(spec, size.name(), phase, samples)));
     }
