@@ -102,9 +102,10 @@ impl Builder {
         }
         let small = self.plan.size == Size::S;
         if small {
-            self.make(1, "infra", Os::Linux, &["dns", "ntp", "dhcp", "log"]);
+            self.make(1, "infra", Os::Linux, &["dns", "ntp", "dhcp", "log", "mail"]);
             self.make(1, "backup", Os::Linux, &["backup", "repo"]);
             self.make(1, "mon", Os::Linux, &["monitor", "config", "jump"]);
+            self.make(1, "dc", Os::Windows, &["dc", "files"]);
         } else {
             self.make(2, "dns", Os::Linux, &["dns"]);
             self.make(1, "ntp", Os::Linux, &["ntp"]);
@@ -115,17 +116,17 @@ impl Builder {
             self.make(self.share(2, 1), "mon", Os::Linux, &["monitor"]);
             self.make(1, "config", Os::Linux, &["config"]);
             self.make(1, "jump", Os::Linux, &["jump"]);
+            self.make(self.share(4, 1), "mail", Os::Linux, &["mail"]);
+            self.make(self.share(4, 1), "dc", Os::Windows, &["dc"]);
+            self.make(self.share(4, 1), "files", Os::Windows, &["files"]);
         }
         self.make(1, "ci", Os::Linux, &["ci"]);
         self.make(2, "lb", Os::Linux, &["lb"]);
         self.make(2, "db", Os::Linux, &["db"]);
-        self.make(self.share(4, 1), "mail", Os::Linux, &["mail"]);
-        self.make(self.share(4, 1), "dc", Os::Windows, &["dc"]);
-        self.make(self.share(4, 1), "files", Os::Windows, &["files"]);
         self.make(self.share(60, 1), "cache", Os::Linux, &["redis"]);
         self.make(self.share(50, 3), "store", Os::Linux, &["cassandra"]);
-        self.make(self.share(180, 2), "desktop", Os::Windows, &["desktop"]);
-        self.make(self.share(100, 0), "win", Os::Windows, &["winserver"]);
+        self.make(self.share(if small { 100 } else { 180 }, 2), "desktop", Os::Windows, &["desktop"]);
+        self.make(self.share(if small { 50 } else { 100 }, 1), "win", Os::Windows, &["winserver"]);
         let rest = self.plan.size.vms() + 6 - self.site.world.machines.len();
         self.make(rest / 2, "app", Os::Linux, &["app"]);
         self.make(rest - rest / 2, "web", Os::Linux, &["web"]);

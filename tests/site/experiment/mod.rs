@@ -50,7 +50,7 @@ pub fn measure(size: Size, seed: u64, extent: Extent, say: &dyn Fn(&str)) -> Mea
         say(phase);
         plants::new_services(&mut run, phase, &mut out, rng(10 + nth as u64));
     }
-    watch.judge(&run, &mut out);
+    watch.judge(&mut run, &mut out);
     if extent.changes {
         say("changes");
         changes::all(&mut run, extent.last(), &mut out, rng(50));

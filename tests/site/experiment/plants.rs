@@ -94,6 +94,7 @@ pub fn new_services(run: &mut Run, phase: &'static str, out: &mut Measured, mut 
 
 /// Services that are there from `after` on, before anything is ripe; reported within eight days?
 pub fn planted(run: &mut Run, phase: &'static str, after: Micros, out: &mut Measured, mut rng: Rng) {
+    run.at_once = true;
     run.to(MINUTE / 2);
     let (kinds, count) = ([Plant::Shell, Plant::Telnet, Plant::Vnc, Plant::Shell], 8);
     let places = places(run, count, &mut rng);

@@ -69,7 +69,9 @@ impl Watch {
         }
     }
 
-    pub fn judge(&self, run: &Run, out: &mut Measured) {
+    pub fn judge(&self, run: &mut Run, out: &mut Measured) {
+        run.save();
+        let run = &*run;
         out.talks += run.observer.talks;
         for (row, counted) in [(Row::RipeDay, self.after_day), (Row::RipeWeek, self.after_week)] {
             if let Some((ripe, of)) = counted {
@@ -123,6 +125,6 @@ impl Watch {
 /// An incident in a few words: role, port, when.
 pub fn told(run: &Run, machine: Option<Id>, incident: &eastwatch::model::Incident, stored: Micros) -> String {
     let name = machine.map_or("?", |id| run.site.world.machine(id).name.as_str());
-    let day = stored as f64 / DAY as f64;
+    let day = moment(incident.first_seen).min(stored) as f64 / DAY as f64;
     format!("{} {} on {name}, day {day:.2}: {}", incident.severity, incident.detector, incident.title)
 }
