@@ -10,8 +10,7 @@ use std::net::{IpAddr, Ipv4Addr};
 
 use eastwatch::model::{
     AppInfo, AppProto, Claim, ClaimKind, Endpoint, Expectation, Fact, FlowEnd, FlowFact, FlowRef, FlowTotals, Location,
-    Mac, MirrorPath, Observation, Opening, Order, PathKind, RefusedBy, Segment, Side, Sighting, Timestamp, Transport,
-    stable_hash,
+    Mac, MirrorPath, Observation, Opening, Order, PathKind, RefusedBy, Segment, Side, Sighting, Transport, stable_hash,
 };
 
 use super::event::{APPS, Event, Id, Machine, Os, Outcome, Talk, What};
@@ -187,7 +186,7 @@ impl Observer {
         };
         let lasts = Micros::from(talk.ms) * 1_000;
         let tcp = talk.transport == Transport::Tcp;
-        let told = !talk.app.is_empty() && !(self.as_packets && !packets::writes(talk.app));
+        let told = !talk.app.is_empty() && (!self.as_packets || packets::writes(talk.app));
         self.plan(at, slot, Step::Attempt);
         match (talk.outcome, tcp) {
             (Outcome::Unanswered, true) => self.plan(at + HALF_OPEN, slot, Step::End),
@@ -407,9 +406,4 @@ impl Flow {
             _ => FlowEnd::Timeout,
         }
     }
-}
-
-/// Packet time of the last step told, for whoever asks what the fact side knows.
-pub fn reached(at: Micros) -> Timestamp {
-    packet_time(at)
 }

@@ -143,10 +143,11 @@ impl Builder {
     fn habits(&mut self) {
         use Pick::{Any, FromAll, Own};
         use When::{Always, Business, Daily, Weekly};
-        let slow = [(Size::S, 1), (Size::M, 2), (Size::L, 3)]
-            .iter()
-            .find(|(size, _)| *size == self.plan.size)
-            .map_or(1, |(_, slow)| *slow);
+        let slow = match self.plan.size {
+            Size::S => 1,
+            Size::M => 2,
+            Size::L => 3,
+        };
         let (http, tls, smb) = (Manner::tcp(80, "http"), Manner::tcp(443, "tls"), Manner::tcp(445, "smb"));
         let unheard = super::event::Outcome::Unanswered;
         self.habit("all", "dns", Any, Manner::udp(53, "dns"), 30 * MINUTE, Always);
@@ -158,8 +159,6 @@ impl Builder {
         let exporter = Manner::tcp(9_182, "http").carrying(150, 20_000);
         self.habit("windows", "monitor", FromAll, exporter, 5 * MINUTE * slow, Always);
         // Tiers.
-        let shared = Pick::Virtual(LB_ADDRESS);
-        let _ = shared;
         self.habit("web", "lb", FromAll, Manner::tcp(8_080, "http"), 10 * MINUTE, Business);
         self.habit("web", "lb", FromAll, Manner::tcp(8_080, "http").carrying(100, 200), 20 * MINUTE, Always);
         self.habit("web", "app", Own(4), Manner::tcp(8_443, "tls"), 15 * MINUTE, Business);
@@ -182,12 +181,11 @@ impl Builder {
         let agent = Manner::tcp(9_102, "tls").carrying(20_000, 4_000_000).lasting(50_000);
         self.habit("servers", "backup", FromAll, agent, HOUR, Daily(1, 3));
         // Persons: seldom, on any machine; of some it is the first time after weeks.
-        let sessions = self.plan.size.vms() as i64;
         self.habit("linux", "jump", FromAll, ssh.lasting(300_000), 10 * DAY, Business);
         let rdp = Manner::tcp(3_389, "rdp").carrying(90_000, 900_000).lasting(300_000);
         self.habit("winserver", "desktop", FromAll, rdp, 14 * DAY, Business);
         self.habit("ci", "repo", Any, tls.carrying(900, 200_000), 30 * MINUTE, Business);
-        self.habit("ci", "app", Any, ssh, 6 * HOUR * 100 / sessions.max(1), Business);
+        self.habit("ci", "app", Any, ssh, 6 * HOUR, Business);
     }
 
     fn clusters(&mut self) {

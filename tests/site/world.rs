@@ -313,7 +313,7 @@ impl Site {
             if due < acts {
                 return self.world.due.pop().map(|Reverse(due)| due.event);
             }
-            let Some(Reverse((at, index))) = self.next.pop() else { return None };
+            let Reverse((at, index)) = self.next.pop()?;
             if let Some(again) = self.behaviours[index].act(at, &mut self.world) {
                 self.next.push(Reverse((again.max(at + 1), index)));
             }

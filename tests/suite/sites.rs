@@ -120,6 +120,7 @@ fn observations_and_packets_of_one_scenario_tell_the_same() {
     let (a, b) = (summary(&observed(&events)), summary(&captured(&events)));
     let only = |a: &BTreeSet<String>, b: &BTreeSet<String>| a.difference(b).cloned().collect::<Vec<_>>().join("\n");
     assert!(a == b, "only as observations:\n{}\nonly as packets:\n{}", only(&a, &b), only(&b, &a));
+    assert!(a.len() > 150, "{} lines are no site", a.len());
     for what in ["vm ", "service ", "edge ", "incident new-service ", "incident new-peer "] {
         assert!(a.iter().any(|line| line.starts_with(what)), "no {what}in it");
     }

@@ -34,7 +34,7 @@ impl Behaviour for Churn {
         }
         let cause = world.cause(Tag::Benign);
         let members = world.members(self.among).to_vec();
-        let Some(id) = self.rng.pick(&members).copied() else { return None };
+        let id = self.rng.pick(&members).copied()?;
         self.turn += 1;
         match self.turn % 4 {
             0 => {

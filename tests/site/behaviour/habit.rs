@@ -51,8 +51,6 @@ pub enum Pick {
     Own(usize),
     /// Each of them in turn: the members are servers and the others reach out (backup, polling, health checks).
     FromAll,
-    /// As [`Pick::Any`], at the address that the group shares.
-    Virtual([u8; 4]),
 }
 
 #[derive(Clone)]
@@ -113,13 +111,9 @@ impl Behaviour for Habit {
             manner.up = (f64::from(manner.up) * factor) as u32;
             manner.down = (f64::from(manner.down) * factor) as u32;
             let (client, server) = if matches!(self.pick, Pick::FromAll) { (other, member) } else { (member, other) };
-            let to = match self.pick {
-                Pick::Virtual(ip) => Some(ip.into()),
-                _ => None,
-            };
             // What is outside is behind the gateway, which is there for longer than any of us.
             if world.machine(client).os != Os::Outside || world.machine(server).os != Os::Outside {
-                world.talk_to(now, Cause::default(), client, server, to, manner);
+                world.talk(now, Cause::default(), client, server, manner);
             }
         } else if windowed {
             self.done += 1;

@@ -10,7 +10,6 @@ use crate::site::{HOUR, MINUTE, Micros, Rng, SECOND};
 #[derive(Clone)]
 pub struct PatchDay {
     pub of: Group,
-    /// The next one, and those after it every 28 days.
     pub rng: Rng,
 }
 

@@ -185,7 +185,7 @@ fn line(spec: &Spec, size: &'static str, phase: &'static str, samples: &[Sample]
 
 fn short(value: f64) -> String {
     match value {
-        v if v == 0.0 => "0".to_owned(),
+        0.0 => "0".to_owned(),
         v if v.abs() >= 100.0 => format!("{v:.0}"),
         v if v.abs() >= 0.1 => format!("{v:.2}"),
         v => format!("{v:.5}"),
