@@ -192,7 +192,7 @@ fn noise(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let (from, mut rng) = (run.now, Rng::new(seed, 4));
     let places = places(&run, 12, &mut rng);
     let Some((_, _, [client, _])) = places.first().copied() else { return };
-    let on: Vec<Id> = places.iter().skip(1).map(|(_, on, _)| *on).collect();
+    let on: Vec<Id> = places.iter().map(|(_, on, _)| *on).filter(|on| *on != client).collect();
     let noise = Noise { on: on.clone(), client, every: 2 * MINUTE, until: from + DAY, rng: rng.clone(), cause: None };
     run.site.add(from + MINUTE, noise);
     let shell_at = from + DAY + 10 * MINUTE;
