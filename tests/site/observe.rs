@@ -108,8 +108,12 @@ impl Observer {
             }
             What::Talk(talk) => self.begin(event.at, *talk),
             What::Lease { vm, server, ip } => {
-                if let Some(Some(machine)) = self.machines.get_mut(*vm as usize) {
+                if let Some(Some(machine)) = self.machines.get_mut(*vm as usize)
+                    && machine.ip != *ip
+                {
+                    // It announces an address before it sends from it (RFC 5227 section 2.3).
                     machine.ip = *ip;
+                    self.claim(event.at, *vm, Some(*ip), ClaimKind::Announces, tell);
                 }
                 let talk = Talk {
                     client: *vm,

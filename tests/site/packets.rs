@@ -43,8 +43,11 @@ impl Packets {
             }
             What::Talk(talk) => self.talk(event.at, talk),
             What::Lease { vm, server, ip } => {
-                if let Some(machine) = self.machines.get_mut(vm) {
+                if let Some(machine) = self.machines.get_mut(vm)
+                    && machine.ip != *ip
+                {
                     machine.ip = *ip;
+                    self.announce(*vm, None);
                 }
                 let (Some(client), Some(server)) = (self.nic(*vm, None), self.nic(*server, None)) else { return };
                 let transaction = self.scenario.random(1 << 32) as u32;

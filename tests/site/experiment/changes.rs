@@ -55,7 +55,8 @@ fn about_newcomers(run: &Run, from: Micros, before: usize) -> (Vec<String>, Vec<
         let machine = vms.get(&run.brain.inventory.resolve(entry.incident.vm)).copied();
         let text = super::quiet::told(run, machine, &entry.incident, entry.stored);
         let is_new = machine.is_some_and(|id| id as usize >= before && run.site.world.machine(id).role != "runner");
-        if !is_new {
+        // Where it went is told of every VM that is moved.
+        if !is_new || entry.incident.detector == "vm-moved" {
             continue;
         }
         if entry.incident.detector == "new-vm" {
