@@ -1,5 +1,5 @@
 # One profile (`ci`) and one target folder for demo, tests and CI; release is for packages and benches.
-.PHONY: demo test setup build recorded corpus hostile bench lint clean
+.PHONY: demo test setup build recorded corpus scenarios hostile bench lint clean
 CARGO ?= cargo
 BUILD := $(CARGO) build --locked --profile ci
 BIN := target/ci/eastwatch
@@ -24,6 +24,10 @@ recorded: setup
 corpus: build
 	@[ -e target/recorded/recorded.tsv ] || [ "$$(id -u)" != 0 ] || $(MAKE) recorded
 	$(CARGO) run --locked --profile ci --example corpus -- ../shared/corpus
+
+# Simulated sites; SEEDS=2 SIZES=S,M DAYS=8 make it smaller (docs/scenarios.md).
+scenarios: setup
+	$(CARGO) run --locked --profile ci --example scenarios
 
 hostile: setup
 	EASTWATCH_HOSTILE=200 $(CARGO) test --locked --profile ci --test main hostile -- --nocapture

@@ -2,6 +2,9 @@
 //! where it lies beside the checkout.
 
 mod corpus;
+/// Simulated sites, the same code as `make scenarios`.
+#[allow(dead_code)]
+mod site;
 
 mod suite {
     mod apps;
@@ -27,6 +30,7 @@ mod suite {
     mod reassembly;
     mod recorded;
     mod scenarios;
+    mod sites;
     mod twins;
     mod watch;
 }
