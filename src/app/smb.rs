@@ -1,11 +1,12 @@
 //! SMB 1, 2 and 3 ([MS-SMB], [MS-SMB2]) behind the NetBIOS session header, on any port.
 //!
 //! The first 16 messages of each side are read for the dialect, signing, and what the server says of itself.
-//! A share, a file or a user name is not kept.
+//! Of what a client asks for only the first share is kept (`smb_share.rs`); a file or a user name is not.
 
 use super::evidence::{Evidence, Role, weigh};
 use super::reader::Reader;
-use super::{Described, Opening, Probe, Protocol};
+use super::smb_share::ShareReader;
+use super::{Described, Follow, Opening, Probe, Protocol};
 use crate::model::{AppInfo, Transport};
 use Evidence::{Hint, No, Proof, Short};
 
@@ -41,6 +42,10 @@ impl Protocol for Smb {
             }
         }
         told
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        Some(Box::new(ShareReader::default()))
     }
 }
 

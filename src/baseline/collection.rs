@@ -152,6 +152,7 @@ impl Baselines {
             What::ServiceRaised { .. }
             | What::VmChanged { .. }
             | What::VmMoved { .. }
+            | What::VmCompared { .. }
             | What::ServiceRefused { .. }
             | What::Tick => {}
         }

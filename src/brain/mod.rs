@@ -225,7 +225,7 @@ impl Brain {
         let mut events = Vec::new();
         for finding in &findings {
             let joined = self.incidents.take(finding, &mut events);
-            self.teller.alert(finding, joined.incident);
+            self.teller.alert(finding, joined.map(|joined| joined.incident));
             self.totals.finding(joined);
         }
         // What an unresolved incident is about must not become normal by itself either.
@@ -313,7 +313,7 @@ impl Brain {
             lines.push(Line { label: "address", value });
         }
         if let Some(stay) = self.inventory.whereabouts(vm).and_then(|known| known.stays.last()) {
-            lines.push(Line { label: "host", value: format!("{} since {}", stay.location, stay.since) });
+            lines.push(Line { label: "host", value: format!("{} since {}", stay.place(), stay.since) });
         }
         lines
     }

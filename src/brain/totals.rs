@@ -81,9 +81,9 @@ impl Totals {
         self.sources.values().map(|counts| source_row(counts, self.seen.get(&counts.name))).collect()
     }
 
-    pub fn finding(&mut self, joined: Joined) {
+    pub fn finding(&mut self, joined: Option<Joined>) {
         self.findings += 1;
-        if joined.opened {
+        if joined.is_some_and(|joined| joined.opened) {
             self.opened.count += 1;
         }
     }

@@ -38,6 +38,8 @@ pub struct Files {
     open: usize,
     filter: Option<Filter>,
     names: Vec<String>,
+    /// What each was captured at.
+    interfaces: Vec<Option<String>>,
     links: BTreeMap<LinkType, SourceId>,
     faults: Vec<CaptureError>,
     told: bool,
@@ -124,6 +126,7 @@ impl Files {
             open: 0,
             filter,
             names: Vec::new(),
+            interfaces: Vec::new(),
             links: BTreeMap::new(),
             faults: Vec::new(),
             told: false,
@@ -297,6 +300,7 @@ impl Files {
             None if self.names.len() < SOURCES_MAX => {
                 let source = SourceId(self.names.len() as u16);
                 self.names.push(reader.source_name(interface));
+                self.interfaces.push(reader.interface_name(interface));
                 entry.sources.insert(interface, source);
                 source
             }
@@ -390,6 +394,10 @@ impl Source for Files {
 
     fn source_name(&self, id: SourceId) -> &str {
         self.names.get(usize::from(id.0)).map_or("?", String::as_str)
+    }
+
+    fn interface(&self, id: SourceId) -> Option<&str> {
+        self.interfaces.get(usize::from(id.0))?.as_deref()
     }
 
     fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {

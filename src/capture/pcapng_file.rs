@@ -148,11 +148,18 @@ impl PcapngFile {
 
     /// The name of an interface of the current section, for people.
     pub fn interface_name(&self, interface: u32) -> String {
+        self.named(interface).map_or_else(|| format!("#{interface}"), str::to_owned)
+    }
+
+    /// The same, but an interface without a name is counted from its own section on.
+    pub fn name_in_section(&self, interface: u32) -> String {
         let here = interface.saturating_sub(self.earlier);
-        match self.interfaces.get(here as usize).and_then(|i| i.name.as_deref()) {
-            Some(name) => name.to_owned(),
-            None => format!("#{interface}"),
-        }
+        self.named(interface).map_or_else(|| format!("#{here}"), str::to_owned)
+    }
+
+    fn named(&self, interface: u32) -> Option<&str> {
+        let here = interface.saturating_sub(self.earlier);
+        self.interfaces.get(here as usize).and_then(|i| i.name.as_deref())
     }
 
     /// Reads type and length; a section header also sets the byte order. `None` where they cannot be true.

@@ -10,7 +10,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::{ip, wireless};
-use crate::model::{LayerKind, LinkType, Mac, MirrorPath, PathKind, Segment};
+use crate::model::{LayerKind, LinkType, Mac, Mark, MirrorPath, PathKind, Segment};
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,12 +58,14 @@ pub(super) struct Stack {
     pub mirrors: u64,
     /// Bytes that were on the wire after those that are here.
     pub cut: u32,
+    /// Priority of the latest tag since the latest Ethernet header ([`Mark::read`]).
+    pub pcp: u8,
     layers: u8,
 }
 
 impl Stack {
     pub fn new(cut: u32) -> Self {
-        Stack { cut, ..Stack::default() }
+        Stack { cut, pcp: Mark::UNTAGGED, ..Stack::default() }
     }
 
     /// Enters one more tag or tunnel.
@@ -161,6 +163,7 @@ pub(super) fn peel<'a>(header: Header, bytes: &'a [u8], stack: &mut Stack) -> Re
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t1, t0] = reader.array().ok_or(Discard::Short)?;
         stack.dst_mac = Some(Mac([d0, d1, d2, d3, d4, d5]));
         stack.src_mac = Some(Mac([s0, s1, s2, s3, s4, s5]));
+        stack.pcp = Mark::UNTAGGED;
         return type_or_length(u16::from_be_bytes([t1, t0]), reader, stack);
     }
     peel_other(header, reader, stack)
@@ -173,6 +176,7 @@ fn peel_other<'a>(header: Header, mut reader: Reader<'a>, stack: &mut Stack) -> 
         Header::Vlan => {
             stack.deeper()?;
             let [tag, ethertype] = be16_pair(&mut reader).ok_or(short)?;
+            stack.pcp = (tag >> 13) as u8;
             // VLAN 0 is a priority tag (802.1Q 9.6): the frame belongs to no VLAN.
             if tag & 0x0fff != 0 {
                 stack.tenant(LayerKind::Vlan, u32::from(tag & 0x0fff));

@@ -27,6 +27,8 @@ pub struct Located<'a> {
     pub shard_pair: (IpAddr, IpAddr),
     /// Bytes the frame had on the wire that were not captured.
     pub cut: u32,
+    /// 802.1p priority of the innermost tag ([`Mark::read`](crate::model::Mark::read)).
+    pub pcp: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -44,6 +46,8 @@ pub struct Datagram<'a> {
     pub dst: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// IPv4's TOS, IPv6's traffic class.
+    pub tos: u8,
     /// Length of the IP packet on the wire, header included (of all fragments together).
     pub ip_len: u32,
     pub payload: Payload<'a>,

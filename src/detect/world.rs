@@ -171,7 +171,11 @@ impl Lab {
         // Invariant 7: what raised a finding is withheld, where the change would teach anything of it.
         let teaches = !matches!(
             change.what,
-            What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
+            What::Tick
+                | What::VmNew { .. }
+                | What::VmMoved { .. }
+                | What::VmCompared { .. }
+                | What::ServiceRefused { .. }
         );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
         self.baselines.learn(change, verdict == Verdict::Withhold);

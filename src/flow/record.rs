@@ -7,9 +7,10 @@ use arrayvec::ArrayVec;
 use super::tcp::Handshake;
 use super::wheel::Lane;
 use super::{Head, Timeouts};
+use crate::decode::Datagram;
 use crate::model::{
-    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, MirrorPath, Opening, Segment, Side, Timestamp, Transport,
-    stable_hash,
+    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, Mark, MirrorPath, Opening, Segment, Side, Timestamp,
+    Transport, stable_hash,
 };
 
 /// One value for each direction.
@@ -95,6 +96,12 @@ impl Class {
 /// Running totals are told at most this often.
 pub(super) const PROGRESS_S: i64 = 60;
 
+const NO_MARK: [u8; 2] = [0, Mark::UNTAGGED];
+
+fn mark([tos, pcp]: [u8; 2]) -> Mark {
+    Mark::read(tos, pcp)
+}
+
 /// How the packets of a flow came here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Way {
@@ -120,6 +127,8 @@ pub struct Flow<S> {
     /// Boxed: only flows of a mirror that comes through a tunnel, by a second source, or by samples, have it.
     way: Option<Box<Way>>,
     macs: Both<Mac>,
+    /// TOS and 802.1p priority of the latest packet.
+    marks: Both<[u8; 2]>,
     pub(super) tcp: Handshake,
     /// Bytes stepped over and not seen since; stops at 4 GiB.
     pub(super) missed: u32,
@@ -153,6 +162,7 @@ impl<S> Flow<S> {
             first_frame: head.frame,
             way: None,
             macs: Both::default(),
+            marks: Both { orig: NO_MARK, resp: NO_MARK },
             tcp: Handshake::default(),
             missed: 0,
             reported_min: 0,
@@ -232,6 +242,8 @@ impl<S> Flow<S> {
             last_seen: self.last_seen,
             missed_bytes: if self.sampled() { 0 } else { u64::from(self.missed) },
             one_way: self.is_one_way(),
+            orig_mark: mark(self.marks.orig),
+            resp_mark: mark(self.marks.resp),
         }
     }
 
@@ -252,6 +264,7 @@ impl<S> Flow<S> {
         self.packets.flip();
         self.bytes.flip();
         self.macs.flip();
+        self.marks.flip();
         self.sent_data.flip();
         self.tcp.flip();
         if let Some(way) = self.way.as_mut() {
@@ -261,16 +274,17 @@ impl<S> Flow<S> {
     }
 
     /// Adds one packet to the totals.
-    pub(super) fn count(&mut self, side: Side, head: &Head, ip_len: u32) {
+    pub(super) fn count(&mut self, side: Side, head: &Head, datagram: &Datagram<'_>) {
         *self.packets.of_mut(side) += 1;
-        if head.sampled {
+        if head.taken.sampled() {
             self.way.get_or_insert_default().sampled = true;
         } else {
-            *self.bytes.of_mut(side) += u64::from(ip_len);
+            *self.bytes.of_mut(side) += u64::from(datagram.ip_len);
         }
         self.last_seen = head.time;
         self.last_by = side;
         self.changed = true;
+        *self.marks.of_mut(side) = [datagram.tos, head.taken.pcp()];
         let mac = self.macs.of_mut(side);
         if *mac == Mac::ZERO {
             *mac = head.src_mac.filter(|m| m.is_unicast()).unwrap_or_default();

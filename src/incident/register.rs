@@ -9,7 +9,9 @@ use std::collections::{BTreeMap, BTreeSet};
 use super::absorbed::Absorbed;
 use super::grouping::{self, Group, NEW_PEER, NEW_VM, SERVICE_DETECTORS};
 use super::{IncidentConfig, IncidentCounters, IncidentEvent, Joined};
-use crate::model::{Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, TimelineEntry, Timestamp, VmId};
+use crate::model::{
+    Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, Severity, TimelineEntry, Timestamp, VmId,
+};
 use crate::store::{Batch, Kind, Store, StoreError};
 
 static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 1 };
@@ -58,8 +60,13 @@ impl Incidents {
         }
     }
 
-    /// Puts a finding into the incident it belongs to, opening one where there is none.
-    pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
+    /// Puts a finding into the incident it belongs to, opening one where there is none. One that only informs is told
+    /// and nobody has to act on it: it has no incident, or two hundred moves on a maintenance day would be as many.
+    pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Option<Joined> {
+        if finding.severity == Severity::Info {
+            self.counters.informed += 1;
+            return None;
+        }
         let group = grouping::of_finding(finding);
         // Whoever reaches an unknown VM belongs to its story: one newcomer is one incident, not one for each client.
         let reached = finding.peer.and_then(|(vm, _)| vm).filter(|_| finding.detector.signature_id == NEW_PEER);
@@ -67,10 +74,10 @@ impl Incidents {
         if let Some(id) = absorbing {
             self.absorbed.add(group, id, finding.detector.name);
         }
-        match absorbing.or_else(|| self.groups.get(&group).copied()) {
+        Some(match absorbing.or_else(|| self.groups.get(&group).copied()) {
             Some(id) if self.accepts(id, finding.time) => self.join(id, finding, out),
             _ => self.open(group, finding, out),
-        }
+        })
     }
 
     /// Ages incidents: quiet ones of low severity are resolved, resolved ones are forgotten in time.
@@ -81,9 +88,7 @@ impl Incidents {
         self.ticked = now;
         let old = |i: &Incident, days: i64| now >= last_moved(i).plus_s(days.saturating_mul(DAY_S));
         let quiet = |i: &&Incident| {
-            i.state != IncidentState::Resolved
-                && i.severity <= crate::model::Severity::Low
-                && old(i, self.config.quiet_low_d)
+            i.state != IncidentState::Resolved && i.severity <= Severity::Low && old(i, self.config.quiet_low_d)
         };
         let settled: Vec<IncidentId> = self.all.values().filter(quiet).map(|i| i.id).collect();
         let text = format!("no finding for {} days", self.config.quiet_low_d);

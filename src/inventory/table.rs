@@ -23,7 +23,9 @@ use super::location::Locations;
 use super::names::Heard;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
+use super::ports::Ports;
 use super::service::{RowKey, Service, Services};
+use super::storage::Storage;
 use super::syn_proxy::SynProxies;
 use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
@@ -47,6 +49,8 @@ counters! {
 pub struct Inventory {
     pub(super) identity: Identity,
     pub(super) locations: Locations,
+    pub(super) ports: Ports,
+    pub(super) storage: Storage,
     pub(super) services: Services,
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
@@ -71,6 +75,8 @@ impl Inventory {
         Inventory {
             identity: Identity::new(&config),
             locations: Locations::new(),
+            ports: Ports::new(),
+            storage: Storage::new(),
             services: Services::new(&config),
             transfers: Transfers::new(),
             peers: Peers::new(&config),
@@ -102,8 +108,11 @@ impl Inventory {
         match &obs.fact {
             Fact::Flow(flow, fact) => {
                 self.flow(flow, fact, at, out);
-                if *fact == FlowFact::Answer {
-                    self.latency(flow, at.time);
+                match fact {
+                    FlowFact::Answer => self.latency(flow, at.time),
+                    FlowFact::App(app) => self.stores(flow, app, at.time),
+                    FlowFact::Progress(totals) | FlowFact::End(_, totals) => self.marked(flow, totals),
+                    _ => {}
                 }
             }
             Fact::Claim(claim) => {
@@ -119,6 +128,7 @@ impl Inventory {
                 self.identity.name_heard(*segment, heard, at, &mut self.turns);
                 self.settle(None, at, out);
             }
+            Fact::Interfaces(interfaces) => self.locations.interfaces.told(interfaces),
             Fact::Sighted(sightings) => self.sighted(sightings, at.time),
             Fact::Tick => {
                 self.groups.expire(at.time);
@@ -312,6 +322,7 @@ impl Inventory {
         Ok(Inventory {
             identity: Identity::load(store, &config)?,
             locations: Locations::load(store)?,
+            storage: Storage::load(store)?,
             services: Services::load(store, &config)?,
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
@@ -338,6 +349,7 @@ impl Inventory {
         self.members.counters.report(out);
         self.identity.counters.report(out);
         self.locations.counters.report(out);
+        self.storage.counters.report(out);
         self.services.counters.report(out);
         self.transfers.counters.report(out);
         self.peers.counters.report(out);
@@ -365,6 +377,8 @@ impl Inventory {
                     self.services.merge(kept, gone);
                     self.peers.merge(kept, gone);
                     self.locations.merge(kept, gone);
+                    self.ports.merge(kept, gone);
+                    self.storage.merge(kept, gone);
                     tell(What::Merged { kept, gone });
                 }
                 Turn::Split { segment, ip, from, to } => {
@@ -382,6 +396,8 @@ impl Inventory {
                 }
                 Turn::Forgotten(vm) => {
                     self.locations.forget(vm);
+                    self.ports.forget(vm);
+                    self.storage.forget(vm);
                     forgotten.push(vm);
                 }
             }
@@ -395,6 +411,7 @@ impl Inventory {
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
         self.locations.save(batch, all);
+        self.storage.save(batch, all);
         self.services.save(batch, all);
         self.transfers.save(batch, all);
         self.peers.save(batch, all);

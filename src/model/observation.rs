@@ -9,7 +9,9 @@ use std::net::IpAddr;
 use super::addr::Mac;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Side, Transport};
+use super::interface::CaptureInterface;
 use super::location::Sighting;
+use super::mark::Mark;
 use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::quality::SourceQuality;
@@ -35,8 +37,10 @@ pub enum Fact {
     /// What a host of this segment calls itself. Untrusted: names a VM, identifies none.
     Name(Segment, Box<HeardName>),
     /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
-    /// comes through a tunnel has any.
+    /// comes through a tunnel, or by several interfaces, has any.
     Sighted(Box<Vec<Sighting>>),
+    /// The interfaces that count as locations, by number of their source, when that changed. Before what they showed.
+    Interfaces(Vec<Option<CaptureInterface>>),
     /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
@@ -123,6 +127,9 @@ pub struct FlowTotals {
     pub missed_bytes: u64,
     /// In mid-connection, and one direction was never seen: a one-way mirror.
     pub one_way: bool,
+    /// Of the latest packet of each direction: what a host does to frames shows in a connection that a VM took along.
+    pub orig_mark: Mark,
+    pub resp_mark: Mark,
 }
 
 /// What another device's flow record (or two, one for each direction) says of a conversation that we did not see.

@@ -19,7 +19,8 @@ use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Located, Locator, Mark, Place, SHARDS, Sightings, Twins, Verdict};
 use crate::model::{
-    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, SourceQuality, Timestamp,
+    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, Interface, LinkType, Observation, Order, Record, SourceQuality,
+    Timestamp,
 };
 use crate::telemetry::Increments;
 
@@ -27,7 +28,7 @@ use super::merge::Report;
 use super::parcel::{Entry, Parcel};
 use super::record::CLOCK_LINK;
 use super::run::Mail;
-use crate::flow::Head;
+use crate::flow::{Head, Taken};
 
 /// Packets this much older than the newest are late: beyond what reordering on a mirror explains.
 const LATE_NS: i64 = 1_000_000_000;
@@ -211,6 +212,8 @@ impl Dispatcher {
         while self.sources.len() <= at {
             let name = source.source_name(SourceId(self.sources.len() as u16)).to_owned();
             let quality = SourceQuality { name, ..SourceQuality::default() };
+            let number = self.sources.len() as u16;
+            self.sightings.arrive(number, source.interface(SourceId(number)).and_then(Interface::new));
             self.sources.push(SourceSeen { quality, newest: Timestamp::ZERO, told: 0 });
         }
         if let Some(SourceSeen { quality, newest, .. }) = self.sources.get_mut(at) {
@@ -258,6 +261,9 @@ impl Dispatcher {
             true => Verdict::First(false),
             false => self.twins.take(frame.source.0, frame.time, &located),
         };
+        if !sampled && self.twins.of_another_point() {
+            self.sightings.shared(&located);
+        }
         if let Some(seen) = self.sources.get_mut(usize::from(frame.source.0)) {
             seen.quality.twins += u64::from(!matches!(verdict, Verdict::First(_)));
         }
@@ -330,6 +336,9 @@ impl Dispatcher {
 
     /// What the second that ended at `time` showed.
     fn sighted(&mut self, frame: u64, time: Timestamp) {
+        if let Some(interfaces) = self.sightings.interfaces() {
+            self.tell_at(frame, time, Fact::Interfaces(interfaces));
+        }
         if let Some(sightings) = self.sightings.take() {
             self.tell_at(frame, time, Fact::Sighted(sightings));
         }
@@ -449,7 +458,7 @@ fn head_of(frame: u64, time: Timestamp, located: &Located<'_>, sampled: bool) ->
         dst_mac: located.dst_mac,
         host_hint: located.host_hint,
         path: located.path,
-        sampled,
+        taken: Taken::new(sampled, located.pcp),
     }
 }
 

@@ -51,6 +51,8 @@ pub const ALL: &[(&str, Write)] = &[
     ("two-tenants", mirror_scenarios::two_tenants),
     ("moved-to-another-host", mirror_scenarios::moved_to_another_host),
     ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
+    ("moved-to-another-interface", mirror_scenarios::moved_to_another_interface),
+    ("stays-at-its-interface", mirror_scenarios::stays_at_its_interface),
 ];
 
 const LEARN_HOURS: i64 = 30;
