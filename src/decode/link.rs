@@ -10,7 +10,7 @@ use super::packet::Network;
 use super::plausible;
 use super::reader::Reader;
 use super::{ip, wireless};
-use crate::model::{LayerKind, LinkType, Mac, Mark, MirrorPath, PathKind, Segment};
+use crate::model::{LayerKind, LinkType, Mac, MirrorPath, PathKind, Segment};
 
 /// What the next bytes are.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -58,14 +58,14 @@ pub(super) struct Stack {
     pub mirrors: u64,
     /// Bytes that were on the wire after those that are here.
     pub cut: u32,
-    /// Priority of the latest tag since the latest Ethernet header ([`Mark::read`]).
+    /// 802.1p priority of the latest tag since the latest Ethernet header.
     pub pcp: u8,
     layers: u8,
 }
 
 impl Stack {
     pub fn new(cut: u32) -> Self {
-        Stack { cut, pcp: Mark::UNTAGGED, ..Stack::default() }
+        Stack { cut, ..Stack::default() }
     }
 
     /// Enters one more tag or tunnel.
@@ -163,7 +163,7 @@ pub(super) fn peel<'a>(header: Header, bytes: &'a [u8], stack: &mut Stack) -> Re
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t1, t0] = reader.array().ok_or(Discard::Short)?;
         stack.dst_mac = Some(Mac([d0, d1, d2, d3, d4, d5]));
         stack.src_mac = Some(Mac([s0, s1, s2, s3, s4, s5]));
-        stack.pcp = Mark::UNTAGGED;
+        stack.pcp = 0;
         return type_or_length(u16::from_be_bytes([t1, t0]), reader, stack);
     }
     peel_other(header, reader, stack)

@@ -11,7 +11,7 @@ use serde::de::{self, SeqAccess, Visitor};
 use serde::{Deserialize, Deserializer, Serialize};
 
 use super::link::Stack;
-use crate::model::{Domain, LayerKind, Mark, MirrorPath, NetSet, PathKind, Segment};
+use crate::model::{Domain, LayerKind, MirrorPath, NetSet, PathKind, Segment};
 
 /// Tables that are acted on.
 pub const MIRRORS_MAX: usize = 64;
@@ -225,7 +225,7 @@ impl Mirrors {
         stack.segment = segment;
         if let Some(path) = path {
             if !tagged {
-                stack.pcp = Mark::UNTAGGED; // the RSPAN tag's
+                stack.pcp = 0; // the RSPAN tag's
             }
             stack.came_by(path);
         }

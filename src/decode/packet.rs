@@ -27,7 +27,7 @@ pub struct Located<'a> {
     pub shard_pair: (IpAddr, IpAddr),
     /// Bytes the frame had on the wire that were not captured.
     pub cut: u32,
-    /// 802.1p priority of the innermost tag ([`Mark::read`](crate::model::Mark::read)).
+    /// 802.1p priority of the innermost tag; 0 without one.
     pub pcp: u8,
 }
 

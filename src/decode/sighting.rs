@@ -181,7 +181,7 @@ mod tests {
             shard_pair: (ip(from), ip(to)),
             path: Default::default(),
             cut: 0,
-            pcp: crate::model::Mark::UNTAGGED,
+            pcp: 0,
         }
     }
 

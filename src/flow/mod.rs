@@ -25,7 +25,7 @@ use serde::{Deserialize, Serialize};
 pub use table::{FlowTable, Seen, Tell};
 
 use crate::counters;
-use crate::model::{Mac, Mark, MirrorPath, Segment, Timestamp};
+use crate::model::{Mac, MirrorPath, Segment, Timestamp};
 
 /// What is known of a packet besides its content.
 #[derive(Clone, Copy, Debug)]
@@ -51,10 +51,9 @@ pub struct Taken(u8);
 impl Taken {
     const SAMPLED: u8 = 0x80;
 
-    /// `pcp` as [`Mark::read`] takes it.
+    /// With the tag's 802.1p priority.
     pub fn new(sampled: bool, pcp: u8) -> Self {
-        let tag = if pcp < Mark::UNTAGGED { pcp + 1 } else { 0 };
-        Taken(tag | if sampled { Taken::SAMPLED } else { 0 })
+        Taken(pcp & 7 | if sampled { Taken::SAMPLED } else { 0 })
     }
 
     /// One of many (sFlow): nothing is concluded from what was not seen, and no bytes are counted.
@@ -64,7 +63,7 @@ impl Taken {
 
     /// 802.1p priority of the frame.
     pub fn pcp(self) -> u8 {
-        (self.0 & !Taken::SAMPLED).checked_sub(1).unwrap_or(Mark::UNTAGGED)
+        self.0 & 7
     }
 }
 

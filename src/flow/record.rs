@@ -96,12 +96,6 @@ impl Class {
 /// Running totals are told at most this often.
 pub(super) const PROGRESS_S: i64 = 60;
 
-const NO_MARK: [u8; 2] = [0, Mark::UNTAGGED];
-
-fn mark([tos, pcp]: [u8; 2]) -> Mark {
-    Mark::read(tos, pcp)
-}
-
 /// How the packets of a flow came here.
 #[derive(Clone, Copy, Debug, Default)]
 struct Way {
@@ -110,11 +104,12 @@ struct Way {
     sampled: bool,
 }
 
-/// Where the latest packet of a direction was mirrored.
+/// Where the latest packet of a direction was mirrored, and what it asked for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hint {
     host: Option<IpAddr>,
     path: MirrorPath,
+    mark: Mark,
 }
 
 pub struct Flow<S> {
@@ -124,11 +119,10 @@ pub struct Flow<S> {
     first_seen: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) first_frame: u64,
-    /// Boxed: only flows of a mirror that comes through a tunnel, by a second source, or by samples, have it.
+    /// Boxed: only flows of a mirror that comes through a tunnel, by a second source, or by samples, have it, and those
+    /// whose packets ask for more than best effort.
     way: Option<Box<Way>>,
     macs: Both<Mac>,
-    /// TOS and 802.1p priority of the latest packet.
-    marks: Both<[u8; 2]>,
     pub(super) tcp: Handshake,
     /// Bytes stepped over and not seen since; stops at 4 GiB.
     pub(super) missed: u32,
@@ -162,7 +156,6 @@ impl<S> Flow<S> {
             first_frame: head.frame,
             way: None,
             macs: Both::default(),
-            marks: Both { orig: NO_MARK, resp: NO_MARK },
             tcp: Handshake::default(),
             missed: 0,
             reported_min: 0,
@@ -242,8 +235,8 @@ impl<S> Flow<S> {
             last_seen: self.last_seen,
             missed_bytes: if self.sampled() { 0 } else { u64::from(self.missed) },
             one_way: self.is_one_way(),
-            orig_mark: mark(self.marks.orig),
-            resp_mark: mark(self.marks.resp),
+            orig_mark: self.way.as_ref().map(|way| way.hints.orig.mark).unwrap_or_default(),
+            resp_mark: self.way.as_ref().map(|way| way.hints.resp.mark).unwrap_or_default(),
         }
     }
 
@@ -264,7 +257,6 @@ impl<S> Flow<S> {
         self.packets.flip();
         self.bytes.flip();
         self.macs.flip();
-        self.marks.flip();
         self.sent_data.flip();
         self.tcp.flip();
         if let Some(way) = self.way.as_mut() {
@@ -284,15 +276,16 @@ impl<S> Flow<S> {
         self.last_seen = head.time;
         self.last_by = side;
         self.changed = true;
-        *self.marks.of_mut(side) = [datagram.tos, head.taken.pcp()];
         let mac = self.macs.of_mut(side);
         if *mac == Mac::ZERO {
             *mac = head.src_mac.filter(|m| m.is_unicast()).unwrap_or_default();
         }
         // The latest hint is the right one: a VM that moves takes its connections along.
-        if self.way.is_some() || head.host_hint.is_some() || head.path != MirrorPath::default() {
+        let mark = Mark::read(datagram.tos, head.taken.pcp());
+        let asks = mark != Mark::default();
+        if self.way.is_some() || head.host_hint.is_some() || head.path != MirrorPath::default() || asks {
             let hints = &mut self.way.get_or_insert_default().hints;
-            *hints.of_mut(side) = Hint { host: head.host_hint, path: head.path };
+            *hints.of_mut(side) = Hint { host: head.host_hint, path: head.path, mark };
         }
     }
 

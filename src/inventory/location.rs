@@ -21,6 +21,8 @@ use crate::store::{Batch, Kind, Store, StoreError};
 const STAYS_MAX: usize = 32;
 const RIVALS_MAX: usize = 4;
 const COMPANIONS_MAX: usize = 8;
+/// A copy that another interface lost shows a frame alone, too.
+const ALONE_MIN: u8 = 5;
 const PLACES_MAX: usize = RIVALS_MAX + COMPANIONS_MAX;
 const LOCATIONS_MAX: usize = 4_096;
 
@@ -88,8 +90,9 @@ pub struct Whereabouts {
     /// Locations that showed twins of its frames during this stay: receivers' hosts.
     #[serde(skip)]
     companions: Vec<Location>,
-    /// The interface where it is showed frames of it alone: it is no lesser mirror of what another one shows whole.
-    alone: bool,
+    /// In so many seconds the interface where it is showed frames of it alone: it is no lesser mirror of what another
+    /// one shows whole. Stops at 255.
+    alone: u8,
     #[serde(skip)]
     conflicts: Vec<Timestamp>,
     /// When an announcement of it was seen last, and where first.
@@ -176,7 +179,8 @@ impl Locations {
         }
         if is_interface(here) {
             let others = |to| rows.iter().any(|row| row.to == to && row.location != here);
-            known.alone |= rows.iter().any(|row| row.location == here && !others(row.to));
+            let alone = rows.iter().any(|row| row.location == here && !others(row.to));
+            known.alone = known.alone.saturating_add(u8::from(alone));
         }
         let Some(stay) = known.stays.last_mut() else { return };
         for row in rows.iter().filter(|row| row.location == here) {
@@ -384,6 +388,16 @@ impl Whereabouts {
         self.doubled.is_some_and(|doubled| now.since_s(doubled.seen) < UNPLACED_S)
     }
 
+    /// Another interface shows all of it: where it is was never known, or cannot be.
+    fn correct(&mut self, location: Location, now: Timestamp) {
+        if let Some(last) = self.stays.last_mut() {
+            (last.location, last.until) = (location, now);
+        }
+        self.rivals.clear();
+        self.companions.clear();
+        self.alone = 0;
+    }
+
     /// It shows where another kind of location tells more, or all that is left: no move, and its place is a guess again.
     fn place(&mut self, location: Location, now: Timestamp) {
         if self.stays.len() >= STAYS_MAX {
@@ -393,7 +407,7 @@ impl Whereabouts {
         (self.probation, self.before) = (now, None);
         self.rivals.clear();
         self.companions.clear();
-        self.alone = false;
+        self.alone = 0;
     }
 
     /// False: too many places are in question already.
@@ -420,51 +434,52 @@ impl Whereabouts {
         let stay = self.stays.last()?.clone();
         let in_conflict = self.rivals.iter().find(|rival| rival.conflicts(now)).map(|r| (r.location, r.is_duplicate()));
         self.rivals.retain(|rival| rival.is_open(now) && !rival.conflicts(now));
-        if let Some((also, _)) = in_conflict.filter(|(also, _)| is_interface(*also)) {
-            interfaces.split(vm, here, also, now);
-        } else if let Some((also, duplicate)) = in_conflict {
+        if let Some((also, duplicate)) = in_conflict {
             self.conflicts.retain(|time| now.since_s(*time) <= BACK_S);
             self.conflicts.push(now);
-            if self.conflicts.len() >= CONFLICTS {
+            if self.conflicts.len() >= CONFLICTS && is_interface(also) {
+                self.conflicts.clear();
+                interfaces.split(vm, here, also, now);
+            } else if self.conflicts.len() >= CONFLICTS {
                 return self.unplace(here, also, duplicate, now);
             }
         }
+        // A receiver's host waits while a better place is in question: one that announced the VM, or that shows frames
+        // to receivers elsewhere too.
+        let better = |rival: &Rival, other: &Rival| {
+            other.announced > rival.announced
+                || rival.is_all_local() && !other.is_all_local() && other.announced == rival.announced
+        };
         let waits = |rival: &Rival| {
-            blind
-                && rival.announced == Announced::No
-                && now.since_s(rival.since) < BACK_S
-                && self.companions.contains(&rival.location)
+            let unannounced = rival.announced == Announced::No;
+            let fresh = now.since_s(rival.since) < BACK_S;
+            unannounced && fresh && blind && self.companions.contains(&rival.location)
+                || unannounced && rival.is_all_local() && self.rivals.iter().any(|other| better(rival, other))
         };
-        let follows = |rival: &Rival| {
-            !is_interface(here)
-                || interfaces.tell_hosts_apart(here, rival.location, now) && rival.took_over(self.alone, now)
-        };
-        let ready = self.rivals.iter().filter(|rival| rival.is_confirmed(now) && !waits(rival) && follows(rival));
+        let ready = self.rivals.iter().filter(|rival| rival.is_confirmed(now) && !waits(rival));
         // A receiver's host shows as many frames as the sender's where it has all the receivers.
         let rank = |rival: &&Rival| {
             let is_new = !self.companions.contains(&rival.location);
             (rival.announced, !rival.is_all_local(), is_new, rival.exclusive().0)
         };
-        let Some(next) = ready.max_by_key(rank) else {
-            let stale = |rival: &&Rival| now.since_s(rival.since) >= BACK_S && rival.is_confirmed(now) && !waits(rival);
-            if is_interface(here)
-                && let Some(location) = self.rivals.iter().find(stale).map(|rival| rival.location)
-                && let Some(last) = self.stays.last_mut()
-            {
-                // The other one shows all of it: where it is was never known, or cannot be.
-                (last.location, last.until) = (location, now);
-                self.rivals.clear();
-                self.companions.clear();
-                self.alone = false;
+        let next = ready.max_by_key(rank)?;
+        if is_interface(here) {
+            let apart = interfaces.tell_hosts_apart(here, next.location, now);
+            let alone = self.alone >= ALONE_MIN;
+            if !apart || !next.took_over(alone, now) {
+                if !apart || !alone {
+                    self.correct(next.location, now);
+                }
+                return None;
             }
-            return None;
-        };
+        }
         let (location, since, announced) = (next.location, next.since, next.announced != Announced::No);
         let next = Stay::new(location, since, now, announced);
         self.rivals.clear();
         self.companions.clear();
-        self.alone = false;
-        let guessed = since.since_s(self.probation) < PROBATION_S;
+        self.alone = 0;
+        let probation_s = if is_interface(here) { BACK_S } else { PROBATION_S };
+        let guessed = since.since_s(self.probation) < probation_s;
         let lately = !announced && !stay.announced && self.stays.len() > 1 && since.since_s(stay.since) < BACK_S;
         let back = self.stays.iter().rev().nth(1).is_some_and(|before| before.location == location);
         if lately && back {

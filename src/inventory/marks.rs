@@ -81,7 +81,7 @@ mod tests {
         let mut marks = Marks::default();
         for (service, serves, dscp, times) in rows {
             for _ in 0..*times {
-                assert!(marks.add(*service, *serves, Mark { dscp: *dscp, pcp: None }));
+                assert!(marks.add(*service, *serves, Mark { dscp: *dscp, pcp: 0 }));
             }
         }
         marks

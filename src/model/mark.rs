@@ -8,17 +8,14 @@ use serde::{Deserialize, Serialize};
 pub struct Mark {
     /// 0–63; ECN left out.
     pub dscp: u8,
-    /// 0–7 of the innermost tag, `None` where the frame has no tag.
-    pub pcp: Option<u8>,
+    /// 0–7 of the innermost tag; 0 is best effort, as without a tag.
+    pub pcp: u8,
 }
 
 impl Mark {
-    /// For [`Mark::read`]: no tag.
-    pub const UNTAGGED: u8 = 8;
-
     /// From IPv4's TOS or IPv6's traffic class, and a tag's priority.
     pub fn read(tos: u8, pcp: u8) -> Self {
-        Mark { dscp: tos >> 2, pcp: (pcp < Mark::UNTAGGED).then_some(pcp) }
+        Mark { dscp: tos >> 2, pcp }
     }
 }
 
@@ -27,8 +24,8 @@ impl fmt::Display for Mark {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         write!(f, "DSCP {}", self.dscp)?;
         match self.pcp {
-            Some(pcp) => write!(f, ", 802.1p {pcp}"),
-            None => Ok(()),
+            0 => Ok(()),
+            pcp => write!(f, ", 802.1p {pcp}"),
         }
     }
 }
@@ -38,9 +35,9 @@ mod tests {
     use super::*;
 
     #[test]
-    fn congestion_bits_are_no_part_of_a_mark_and_no_tag_is_not_priority_0() {
+    fn congestion_bits_are_no_part_of_a_mark() {
         assert_eq!(Mark::read(0xb8 | 3, 5).to_string(), "DSCP 46, 802.1p 5");
-        assert_eq!(Mark::read(3, Mark::UNTAGGED).to_string(), "DSCP 0");
-        assert_ne!(Mark::read(0, 0), Mark::read(0, Mark::UNTAGGED));
+        assert_eq!(Mark::read(3, 0).to_string(), "DSCP 0");
+        assert_eq!(Mark::read(0, 0), Mark::default());
     }
 }
