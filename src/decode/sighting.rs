@@ -37,6 +37,8 @@ pub struct Sightings {
     sources: Vec<Origin>,
     /// Several interfaces showed frames as they are.
     several: bool,
+    /// Since this second.
+    begins: bool,
     /// What is to be told of the interfaces changed.
     news: bool,
     pub counters: SightingCounters,
@@ -60,6 +62,7 @@ impl Default for Sightings {
             seen: Vec::new(),
             sources: Vec::new(),
             several: false,
+            begins: false,
             news: false,
             counters: SightingCounters::default(),
         }
@@ -123,9 +126,12 @@ impl Sightings {
         if !origin.plain {
             origin.plain = true;
             self.news = true;
-            self.several = self.sources.iter().any(|origin| origin.plain && origin.name.is_some_and(|n| n != name));
+            let several = self.sources.iter().any(|origin| origin.plain && origin.name.is_some_and(|n| n != name));
+            // What the first one showed of this second is lost, and would be missed.
+            self.begins |= several && !self.several;
+            self.several = several;
         }
-        self.several.then(|| Location::by(name))
+        (self.several && !self.begins).then(|| Location::by(name))
     }
 
     /// The interfaces by number of their source, where that changed and there are several.
@@ -140,6 +146,7 @@ impl Sightings {
 
     /// What the second showed; the next one begins.
     pub fn take(&mut self) -> Option<Box<Vec<Sighting>>> {
+        self.begins = false;
         if self.seen.is_empty() {
             return None;
         }
@@ -236,6 +243,8 @@ mod tests {
             sightings.see(&plain(source));
         }
         assert_eq!((sightings.take(), sightings.interfaces()), (None, None));
+        sightings.see(&plain(1));
+        assert_eq!(sightings.take(), None, "half a second tells one of them only");
         for source in [1, 0, 3] {
             sightings.see(&plain(source));
         }
