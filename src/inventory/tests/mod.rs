@@ -1,5 +1,6 @@
 //! The inventory as its users see it: observations in, VMs, services, peers and changes out.
 
+mod after_move;
 mod churn;
 mod discovery;
 mod groups;
