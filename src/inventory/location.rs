@@ -113,7 +113,7 @@ pub struct Doubled {
 /// What a tick found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Moved { from: Stay, to: Stay },
+    Moved { from: Box<Stay>, to: Box<Stay> },
     Doubled(Location, Doubled),
 }
 
@@ -497,7 +497,7 @@ impl Whereabouts {
             self.stays.remove(0);
         }
         self.stays.push(next.clone());
-        Some(Found::Moved { from: stay, to: next })
+        Some(Found::Moved { from: Box::new(stay), to: Box::new(next) })
     }
 
     /// Told once for each other place.

@@ -100,7 +100,7 @@ impl Inventory {
         for (vm, found) in self.locations.tick(at.time) {
             self.show_host(vm);
             match found {
-                Found::Moved { from, to } => tell(self.moved(vm, from, to)),
+                Found::Moved { from, to } => tell(self.moved(vm, *from, *to)),
                 Found::Doubled(here, doubled) => {
                     let says = if doubled.duplicate {
                         "duplicate MAC: two senders take turns"

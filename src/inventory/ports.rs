@@ -50,7 +50,7 @@ impl Ports {
             if let Found::Moved { from, to } = found
                 && from.location.at_port(0) == to.location.at_port(0)
             {
-                moved.push((vm, from.location, to));
+                moved.push((vm, from.location, *to));
             }
         }
         if moved.is_empty() {
