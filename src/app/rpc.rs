@@ -6,6 +6,7 @@
 use std::net::IpAddr;
 
 use super::evidence::{Evidence, Role, weigh};
+use super::nfs_export::{self, ExportReader};
 use super::reader::Reader;
 use super::{Described, Ends, Follow, FollowOut, Opening, Probe, Protocol};
 use crate::model::{AppInfo, AppProto, Expectation, Side, Transport};
@@ -87,15 +88,31 @@ impl Protocol for Rpc {
     fn describe(&self, opening: &Opening<'_>, info: &mut AppInfo) -> Described {
         let skip = if opening.transport == Transport::Tcp { 4 } else { 0 };
         let call = opening.sides().into_iter().find_map(|(_, bytes)| Call::read(bytes.get(skip..)?));
-        if let Some(call) = call {
-            info.detail("program", call.program.to_string());
+        let Some(call) = call else { return Described::Whole };
+        info.detail("program", call.program.to_string());
+        if call.program != nfs_export::MOUNT {
+            return Described::Whole;
         }
-        Described::Whole
+        // A client calls procedure 0 first, to see whether the server answers.
+        let export = opening.sides().into_iter().find_map(|(_, bytes)| {
+            messages(opening.transport, bytes).find_map(|m| Call::read(m).and_then(|call| nfs_export::mounted(&call)))
+        });
+        match export {
+            Some(path) => {
+                info.detail("export", path);
+                Described::Whole
+            }
+            None => Described::Partly,
+        }
     }
 
     fn follow(&self) -> Option<Box<dyn Follow>> {
         let mapper = || Box::new(PortMapper { calls: Vec::new(), records: [Vec::new(), Vec::new()] });
-        (self.0 == Program::Portmap).then(|| mapper() as Box<dyn Follow>)
+        match self.0 {
+            Program::Portmap => Some(mapper()),
+            Program::Nfs => Some(Box::new(ExportReader::default())),
+            _ => None,
+        }
     }
 }
 
@@ -132,17 +149,17 @@ impl Rpc {
     }
 }
 
-struct Call<'a> {
-    xid: u32,
-    program: u32,
-    version: u32,
-    procedure: u32,
-    arguments: &'a [u8],
+pub(super) struct Call<'a> {
+    pub xid: u32,
+    pub program: u32,
+    pub version: u32,
+    pub procedure: u32,
+    pub arguments: &'a [u8],
 }
 
 impl<'a> Call<'a> {
     /// A whole call header, credentials and verifier included.
-    fn read(message: &'a [u8]) -> Option<Self> {
+    pub fn read(message: &'a [u8]) -> Option<Self> {
         let mut r = Reader::new(message);
         let (xid, kind, rpc_version) = (r.u32()?, r.u32()?, r.u32()?);
         let (program, version, procedure) = (r.u32()?, r.u32()?, r.u32()?);
@@ -155,6 +172,21 @@ impl<'a> Call<'a> {
         opaque_auth(&mut r)?;
         Some(Call { xid, program, version, procedure, arguments: r.rest() })
     }
+}
+
+/// The whole messages of one side's opening.
+fn messages(transport: Transport, bytes: &[u8]) -> impl Iterator<Item = &[u8]> {
+    let mut r = Reader::new(bytes);
+    std::iter::from_fn(move || {
+        if r.is_empty() {
+            return None;
+        }
+        let length = match transport {
+            Transport::Tcp => usize::try_from(r.u32()? & 0x7fff_ffff).ok()?,
+            _ => r.rest().len(),
+        };
+        r.take(length)
+    })
 }
 
 /// Flavour (none, sys, short, DH, RPCSEC_GSS, TLS), and at most 400 bytes (RFC 5531 section 8.2).
@@ -262,7 +294,7 @@ fn question(call: &Call<'_>) -> Option<Asked> {
 }
 
 /// Transaction id and result of an accepted, successful reply.
-fn accepted(bytes: &[u8]) -> Option<(u32, &[u8])> {
+pub(super) fn accepted(bytes: &[u8]) -> Option<(u32, &[u8])> {
     let mut r = Reader::new(bytes);
     let (xid, kind, denied) = (r.u32()?, r.u32()?, r.u32()?);
     if kind != 1 || denied != 0 {
@@ -334,7 +366,7 @@ fn netid(name: &[u8]) -> Option<Transport> {
 }
 
 /// XDR string: length, bytes, padding to four.
-fn string<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
+pub(super) fn string<'a>(r: &mut Reader<'a>) -> Option<&'a [u8]> {
     let length = usize::try_from(r.u32()?).ok()?;
     let text = r.take(length)?;
     r.skip(length.next_multiple_of(4) - length)?;
@@ -377,6 +409,19 @@ pub(super) mod tests {
             Example::udp("portmap", &call(PORTMAP, 2, 3, &[NFS, 3, 17, 0]), b"", Some(Side::Resp)),
             Example::udp("rpc", &call(100_005, 3, 1, &[]), b"", Some(Side::Resp)),
         ]
+    }
+
+    #[test]
+    fn a_mount_tells_the_export_after_the_call_that_only_knocks() {
+        let asked = call(nfs_export::MOUNT, 3, 1, &[12, 0x2f65_7870, 0x6f72_742f, 0x6170_7073]);
+        let knocks = record(&call(nfs_export::MOUNT, 3, 0, &[]));
+        let done = record(&reply(&[]));
+        let both = Example::tcp("rpc", &[knocks.clone(), record(&asked)].concat(), &done, Some(Side::Resp));
+        assert_eq!(both.described(&Rpc::OTHER).get("export"), Some("/export/apps"));
+        let udp = Example::udp("rpc", &asked, b"", Some(Side::Resp));
+        assert_eq!(udp.described(&Rpc::OTHER).get("export"), Some("/export/apps"));
+        let alone = Example::tcp("rpc", &knocks, &done, Some(Side::Resp));
+        assert_eq!(alone.described(&Rpc::OTHER).get("export"), None);
     }
 
     #[test]

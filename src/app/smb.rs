@@ -1,13 +1,15 @@
 //! SMB 1, 2 and 3 ([MS-SMB], [MS-SMB2]) behind the NetBIOS session header, on any port.
 //!
-//! The first 16 messages of each side are read for the dialect, signing, and what the server says of itself;
-//! what follows them, for the workstation that a client logs on from. A share, a file or a user name is not kept.
+//! The first 16 messages of each side are read for the dialect, signing, and what the server says of itself; what follows
+//! them, for the workstation that a client logs on from and the first share it asks for (`smb_share.rs`). A file or a
+//! user name is not kept.
 
 use super::evidence::{Evidence, Role, weigh};
 use super::ntlm::{self, Logon};
 use super::reader::Reader;
-use super::{Described, Follow, Opening, Probe, Protocol};
-use crate::model::{AppInfo, Transport};
+use super::smb_share::ShareReader;
+use super::{Described, Ends, Follow, FollowOut, Opening, Probe, Protocol};
+use crate::model::{AppInfo, Side, Transport};
 use Evidence::{Hint, No, Proof, Short};
 
 pub(super) struct Smb;
@@ -45,7 +47,7 @@ impl Protocol for Smb {
     }
 
     fn follow(&self) -> Option<Box<dyn Follow>> {
-        Some(Box::new(Logon::default()))
+        Some(Box::new(Session::default()))
     }
 }
 
@@ -198,6 +200,31 @@ fn native_names(bytes: &[u8], unicode: bool, odd: bool, info: &mut AppInfo) {
     } else if os.starts_with("Windows ") && info.product.is_none() {
         // The version is NTLM's, so that it is the same whichever dialect a client speaks.
         info.product("Windows", None);
+    }
+}
+
+/// Who logs on, and to which share.
+#[derive(Default)]
+struct Session {
+    logon: Logon,
+    share: ShareReader,
+}
+
+impl Follow for Session {
+    fn data(&mut self, side: Side, bytes: &[u8], flow: &Ends, out: &mut FollowOut) {
+        self.logon.data(side, bytes, flow, out);
+        if !self.share.done() {
+            self.share.data(side, bytes, flow, out);
+        }
+    }
+
+    fn gap(&mut self, side: Side) {
+        self.logon.gap(side);
+        self.share.gap(side);
+    }
+
+    fn done(&self) -> bool {
+        self.logon.done() && self.share.done()
     }
 }
 

@@ -224,6 +224,7 @@ impl Baselines {
             What::ServiceRaised { .. }
             | What::VmChanged { .. }
             | What::VmMoved { .. }
+            | What::VmCompared { .. }
             | What::ServiceRefused { .. }
             | What::Tick => {}
         }

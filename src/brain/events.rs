@@ -55,7 +55,7 @@ impl Teller {
         self.shedding = on;
     }
 
-    pub fn alert(&mut self, finding: &Finding, incident: IncidentId) {
+    pub fn alert(&mut self, finding: &Finding, incident: Option<IncidentId>) {
         if let Some(eve) = &mut self.eve {
             eve.write(Event::alert(finding, incident));
         }
@@ -97,8 +97,16 @@ impl Teller {
         match &change.what {
             What::VmNew { vm } => self.vm(change, "new", *vm, inventory, baselines),
             What::VmChanged { vm, text } => self.vm(change, text, *vm, inventory, baselines),
-            What::VmMoved { vm, from, to } => {
-                let text = format!("moved from {} to {}", from.location, to.location);
+            What::VmMoved { vm, from, to, .. } => {
+                let text = format!("moved from {} to {}", from.place(), to.place());
+                self.vm(change, &text, *vm, inventory, baselines);
+            }
+            What::VmCompared { vm, from, to, differs } => {
+                let text = match differs.lines.is_empty() {
+                    true => "nothing differs".to_owned(),
+                    false => differs.lines.join("; "),
+                };
+                let text = format!("an hour after its move from {} to {}: {text}", from.place(), to.place());
                 self.vm(change, &text, *vm, inventory, baselines);
             }
             What::Merged { kept, .. } => self.vm(change, "merged", *kept, inventory, baselines),

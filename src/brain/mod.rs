@@ -242,7 +242,7 @@ impl Brain {
         let mut events = Vec::new();
         for finding in &findings {
             let joined = self.incidents.take(finding, &mut events);
-            self.teller.alert(finding, joined.incident);
+            self.teller.alert(finding, joined.map(|joined| joined.incident));
             self.totals.finding(joined);
         }
         // What an unresolved incident is about must not become normal by itself either.

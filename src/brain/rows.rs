@@ -92,13 +92,17 @@ impl Brain {
                 "vm": vm.id,
                 "vm_name": vm.name,
                 "host": stay.location.host,
-                "location": stay.location.to_string(),
+                "location": stay.place().to_string(),
                 "since": stay.since,
                 "until": stay.until,
                 "announced": stay.announced,
                 "frames": stay.frames,
                 "latency_ms": stay.latency_ms().map(rounded),
                 "differs": stay.differs,
+                "volume_by_peer": stay.volumes.iter().map(|volume| json!({
+                    "peer": volume.peer, "before_bytes_per_h": volume.before, "after_bytes_per_h": volume.after,
+                })).collect::<Vec<_>>(),
+                "storage": stay.storage,
                 "also": doubled.map(|doubled| json!({
                     "location": doubled.also.to_string(), "seen": doubled.seen, "duplicate_mac": doubled.duplicate,
                 })),

@@ -75,9 +75,9 @@ impl Totals {
         self.sources.values().filter_map(|source| source.survey.as_ref()).collect()
     }
 
-    pub fn finding(&mut self, joined: Joined) {
+    pub fn finding(&mut self, joined: Option<Joined>) {
         self.findings += 1;
-        if joined.opened {
+        if joined.is_some_and(|joined| joined.opened) {
             self.opened.count += 1;
         }
     }

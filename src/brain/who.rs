@@ -32,7 +32,7 @@ impl Brain {
         if let Some(stay) = self.inventory.whereabouts(vm).and_then(|known| known.stays.last()) {
             let called =
                 self.inventory.host_name(known).map_or(String::new(), |said| format!(", {}", introduced(said)));
-            lines.push(Line { label: "host", value: format!("{} since {}{called}", stay.location, stay.since) });
+            lines.push(Line { label: "host", value: format!("{} since {}{called}", stay.place(), stay.since) });
         }
         for said in self.inventory.neighbours(known).iter().take(NEIGHBOURS_EXPLAINED_MAX) {
             lines.push(Line { label: "uplink", value: introduced(said) });

@@ -133,6 +133,14 @@ impl Reader {
         &self.input
     }
 
+    /// As the capturing system called it, else by its place in its section: the same in every file of one capture.
+    pub fn interface_name(&self, interface: u32) -> Option<String> {
+        match &self.format {
+            Format::Pcap(_) => None,
+            Format::Pcapng(pcapng) => Some(pcapng.name_in_section(interface)),
+        }
+    }
+
     /// `FILE`, or `FILE:INTERFACE` where the format names interfaces.
     /// The name that a pcapng file gives this interface.
     pub fn interface(&self, interface: u32) -> Option<&str> {

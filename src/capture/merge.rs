@@ -38,7 +38,8 @@ pub struct Files {
     open: usize,
     filter: Option<Filter>,
     names: Vec<String>,
-    /// Of the same sources: the name that the file gives its interface.
+    /// Of the same sources: the name that the file gives its interface, and what each was captured at.
+    given: Vec<Option<String>>,
     interfaces: Vec<Option<String>>,
     links: BTreeMap<LinkType, SourceId>,
     faults: Vec<CaptureError>,
@@ -126,6 +127,7 @@ impl Files {
             open: 0,
             filter,
             names: Vec::new(),
+            given: Vec::new(),
             interfaces: Vec::new(),
             links: BTreeMap::new(),
             faults: Vec::new(),
@@ -300,7 +302,8 @@ impl Files {
             None if self.names.len() < SOURCES_MAX => {
                 let source = SourceId(self.names.len() as u16);
                 self.names.push(reader.source_name(interface));
-                self.interfaces.push(reader.interface(interface).map(str::to_owned));
+                self.given.push(reader.interface(interface).map(str::to_owned));
+                self.interfaces.push(reader.interface_name(interface));
                 entry.sources.insert(interface, source);
                 source
             }
@@ -397,6 +400,10 @@ impl Source for Files {
     }
 
     fn told_as(&self, id: SourceId) -> Option<&str> {
+        self.given.get(usize::from(id.0))?.as_deref()
+    }
+
+    fn interface(&self, id: SourceId) -> Option<&str> {
         self.interfaces.get(usize::from(id.0))?.as_deref()
     }
 

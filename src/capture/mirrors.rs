@@ -154,6 +154,10 @@ impl Source for Mirrors {
         client.map_or("?", |(_, counts)| counts.name.as_str())
     }
 
+    fn interface(&self, id: SourceId) -> Option<&str> {
+        self.live.name(usize::from(id.0))
+    }
+
     fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
         let first = SourceId(self.live.len() as u16);
         let mut links: Vec<_> = self.live.links().collect();

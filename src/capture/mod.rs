@@ -79,6 +79,11 @@ pub trait Source: Send {
         Some(self.source_name(id))
     }
 
+    /// The name of the interface that was captured at, where it is known: `eth1`, whatever file it stands in.
+    fn interface(&self, _id: SourceId) -> Option<&str> {
+        None
+    }
+
     /// Link types of the frames so far, in order of number, each with the first source that showed it.
     fn link_types_seen(&self) -> Vec<(LinkType, SourceId)>;
 

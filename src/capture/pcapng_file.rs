@@ -151,6 +151,12 @@ impl PcapngFile {
         self.given_name(interface).map_or_else(|| format!("#{interface}"), str::to_owned)
     }
 
+    /// The same, but an interface without a name is counted from its own section on.
+    pub fn name_in_section(&self, interface: u32) -> String {
+        let here = interface.saturating_sub(self.earlier);
+        self.given_name(interface).map_or_else(|| format!("#{here}"), str::to_owned)
+    }
+
     /// As the file names it.
     pub fn given_name(&self, interface: u32) -> Option<&str> {
         let here = interface.saturating_sub(self.earlier);

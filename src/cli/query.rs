@@ -65,7 +65,7 @@ fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Fail
         }),
     ];
     let rows = ask(global, config, Request::VmsHistory { vm: args.vm })?;
-    let none = "no frame came with a hint at a host: the mirror has no tunnel";
+    let none = "no frame came with a hint at a host: the mirror has no tunnel and one interface";
     Ok(print(&rows, COLUMNS, args.format, global.color, none)?)
 }
 

@@ -223,9 +223,7 @@ fn record_of(orig: &Half, resp: &Half, outcome: Outcome, origin: &Origin) -> Rec
         orig_bytes: orig.counts.bytes,
         resp_bytes: resp.counts.bytes,
         last_seen: before(origin.now, last_ago),
-        missed_bytes: 0,
-        missed_of_orig: 0,
-        one_way: false,
+        ..FlowTotals::default()
     };
     let sampling = orig.sampling.max(resp.sampling);
     Record { format: origin.format, exporter: origin.exporter, outcome, totals, sampling }

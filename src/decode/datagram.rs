@@ -87,17 +87,17 @@ fn transport<'a>(ip: &Ip<'a>) -> Result<Datagram<'a>, Discard> {
         protocol::ICMPV6 if ip.src.is_ipv6() => icmp::read(ip)?,
         other => Payload::Other(other, ip.payload),
     };
-    Ok(Datagram { src: ip.src, dst: ip.dst, ttl: ip.ttl, ip_len: ip.len, payload })
+    Ok(Datagram { src: ip.src, dst: ip.dst, ttl: ip.ttl, tos: ip.tos, ip_len: ip.len, payload })
 }
 
 fn introduction<'a>(advert: Advert<'a>, bytes: &[u8]) -> Datagram<'a> {
     let (src, dst, payload) = (NO_ADDRESS, NO_ADDRESS, Payload::Advert(advert));
-    Datagram { src, dst, ttl: 0, ip_len: bytes.len() as u32, payload }
+    Datagram { src, dst, ttl: 0, tos: 0, ip_len: bytes.len() as u32, payload }
 }
 
 fn address_resolution(bytes: &[u8]) -> Result<Datagram<'_>, Discard> {
     /// Of the packet itself, without link padding.
     const LEN: u32 = 28;
     let arp = arp::read(bytes)?;
-    Ok(Datagram { src: arp.sender_ip, dst: arp.target_ip, ttl: 0, ip_len: LEN, payload: Payload::Arp(arp) })
+    Ok(Datagram { src: arp.sender_ip, dst: arp.target_ip, ttl: 0, tos: 0, ip_len: LEN, payload: Payload::Arp(arp) })
 }

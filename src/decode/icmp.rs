@@ -121,7 +121,7 @@ mod tests {
             (IpAddr::from([0xfe80, 0, 0, 0, 0, 0, 0, 1]), IpAddr::from([0xff02, 0, 0, 0, 0, 0, 0, 1]))
         };
         let payload_len = payload.len() as u32;
-        Ip { src, dst, ttl, protocol, len: payload_len + 20, payload, payload_len, fragment: None }
+        Ip { src, dst, ttl, tos: 0, protocol, len: payload_len + 20, payload, payload_len, fragment: None }
     }
 
     fn icmp<'a>(ip: &Ip<'a>) -> Icmp<'a> {

@@ -39,6 +39,7 @@ pub(super) struct Ip<'a> {
     pub src: IpAddr,
     pub dst: IpAddr,
     pub ttl: u8,
+    pub tos: u8,
     /// What follows: the transport, or for a fragment what its fragment header names.
     pub protocol: u8,
     /// On the wire, header included.
@@ -92,7 +93,7 @@ pub(super) fn version(bytes: &[u8]) -> Option<Network> {
 #[inline(always)]
 fn ipv4(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
     let head: &[u8; 20] = bytes.first_chunk().ok_or(Discard::Short)?;
-    let [first, _, l1, l0, i1, i0, f1, f0, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *head;
+    let [first, tos, l1, l0, i1, i0, f1, f0, ttl, protocol, _, _, s0, s1, s2, s3, d0, d1, d2, d3] = *head;
     if first >> 4 != 4 {
         return Err(Discard::IpVersion);
     }
@@ -115,6 +116,7 @@ fn ipv4(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
         src: IpAddr::V4(Ipv4Addr::new(s0, s1, s2, s3)),
         dst: IpAddr::V4(Ipv4Addr::new(d0, d1, d2, d3)),
         ttl,
+        tos,
         protocol,
         len,
         payload,
@@ -127,7 +129,7 @@ fn ipv4(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
 #[inline]
 fn ipv6(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
     let head: &[u8; IPV6_HEADER] = bytes.first_chunk().ok_or(Discard::Short)?;
-    let ([first, _, _, _, l1, l0, next, hops], addresses) = head.split_first_chunk().ok_or(Discard::Short)?;
+    let ([first, second, _, _, l1, l0, next, hops], addresses) = head.split_first_chunk().ok_or(Discard::Short)?;
     if first >> 4 != 6 {
         return Err(Discard::IpVersion);
     }
@@ -144,6 +146,7 @@ fn ipv6(bytes: &[u8], cut: u32) -> Result<Ip<'_>, Discard> {
         src: IpAddr::V6(Ipv6Addr::from(*src)),
         dst: IpAddr::V6(Ipv6Addr::from(*dst)),
         ttl: *hops,
+        tos: first << 4 | second >> 4,
         protocol: *next,
         len,
         payload,

@@ -60,6 +60,8 @@ pub(super) struct Stack {
     pub cut: u32,
     /// See [`Located::late`](super::packet::Located::late).
     pub late: bool,
+    /// 802.1p priority of the latest tag since the latest Ethernet header.
+    pub pcp: u8,
     layers: u8,
 }
 
@@ -164,6 +166,7 @@ pub(super) fn peel<'a>(header: Header, bytes: &'a [u8], stack: &mut Stack) -> Re
         let [d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t1, t0] = reader.array().ok_or(Discard::Short)?;
         stack.dst_mac = Some(Mac([d0, d1, d2, d3, d4, d5]));
         stack.src_mac = Some(Mac([s0, s1, s2, s3, s4, s5]));
+        stack.pcp = 0;
         return type_or_length(u16::from_be_bytes([t1, t0]), reader, stack);
     }
     peel_other(header, reader, stack)
@@ -176,6 +179,7 @@ fn peel_other<'a>(header: Header, mut reader: Reader<'a>, stack: &mut Stack) -> 
         Header::Vlan => {
             stack.deeper()?;
             let [tag, ethertype] = be16_pair(&mut reader).ok_or(short)?;
+            stack.pcp = (tag >> 13) as u8;
             // VLAN 0 is a priority tag (802.1Q 9.6): the frame belongs to no VLAN.
             if tag & 0x0fff != 0 {
                 stack.tenant(LayerKind::Vlan, u32::from(tag & 0x0fff));

@@ -410,8 +410,8 @@ impl Peeler<'_> {
             self.mirrors.finish(&mut self.stack);
         }
         let Place { network, bytes, src, dst, shard_pair } = place;
-        let Stack { segment, src_mac, dst_mac, host_hint, path, cut, late, .. } = self.stack;
-        Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut, late }
+        let Stack { segment, src_mac, dst_mac, host_hint, path, cut, late, pcp, .. } = self.stack;
+        Located { bytes, network, segment, src_mac, dst_mac, host_hint, path, src, dst, shard_pair, cut, late, pcp }
     }
 }
 

@@ -224,6 +224,9 @@ impl Mirrors {
         }
         stack.segment = segment;
         if let Some(path) = path {
+            if !tagged {
+                stack.pcp = 0; // the RSPAN tag's
+            }
             stack.came_by(path);
         }
     }

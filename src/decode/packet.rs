@@ -30,6 +30,8 @@ pub struct Located<'a> {
     pub cut: u32,
     /// Its mirror numbered it lower than a copy that came before.
     pub late: bool,
+    /// 802.1p priority of the innermost tag; 0 without one.
+    pub pcp: u8,
 }
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -54,6 +56,8 @@ pub struct Datagram<'a> {
     pub dst: IpAddr,
     /// TTL or hop limit.
     pub ttl: u8,
+    /// IPv4's TOS, IPv6's traffic class.
+    pub tos: u8,
     /// Length of the IP packet on the wire, header included (of all fragments together).
     pub ip_len: u32,
     pub payload: Payload<'a>,

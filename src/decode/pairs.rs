@@ -100,6 +100,7 @@ mod tests {
             path: Default::default(),
             cut,
             late: false,
+            pcp: 0,
         }
     }
 

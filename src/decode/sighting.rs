@@ -1,7 +1,9 @@
 //! Sightings: which MAC's frames each mirror location showed in this packet second, before twins are removed.
 //!
+//! Where frames come as they are, the interface is the location, if there are several that show such frames.
+//!
 //! At most [`SIGHTINGS_MAX`] pairs of MACs and their locations a second; beyond it the frames of further ones are
-//! counted and not told, which delays the notice of a move and causes none.
+//! counted and not told, which delays the notice of a move and causes none. At most [`INTERFACES_MAX`] names of interfaces; further ones are none.
 
 use std::hash::BuildHasher;
 
@@ -10,10 +12,13 @@ use hashbrown::HashTable;
 
 use super::packet::{Located, Network};
 use crate::counters;
-use crate::model::{Direction, Location, Mac, Sighting};
+use crate::model::{CaptureInterface, Direction, Interface, Location, Mac, Sighting};
 
-/// A thousand VMs that talk to ten others each, with both ends mirrored; 64 bytes each.
+/// A thousand VMs that talk to ten others each, with both ends mirrored; 96 bytes each.
 const SIGHTINGS_MAX: usize = 20_480;
+const INTERFACES_MAX: usize = 64;
+/// Copies that an interface shared with others before it is said to. One may be chance.
+const SHARED_MIN: u32 = 4;
 
 counters! {
     pub struct SightingCounters {
@@ -21,14 +26,31 @@ counters! {
     }
 }
 
-/// Costs nothing where the mirror comes without a tunnel.
+/// Costs nothing where the mirror comes without a tunnel and by one interface.
 #[derive(Debug)]
 pub struct Sightings {
     index: HashTable<u32>,
     hasher: FixedState,
     /// In order of their first frame.
     seen: Vec<Sighting>,
+    /// By number.
+    sources: Vec<Origin>,
+    /// Several interfaces showed frames as they are.
+    several: bool,
+    /// Since this second.
+    begins: bool,
+    /// What is to be told of the interfaces changed.
+    news: bool,
     pub counters: SightingCounters,
+}
+
+/// A mirror source.
+#[derive(Clone, Copy, Debug, Default)]
+struct Origin {
+    name: Option<Interface>,
+    /// It showed frames as they are.
+    plain: bool,
+    shared: u32,
 }
 
 impl Default for Sightings {
@@ -38,23 +60,45 @@ impl Default for Sightings {
             // The seed is fixed: nothing depends on the order of the table, and what it holds lives for a second.
             hasher: FixedState::with_seed(0x6561_7374),
             seen: Vec::new(),
+            sources: Vec::new(),
+            several: false,
+            begins: false,
+            news: false,
             counters: SightingCounters::default(),
         }
     }
 }
 
 impl Sightings {
+    /// A mirror source with this number gives its first frame; `name` where it is an interface.
+    pub fn arrive(&mut self, source: u16, name: Option<Interface>) {
+        let at = usize::from(source);
+        let known = |name: &Interface| self.sources.iter().any(|origin| origin.name.as_ref() == Some(name));
+        let room = self.sources.iter().filter(|origin| origin.name.is_some()).count() < INTERFACES_MAX;
+        let name = name.filter(|name| room || known(name));
+        if self.sources.len() <= at {
+            self.sources.resize(at + 1, Origin::default());
+        }
+        if let Some(origin) = self.sources.get_mut(at) {
+            origin.name = name;
+        }
+    }
+
     /// Counts one frame.
+    #[inline]
     pub fn see(&mut self, located: &Located<'_>) {
-        let Some(location) = Location::of(located.host_hint, located.path) else { return };
         if matches!(located.network, Network::Lldp | Network::Cdp) {
             return; // no host passes them on, so they tell no receiver's host
         }
+        let tunnel = Location::of(located.host_hint, located.path);
+        let Some(location) = tunnel.or_else(|| self.interface(located.path.source)) else { return };
         if located.path.direction() == Direction::Egress {
             return; // the receiver's port
         }
         let (Some(from), Some(to)) = (located.src_mac.filter(|mac| mac.is_unicast()), located.dst_mac) else { return };
-        let one = Sighting { from, to, segment: located.segment, location, frames: 1 };
+        // What goes to all is copied at every port.
+        let port = if to.is_unicast() { located.path.port } else { 0 };
+        let one = Sighting { from, to, segment: located.segment, location, port, frames: 1 };
         let hash = hash(&self.hasher, &one);
         let found = self.index.find(hash, |at| self.seen.get(*at as usize).is_some_and(|seen| same(seen, &one)));
         if let Some(seen) = found.and_then(|at| self.seen.get_mut(*at as usize)) {
@@ -70,8 +114,42 @@ impl Sightings {
         }
     }
 
+    /// The frame seen last was a copy of what another observation point had shown.
+    pub fn shared(&mut self, located: &Located<'_>) {
+        let plain = Location::of(located.host_hint, located.path).is_none();
+        if let Some(origin) = self.sources.get_mut(usize::from(located.path.source)).filter(|_| plain) {
+            origin.shared = origin.shared.saturating_add(1);
+            self.news |= origin.shared == SHARED_MIN;
+        }
+    }
+
+    fn interface(&mut self, source: u16) -> Option<Location> {
+        let origin = self.sources.get_mut(usize::from(source))?;
+        let name = origin.name?;
+        if !origin.plain {
+            origin.plain = true;
+            self.news = true;
+            let several = self.sources.iter().any(|origin| origin.plain && origin.name.is_some_and(|n| n != name));
+            // What the first one showed of this second is lost, and would be missed.
+            self.begins |= several && !self.several;
+            self.several = several;
+        }
+        (self.several && !self.begins).then(|| Location::by(name))
+    }
+
+    /// The interfaces by number of their source, where that changed and there are several.
+    pub fn interfaces(&mut self) -> Option<Vec<Option<CaptureInterface>>> {
+        let news = std::mem::take(&mut self.news) && self.several;
+        let shown = |origin: &Origin| {
+            let name = origin.name.filter(|_| origin.plain)?;
+            Some(CaptureInterface { name, shares: origin.shared >= SHARED_MIN })
+        };
+        news.then(|| self.sources.iter().map(shown).collect())
+    }
+
     /// What the second showed; the next one begins.
     pub fn take(&mut self) -> Option<Box<Vec<Sighting>>> {
+        self.begins = false;
         if self.seen.is_empty() {
             return None;
         }
@@ -81,13 +159,13 @@ impl Sightings {
 }
 
 fn same(a: &Sighting, b: &Sighting) -> bool {
-    (a.from, a.to, a.location, a.segment) == (b.from, b.to, b.location, b.segment)
+    (a.from, a.to, a.location, a.port, a.segment) == (b.from, b.to, b.location, b.port, b.segment)
 }
 
 /// MACs in one word each.
 fn hash(hasher: &FixedState, sighting: &Sighting) -> u64 {
     let word = |Mac([a, b, c, d, e, f]): Mac| u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
-    hasher.hash_one((word(sighting.from), word(sighting.to), sighting.location, sighting.segment))
+    hasher.hash_one((word(sighting.from), word(sighting.to), sighting.location, sighting.port, sighting.segment))
 }
 
 #[cfg(test)]
@@ -113,6 +191,7 @@ mod tests {
             path: Default::default(),
             cut: 0,
             late: false,
+            pcp: 0,
         }
     }
 
@@ -147,5 +226,63 @@ mod tests {
             sightings.see(&flood);
         }
         assert_eq!((sightings.counters.refused, sightings.take().unwrap().len()), (6, SIGHTINGS_MAX));
+    }
+
+    fn plain(source: u16) -> Located<'static> {
+        let mut frame = located(1, 2, None);
+        frame.path.source = source;
+        frame
+    }
+
+    #[test]
+    fn one_interface_is_no_location_and_several_are() {
+        let mut sightings = Sightings::default();
+        sightings.arrive(0, Interface::new("eth1"));
+        sightings.arrive(1, Interface::new("eth2"));
+        // Another file of the same capture, and a source that is no interface.
+        sightings.arrive(2, Interface::new("eth1"));
+        sightings.arrive(3, None);
+        for source in [0, 2, 3] {
+            sightings.see(&plain(source));
+        }
+        assert_eq!((sightings.take(), sightings.interfaces()), (None, None));
+        sightings.see(&plain(1));
+        assert_eq!(sightings.take(), None, "half a second tells one of them only");
+        for source in [1, 0, 3] {
+            sightings.see(&plain(source));
+        }
+        let told = sightings.take().unwrap();
+        let shown: Vec<String> = told.iter().map(|seen| seen.location.to_string()).collect();
+        assert_eq!(shown, ["interface eth2", "interface eth1"]);
+        assert_eq!(sightings.interfaces().unwrap().iter().flatten().count(), 3);
+        assert_eq!(sightings.interfaces(), None, "told once");
+    }
+
+    #[test]
+    fn interfaces_that_carry_tunnels_alone_are_none_and_copies_tell_which_share() {
+        let mut sightings = Sightings::default();
+        sightings.arrive(0, Interface::new("eth1"));
+        sightings.arrive(1, Interface::new("erspan0"));
+        sightings.see(&plain(0));
+        let mut tunnelled = located(1, 2, Some(100));
+        tunnelled.path.source = 1;
+        sightings.see(&tunnelled);
+        assert_eq!(sightings.interfaces(), None);
+        sightings.see(&plain(1));
+        for _ in 0..SHARED_MIN {
+            sightings.shared(&plain(1));
+        }
+        let shares: Vec<_> = sightings.interfaces().unwrap().iter().flatten().map(|i| i.shares).collect();
+        assert_eq!(shares, [false, true]);
+    }
+
+    #[test]
+    fn a_file_with_very_many_interfaces_has_no_more_names() {
+        let mut sightings = Sightings::default();
+        for n in 0..1_000 {
+            sightings.arrive(n, Interface::new(&format!("eth{n}")));
+            sightings.see(&plain(n));
+        }
+        assert_eq!(sightings.interfaces().unwrap().iter().flatten().count(), INTERFACES_MAX);
     }
 }

@@ -126,7 +126,7 @@ mod tests {
     fn ip(protocol: u8, payload: &[u8], payload_len: u32) -> Ip<'_> {
         let address = IpAddr::from([10, 0, 0, 1]);
         let len = payload_len + 20;
-        Ip { src: address, dst: address, ttl: 64, protocol, len, payload, payload_len, fragment: None }
+        Ip { src: address, dst: address, ttl: 64, tos: 0, protocol, len, payload, payload_len, fragment: None }
     }
 
     fn segment(offset: u8, rest: &[u8]) -> Vec<u8> {

@@ -89,6 +89,8 @@ pub struct Twins {
     views: Views,
     frames: u64,
     bytes: u64,
+    /// The packet taken last was a copy of another point's.
+    copied: bool,
     /// The only point doubles.
     doubling: bool,
     /// Packets in which copies were looked for. Not told: it follows how the input is cut into files.
@@ -104,6 +106,7 @@ impl Twins {
             views: Views::new(),
             frames: 0,
             bytes: 0,
+            copied: false,
             doubling: false,
             examined: 0,
             counters: TwinCounters::default(),
@@ -115,10 +118,17 @@ impl Twins {
     pub fn take(&mut self, source: u16, time: Timestamp, located: &Located<'_>) -> Verdict {
         let point = self.points.id(Key { source, sender: located.host_hint });
         self.frames += 1;
+        self.copied = false;
         if !self.points.several() && !self.doubling && self.frames % SAMPLE_EVERY > SAMPLE {
             return Verdict::First(false);
         }
         self.examine(point, time.ns(), located)
+    }
+
+    /// Was the packet taken last a copy of what another observation point had shown?
+    #[inline]
+    pub fn of_another_point(&self) -> bool {
+        self.copied
     }
 
     fn examine(&mut self, point: u16, time: i64, located: &Located<'_>) -> Verdict {
@@ -130,6 +140,7 @@ impl Twins {
             _ => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
+        let routed = self.counters.routed;
         let (double, twin) = self.relate(point, time, &print, standing, located);
         let mut doubles = false;
         if let Some(point) = self.points.get_mut(point) {
@@ -140,6 +151,7 @@ impl Twins {
         match twin {
             Some(verdict) => {
                 self.counters.removed += 1;
+                self.copied = self.counters.routed == routed;
                 verdict
             }
             None if double && doubles => {

@@ -144,8 +144,8 @@ impl Event {
         event
     }
 
-    /// A finding of a detector, and the incident it belongs to.
-    pub fn alert(finding: &Finding, incident: IncidentId) -> Self {
+    /// A finding of a detector, and the incident it belongs to; one that only informs has none.
+    pub fn alert(finding: &Finding, incident: Option<IncidentId>) -> Self {
         let mut event = Event::new(finding.time, "alert", finding.flow.as_ref());
         let app = finding.service.as_ref().and_then(|(_, _, app)| app.as_ref());
         if let Some(app) = app {
@@ -170,7 +170,7 @@ impl Event {
             json!({
                 "schema": SCHEMA,
                 "detector": detector.name,
-                "incident": incident.to_string(),
+                "incident": incident.map(|id| id.to_string()),
                 "severity": finding.severity.to_string(),
                 "vm": finding.vm.to_string(),
                 "vm_name": finding.vm_name,

@@ -192,7 +192,11 @@ impl Lab {
         // Invariant 7: what raised a finding is withheld, where the change would teach anything of it.
         let teaches = !matches!(
             change.what,
-            What::Tick | What::VmNew { .. } | What::VmMoved { .. } | What::ServiceRefused { .. }
+            What::Tick
+                | What::VmNew { .. }
+                | What::VmMoved { .. }
+                | What::VmCompared { .. }
+                | What::ServiceRefused { .. }
         );
         assert!(out.is_empty() || verdict == Verdict::Withhold || !teaches, "{out:?}");
         self.baselines.learn(change, if verdict == Verdict::Withhold { Lesson::Barred } else { Lesson::Free });

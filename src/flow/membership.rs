@@ -146,10 +146,10 @@ mod tests {
             dst_mac: None,
             host_hint: None,
             path: Default::default(),
-            sampled: false,
+            taken: Default::default(),
         };
         let (src, dst) = (src.parse().unwrap(), "224.0.0.22".parse().unwrap());
-        let datagram = Datagram { src, dst, ttl, ip_len: 0, payload };
+        let datagram = Datagram { src, dst, ttl, tos: 0, ip_len: 0, payload };
         let (mut out, mut counters) = (Vec::new(), MembershipCounters::default());
         reports(&head, &datagram, &mut counters, |m| out.push((m.group.to_string(), m.joined)));
         (out, counters)

@@ -43,8 +43,30 @@ pub struct Head {
     pub host_hint: Option<IpAddr>,
     /// What carried it.
     pub path: MirrorPath,
+    pub taken: Taken,
+}
+
+/// How the frame was taken and tagged, in one byte.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Taken(u8);
+
+impl Taken {
+    const SAMPLED: u8 = 0x80;
+
+    /// With the tag's 802.1p priority.
+    pub fn new(sampled: bool, pcp: u8) -> Self {
+        Taken(pcp & 7 | if sampled { Taken::SAMPLED } else { 0 })
+    }
+
     /// One of many (sFlow): nothing is concluded from what was not seen, and no bytes are counted.
-    pub sampled: bool,
+    pub fn sampled(self) -> bool {
+        self.0 & Taken::SAMPLED != 0
+    }
+
+    /// 802.1p priority of the frame.
+    pub fn pcp(self) -> u8 {
+        self.0 & 7
+    }
 }
 
 /// It is copied once for every packet.

@@ -157,7 +157,7 @@ mod tests {
             src_mac: Some(A),
             dst_mac: Some(dst),
             host_hint: None,
-            sampled: false,
+            taken: Default::default(),
             path: Default::default(),
         }
     }

@@ -36,14 +36,14 @@ pub(crate) fn head(frame: u64, ms: u64, from_client: bool) -> Head {
         src_mac: Some(src),
         dst_mac: Some(dst),
         host_hint: None,
-        sampled: false,
+        taken: Default::default(),
         path: Default::default(),
     }
 }
 
 fn datagram<'a>(from_client: bool, payload: Payload<'a>, len: usize) -> Datagram<'a> {
     let (src, dst) = if from_client { (client(), server()) } else { (server(), client()) };
-    Datagram { src, dst, ttl: 64, ip_len: len as u32, payload }
+    Datagram { src, dst, ttl: 64, tos: 0, ip_len: len as u32, payload }
 }
 
 /// From port 40000 to 80, or back.

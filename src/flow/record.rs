@@ -7,9 +7,10 @@ use arrayvec::ArrayVec;
 use super::tcp::Handshake;
 use super::wheel::Lane;
 use super::{Head, Timeouts};
+use crate::decode::Datagram;
 use crate::model::{
-    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, MirrorPath, Opening, Segment, Side, Timestamp, Transport,
-    stable_hash,
+    Endpoint, FlowEnd, FlowKey, FlowRef, FlowTotals, Mac, Mark, MirrorPath, Opening, Segment, Side, Timestamp,
+    Transport, stable_hash,
 };
 
 /// One value for each direction.
@@ -105,11 +106,12 @@ struct Way {
     sampled: bool,
 }
 
-/// Where the latest packet of a direction was mirrored.
+/// Where the latest packet of a direction was mirrored, and what it asked for.
 #[derive(Clone, Copy, Debug, Default)]
 struct Hint {
     host: Option<IpAddr>,
     path: MirrorPath,
+    mark: Mark,
 }
 
 pub struct Flow<S> {
@@ -119,7 +121,8 @@ pub struct Flow<S> {
     first_seen: Timestamp,
     pub(super) last_seen: Timestamp,
     pub(super) first_frame: u64,
-    /// Boxed: only flows of a mirror that comes through a tunnel, by a second source, or by samples, have it.
+    /// Boxed: only flows of a mirror that comes through a tunnel, by a second source, or by samples, have it, and those
+    /// whose packets ask for more than best effort.
     way: Option<Box<Way>>,
     macs: Both<Mac>,
     pub(super) tcp: Handshake,
@@ -235,6 +238,8 @@ impl<S> Flow<S> {
             missed_bytes: if self.sampled() { 0 } else { u64::from(self.missed) },
             missed_of_orig: self.way.as_ref().filter(|way| !way.sampled).map_or(0, |way| u64::from(way.missed.orig)),
             one_way: self.is_one_way(),
+            orig_mark: self.way.as_ref().map(|way| way.hints.orig.mark).unwrap_or_default(),
+            resp_mark: self.way.as_ref().map(|way| way.hints.resp.mark).unwrap_or_default(),
         }
     }
 
@@ -276,12 +281,12 @@ impl<S> Flow<S> {
     }
 
     /// Adds one packet to the totals.
-    pub(super) fn count(&mut self, side: Side, head: &Head, ip_len: u32) {
+    pub(super) fn count(&mut self, side: Side, head: &Head, datagram: &Datagram<'_>) {
         *self.packets.of_mut(side) += 1;
-        if head.sampled {
+        if head.taken.sampled() {
             self.way.get_or_insert_default().sampled = true;
         } else {
-            *self.bytes.of_mut(side) += u64::from(ip_len);
+            *self.bytes.of_mut(side) += u64::from(datagram.ip_len);
         }
         self.last_seen = head.time;
         self.last_by = side;
@@ -291,9 +296,11 @@ impl<S> Flow<S> {
             *mac = head.src_mac.filter(|m| m.is_unicast()).unwrap_or_default();
         }
         // The latest hint is the right one: a VM that moves takes its connections along.
-        if self.way.is_some() || head.host_hint.is_some() || head.path != MirrorPath::default() {
+        let mark = Mark::read(datagram.tos, head.taken.pcp());
+        let asks = mark != Mark::default();
+        if self.way.is_some() || head.host_hint.is_some() || head.path != MirrorPath::default() || asks {
             let hints = &mut self.way.get_or_insert_default().hints;
-            *hints.of_mut(side) = Hint { host: head.host_hint, path: head.path };
+            *hints.of_mut(side) = Hint { host: head.host_hint, path: head.path, mark };
         }
     }
 

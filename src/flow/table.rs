@@ -140,7 +140,7 @@ impl<S: Default> FlowTable<S> {
         let side = if src_is_low == flow.orig_is_low { Side::Orig } else { Side::Resp };
         let class_before = flow.classify();
         let asked_last = (flow.last_by, head.time.since_ns(flow.last_seen));
-        flow.count(side, head, datagram.ip_len);
+        flow.count(side, head, datagram);
         if fresh {
             tell(flow, FlowFact::Attempt(flow.opening()));
         }

@@ -68,6 +68,8 @@ crate::counters! {
         reopened => "incident.reopened",
         /// Findings that joined an incident that was there.
         joined => "incident.joined",
+        /// Findings of severity info: they open none.
+        informed => "incident.informed",
         /// Resolved incidents forgotten: old, or to make room.
         forgotten => "incident.forgotten",
         /// Unresolved incidents forgotten because the register is full of them.

@@ -62,8 +62,14 @@ impl Incidents {
         }
     }
 
-    /// Puts a finding into the incident it belongs to, opening one where there is none.
-    pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
+    /// Puts a finding into the incident it belongs to, opening one where there is none. One that only informs is told
+    /// and nobody has to act on it: it has no incident of its own, or two hundred moves on a maintenance day would be as
+    /// many. Where it is folded with its likes, one incident tells of them all.
+    pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Option<Joined> {
+        if finding.severity == Severity::Info && finding.fold.is_none() {
+            self.counters.informed += 1;
+            return None;
+        }
         let group = grouping::of_finding(finding);
         // Whoever reaches an unknown VM belongs to its story: one newcomer is one incident, not one for each client.
         let reached = finding.peer.and_then(|(vm, _)| vm).filter(|_| finding.detector.signature_id == NEW_PEER);
@@ -80,7 +86,7 @@ impl Incidents {
             let own = (finding.detector.signature_id, finding.vm, None);
             self.absorbed.add(own, joined.incident, finding.detector.name);
         }
-        joined
+        Some(joined)
     }
 
     /// An incident about many VMs of one kind takes in only what is as harmless: what one of them does besides must not

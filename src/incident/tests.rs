@@ -46,7 +46,7 @@ fn finding(detector: &'static Detector, n: u8, port: u16, second: i64) -> Findin
 
 fn take(incidents: &mut Incidents, finding: &Finding) -> (Joined, Vec<IncidentEvent>) {
     let mut out = Vec::new();
-    let joined = incidents.take(finding, &mut out);
+    let joined = incidents.take(finding, &mut out).unwrap();
     (joined, out)
 }
 

@@ -1,13 +1,15 @@
 //! After a move: what differs from before it, told an hour later, when an hour of volume can be compared.
 //!
 //! Of one VM at most [`EDGES_MAX`] peer edges are compared, those with most bytes first, and [`SHOWN_MAX`] of a kind
-//! are named; the rest is counted. A VM that moves again within the hour is compared from then on.
+//! are named; the rest is counted. Of
+//! the volume by peer [`HOURLY_MAX`] are kept. A VM that moves again within the hour is compared from then on.
 
 use std::collections::BTreeMap;
 
 use serde::{Deserialize, Serialize};
 
 use super::location::Stay;
+use super::marks::Marks;
 use super::peer::{Client, PeerEdge};
 use super::table::Inventory;
 use crate::model::{Segment, ServiceKey, Timestamp, VmId};
@@ -16,6 +18,7 @@ use crate::model::{Segment, ServiceKey, Timestamp, VmId};
 pub(super) const AFTER_S: f64 = 3_600.0;
 const EDGES_MAX: usize = 64;
 const SHOWN_MAX: usize = 5;
+const HOURLY_MAX: usize = 16;
 /// A volume that is this many times what it was, or that part of it, differs.
 const FACTOR: f64 = 4.0;
 /// Bytes in an hour below which a volume is not compared: a handful of connections.
@@ -31,6 +34,31 @@ pub(super) struct Before {
     pub moved: Timestamp,
     segment: Segment,
     edges: Vec<Edge>,
+    marks: Marks,
+    storage: Vec<String>,
+}
+
+/// Bytes an hour between the VM and one peer, before its move and in the hour after it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hourly {
+    /// `tcp/2049 of nas (nfs)`, `tcp/443 for web-01`.
+    pub peer: String,
+    pub before: u64,
+    pub after: u64,
+}
+
+/// What differs an hour after a move.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct Differs {
+    /// One for people each; none where nothing does.
+    pub lines: Vec<String>,
+    /// Those of them that a person should look at: the VM is in another segment, or external clients reach a service
+    /// of it that they did not reach before.
+    pub exposed: Vec<String>,
+    /// Most bytes first.
+    pub volumes: Vec<Hourly>,
+    /// Storage that it asked for since, by name.
+    pub storage: Vec<String>,
 }
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
@@ -49,17 +77,28 @@ impl Inventory {
         edges.sort_by_key(|edge| std::cmp::Reverse(edge.bytes));
         edges.truncate(EDGES_MAX);
         let segment = self.vm(vm).map_or(Segment::UNTAGGED, |vm| vm.segment);
-        Before { moved, segment, edges }
+        let marks = self.whereabouts(vm).map(|known| known.marks.clone()).unwrap_or_default();
+        let storage = self.storage_since(vm, Timestamp::ZERO).map(|target| self.target_name(target)).collect();
+        Before { moved, segment, edges, marks, storage }
     }
 
     /// What differs now, one line each; empty where nothing does.
-    pub(super) fn differs(&self, vm: VmId, before: &Before, from: &Stay, to: &Stay, now: Timestamp) -> Vec<String> {
-        let mut lines = Vec::new();
+    pub(super) fn differs(&self, vm: VmId, before: &Before, from: &Stay, to: &Stay, now: Timestamp) -> Differs {
+        let mut found = Differs::default();
         if let Some(segment) = self.vm(vm).map(|vm| vm.segment).filter(|segment| *segment != before.segment) {
-            lines.push(format!("its segment is {segment}, it was {}", before.segment));
+            found.exposed.push(format!("its segment is {segment}, it was {}", before.segment));
         }
-        self.services_differ(vm, before.moved, &mut lines);
-        self.peers_differ(vm, before, now, &mut lines);
+        self.exposure_differs(vm, before.moved, &mut found);
+        found.lines.extend(found.exposed.iter().cloned());
+        self.services_differ(vm, before.moved, &mut found.lines);
+        self.peers_differ(vm, before, now, &mut found);
+        let lines = &mut found.lines;
+        found.storage = self.storage_since(vm, before.moved).map(|target| self.target_name(target)).collect();
+        let is_new = |name: &&String| !before.storage.contains(name);
+        list("new storage: ", found.storage.iter().filter(is_new).cloned().collect(), lines);
+        if let Some(known) = self.whereabouts(vm) {
+            list("marks: ", known.marks.differ(&before.marks), lines);
+        }
         if let (Some(was), Some(is)) = (from.latency_ms(), to.latency_ms())
             && (is >= 2.0 * was || was >= 2.0 * is)
         {
@@ -69,7 +108,26 @@ impl Inventory {
         if was >= FACTOR * is && was >= 60.0 {
             lines.push(format!("the mirror shows {is:.0} frames a minute of it, before {was:.0}"));
         }
-        lines
+        found
+    }
+
+    /// Whom the VM serves since the move and did not serve before, where that crosses a border.
+    fn exposure_differs(&self, vm: VmId, moved: Timestamp, found: &mut Differs) {
+        let segment = self.vm(vm).map(|vm| vm.segment);
+        let mut others = Vec::new();
+        for edge in self.edges_of(vm).filter(|edge| edge.service.vm == vm && edge.first_seen >= moved) {
+            let port = format!("{}/{}", edge.service.transport, edge.service.port);
+            match edge.client {
+                Client::External => found.exposed.push(format!("external clients reach {port}")),
+                Client::Vm(client) => {
+                    let from = self.vm(client).map(|vm| vm.segment).filter(|from| Some(*from) != segment);
+                    others.extend(from.map(|from| format!("{port} for {from}")));
+                }
+            }
+        }
+        others.sort();
+        others.dedup();
+        list("reached from other segments: ", others, &mut found.lines);
     }
 
     fn services_differ(&self, vm: VmId, moved: Timestamp, lines: &mut Vec<String>) {
@@ -78,7 +136,7 @@ impl Inventory {
         list("new services: ", names, lines);
     }
 
-    fn peers_differ(&self, vm: VmId, before: &Before, now: Timestamp, lines: &mut Vec<String>) {
+    fn peers_differ(&self, vm: VmId, before: &Before, now: Timestamp, found: &mut Differs) {
         let known: BTreeMap<_, _> = before.edges.iter().map(|edge| ((edge.service, edge.client), edge)).collect();
         let after_h = (now.since_s(before.moved) / 3_600.0).max(1.0 / 60.0);
         let (mut new, mut gone, mut volumes) = (Vec::new(), Vec::new(), Vec::new());
@@ -86,6 +144,8 @@ impl Inventory {
             let name = self.edge_name(vm, edge);
             let Some(was) = known.get(&(edge.service, edge.client)) else {
                 if edge.first_seen >= before.moved {
+                    let after = (bytes(edge) as f64 / after_h) as u64;
+                    found.volumes.push(Hourly { peer: name.clone(), before: 0, after });
                     new.push(name);
                 }
                 continue;
@@ -96,6 +156,7 @@ impl Inventory {
             }
             let (flows, bytes) = (edge.flows.saturating_sub(was.flows), bytes(edge).saturating_sub(was.bytes));
             let (was_per_h, per_h) = (was.bytes as f64 / before_h, bytes as f64 / after_h);
+            found.volumes.push(Hourly { peer: name.clone(), before: was_per_h as u64, after: per_h as u64 });
             if flows == 0 && bytes == 0 && was.flows as f64 / before_h >= REGULAR_PER_H {
                 gone.push(name);
             } else if was_per_h.max(per_h) >= VOLUME_MIN && (per_h >= FACTOR * was_per_h || was_per_h >= FACTOR * per_h)
@@ -103,6 +164,9 @@ impl Inventory {
                 volumes.push(format!("{name} {:.1} MB an hour, before {:.1}", per_h / 1e6, was_per_h / 1e6));
             }
         }
+        found.volumes.sort_by_key(|volume| std::cmp::Reverse(volume.before.max(volume.after)));
+        found.volumes.truncate(HOURLY_MAX);
+        let lines = &mut found.lines;
         list("new peers: ", new, lines);
         list("no longer: ", gone, lines);
         list("volume: ", volumes, lines);
@@ -125,6 +189,30 @@ impl Inventory {
             Client::Vm(client) => format!("{port} for {}", self.label(client)),
             Client::External => format!("{port} for external clients"),
         }
+    }
+}
+
+impl Before {
+    /// For the alert, which comes before anything can differ.
+    pub fn facts(&self, inventory: &Inventory, vm: VmId) -> Vec<(String, String)> {
+        let mut facts = vec![("segment".to_owned(), self.segment.to_string())];
+        let hours = |edge: &Edge| (self.moved.since_s(edge.first_seen) / 3_600.0).max(1.0);
+        let peer = |edge: &PeerEdge| {
+            let known = self.edges.iter().find(|e| (e.service, e.client) == (edge.service, edge.client))?;
+            let mb = known.bytes as f64 / hours(known) / 1e6;
+            Some((known.bytes, format!("{} {mb:.1} MB an hour", inventory.edge_name(vm, edge))))
+        };
+        let mut peers: Vec<(u64, String)> = inventory.edges_of(vm).filter_map(peer).collect();
+        peers.sort_by_key(|(bytes, _)| std::cmp::Reverse(*bytes));
+        let peers: Vec<String> = peers.into_iter().map(|(_, name)| name).collect();
+        for (name, values) in
+            [("peers before", peers), ("storage before", self.storage.clone()), ("marks before", self.marks.usual())]
+        {
+            let mut lines = Vec::new();
+            list("", values, &mut lines);
+            facts.extend(lines.pop().map(|line| (name.to_owned(), line)));
+        }
+        facts
     }
 }
 

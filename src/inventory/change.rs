@@ -4,6 +4,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::after_move::Differs;
 use super::location::Stay;
 use crate::model::{AppInfo, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
 
@@ -24,7 +25,10 @@ pub enum What {
     /// A known VM got another address, MAC or name, or turned out to be a router.
     VmChanged { vm: VmId, text: String },
     /// A VM is on another host than it was. It is the VM it was.
-    VmMoved { vm: VmId, from: Box<Stay>, to: Box<Stay> },
+    /// `before` says what the VM was before, by name and value.
+    VmMoved { vm: VmId, from: Box<Stay>, to: Box<Stay>, before: Vec<(String, String)> },
+    /// An hour has passed since its last move: what differs. Once a move, unless it moved again within the hour.
+    VmCompared { vm: VmId, from: Box<Stay>, to: Box<Stay>, differs: Box<Differs> },
     /// A service was proved for the first time. Exactly once for each key (once more after a `ServiceRetracted`).
     ServiceNew { service: ServiceKey, segment: Segment, ip: IpAddr, class: ServiceClass, basis: Basis },
     /// The evidence for a known service grew: the level of `basis` is higher than any told before of this key.
@@ -62,7 +66,10 @@ impl Change {
             | What::ServiceApp { service, .. }
             | What::ServiceRefused { service, .. } => Some(service.vm),
             What::PeerNew { client, .. } | What::PeerUsed { client, .. } => Some(*client),
-            What::VmNew { vm } | What::VmChanged { vm, .. } | What::VmMoved { vm, .. } => Some(*vm),
+            What::VmNew { vm }
+            | What::VmChanged { vm, .. }
+            | What::VmMoved { vm, .. }
+            | What::VmCompared { vm, .. } => Some(*vm),
             What::Merged { .. } | What::Tick => None,
         }
     }

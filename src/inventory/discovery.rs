@@ -274,7 +274,7 @@ impl Inventory {
     }
 
     /// Is this end known to serve?
-    fn serves(&self, flow: &FlowRef, end: &Endpoint) -> bool {
+    pub(super) fn serves(&self, flow: &FlowRef, end: &Endpoint) -> bool {
         self.identity.holder(flow.segment, end.ip).is_some_and(|vm| {
             let key = ServiceKey { vm, transport: flow.transport, port: end.port };
             self.services.rows.contains(&RowKey { key, segment: flow.segment, ip: end.ip })

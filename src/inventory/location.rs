@@ -2,23 +2,27 @@
 //!
 //! The sender's host shows every frame of a VM, the receiver's host only those to its own VMs. So a VM is where
 //! frames are seen that no other location shows, and has moved when such frames come from elsewhere and none from
-//! where it was. At most one record a VM, [`STAYS_MAX`] stays each (the oldest is forgotten), [`RIVALS_MAX`] places
+//! where it was. Interfaces are weaker witnesses (see `interfaces.rs`). At most one record a VM, [`STAYS_MAX`] stays each (the oldest is forgotten), [`RIVALS_MAX`] places
 //! in question each (further ones wait, counted). Of [`LOCATIONS_MAX`] locations it is known when they were heard.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
-use super::after_move::{AFTER_S, Before};
+use super::after_move::{AFTER_S, Before, Differs, Hourly};
+use super::interfaces::{Interfaces, is_interface};
+use super::marks::Marks;
 use super::records::Records;
 use super::rival::{self, Announced, Rival, Row};
 use crate::counters;
-use crate::model::{Location, Timestamp, VmId};
+use crate::model::{Location, Mark, Timestamp, Transport, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
 const STAYS_MAX: usize = 32;
 const RIVALS_MAX: usize = 4;
 const COMPANIONS_MAX: usize = 8;
+/// A copy that another interface lost shows a frame alone, too.
+const ALONE_MIN: u8 = 5;
 const PLACES_MAX: usize = RIVALS_MAX + COMPANIONS_MAX;
 const LOCATIONS_MAX: usize = 4_096;
 
@@ -33,7 +37,7 @@ const UNPLACED_S: f64 = 600.0;
 /// A location that shows nothing at all any more may be blind rather than empty.
 const SILENT_S: f64 = 2.0;
 
-static WHEREABOUTS: Kind = Kind { tag: 0x1b, name: "whereabouts", version: 1 };
+static WHEREABOUTS: Kind = Kind { tag: 0x1b, name: "whereabouts", version: 2 };
 
 counters! {
     pub(super) struct LocationCounters {
@@ -41,6 +45,7 @@ counters! {
         corrected => "inventory.location.corrected",
         conflicts => "inventory.location.conflicts",
         refused => "inventory.location.refused",
+        marks_refused => "inventory.location.marks_refused",
     }
 }
 
@@ -58,8 +63,14 @@ pub struct Stay {
     /// Connections that it answered, and the sum of the times from SYN to SYN-ACK.
     pub(super) answers: u64,
     pub(super) answer_ns: u64,
+    /// Where only the mirrored port tells hosts apart.
+    pub port: Option<u32>,
     /// What differs from the stay before, told an hour after the move; `None` until then.
     pub differs: Option<Vec<String>>,
+    /// Volume by peer before the move and in the hour after it.
+    pub volumes: Vec<Hourly>,
+    /// What it stored on in that hour, and when it left.
+    pub storage: Vec<String>,
 }
 
 /// Where a VM was, and what is odd about it.
@@ -72,11 +83,16 @@ pub struct Whereabouts {
     probation: Timestamp,
     /// What its last move is to be compared with.
     pub(super) before: Option<Box<Before>>,
+    /// What its frames of this stay ask for, by service.
+    pub(super) marks: Marks,
     #[serde(skip)]
     rivals: Vec<Rival>,
     /// Locations that showed twins of its frames during this stay: receivers' hosts.
     #[serde(skip)]
     companions: Vec<Location>,
+    /// In so many seconds the interface where it is showed frames of it alone: it is no lesser mirror of what another
+    /// one shows whole. Stops at 255.
+    alone: u8,
     #[serde(skip)]
     conflicts: Vec<Timestamp>,
     /// When an announcement of it was seen last, and where first.
@@ -97,7 +113,7 @@ pub struct Doubled {
 /// What a tick found out.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) enum Found {
-    Moved { from: Stay, to: Stay },
+    Moved { from: Box<Stay>, to: Box<Stay> },
     Doubled(Location, Doubled),
 }
 
@@ -110,6 +126,7 @@ pub(super) struct Locations {
     compared: BTreeSet<VmId>,
     /// When each location last showed anything.
     heard: BTreeMap<Location, Timestamp>,
+    pub interfaces: Interfaces,
     pub counters: LocationCounters,
 }
 
@@ -120,6 +137,7 @@ impl Locations {
             asked: BTreeSet::new(),
             compared: BTreeSet::new(),
             heard: BTreeMap::new(),
+            interfaces: Interfaces::default(),
             counters: LocationCounters::default(),
         }
     }
@@ -147,8 +165,24 @@ impl Locations {
             self.all.put(vm, Whereabouts { stays: vec![stay], probation: now, ..Whereabouts::default() });
             return;
         };
+        let Some(stay) = known.stays.last() else { return };
+        let (here, until) = (stay.location, stay.until);
+        if rows.iter().all(|row| is_interface(row.location) != is_interface(here)) {
+            // An interface says less than a host; it counts where no host shows the VM any more.
+            if is_interface(here) || now.since_s(until) >= UNPLACED_S {
+                if let Some(location) = rival::most(rows) {
+                    known.place(location, now);
+                }
+                self.all.change(&vm);
+            }
+            return;
+        }
+        if is_interface(here) {
+            let others = |to| rows.iter().any(|row| row.to == to && row.location != here);
+            let alone = rows.iter().any(|row| row.location == here && !others(row.to));
+            known.alone = known.alone.saturating_add(u8::from(alone));
+        }
         let Some(stay) = known.stays.last_mut() else { return };
-        let here = stay.location;
         for row in rows.iter().filter(|row| row.location == here) {
             stay.until = now;
             stay.frames = stay.frames.saturating_add(u64::from(row.frames));
@@ -156,7 +190,7 @@ impl Locations {
         if rows.iter().all(|row| row.location == here) && known.rivals.is_empty() || known.is_unplaced(now) {
             return;
         }
-        let places: BTreeSet<Location> = rows.iter().map(|row| row.location).filter(|place| *place != here).collect();
+        let places = rival::others(rows, here);
         // One MAC from more places than that in one second is a flood of forged copies.
         self.counters.refused += places.len().saturating_sub(PLACES_MAX) as u64;
         for place in places.into_iter().take(PLACES_MAX) {
@@ -184,7 +218,7 @@ impl Locations {
             return;
         }
         known.announcement = Some((now, there));
-        if known.here() != Some(there) {
+        if known.here().is_some_and(|here| here != there && is_interface(here) == is_interface(there)) {
             let how = if rarp { Announced::Rarp } else { Announced::Gratuitous };
             self.counters.refused += u64::from(!known.ask(there, how, now));
             self.asked.insert(vm);
@@ -202,7 +236,8 @@ impl Locations {
             let Some(here) = known.here() else { continue };
             let blind = self.heard.get(&here).is_none_or(|heard| now.since_s(*heard) >= SILENT_S);
             let conflicts = known.conflicts.len();
-            let news = known.decide(here, blind, now);
+            let interfaces = &mut self.interfaces;
+            let news = known.decide(vm, here, blind, interfaces, now);
             self.counters.conflicts += known.conflicts.len().saturating_sub(conflicts) as u64;
             if !known.rivals.is_empty() {
                 self.asked.insert(vm);
@@ -220,6 +255,30 @@ impl Locations {
         found
     }
 
+    /// Where it is, of all VMs that are settled: how many are at each place.
+    pub fn settled_at(&self, now: Timestamp) -> BTreeMap<Location, usize> {
+        let mut places = BTreeMap::new();
+        for here in self.all.iter().filter(|(_, known)| known.is_settled(now)).filter_map(|(_, known)| known.here()) {
+            *places.entry(here).or_default() += 1;
+        }
+        places
+    }
+
+    /// It is behind another port of the same switch.
+    pub fn moved_port(&mut self, vm: VmId, from: u32, to: &Stay) -> Option<(Stay, Stay)> {
+        let known = self.all.change(&vm)?;
+        let last = known.stays.last_mut()?;
+        last.port = Some(from);
+        let from = last.clone();
+        let to = Stay { port: Some(to.location.port), location: from.location, ..to.clone() };
+        if known.stays.len() >= STAYS_MAX {
+            known.stays.remove(0);
+        }
+        known.stays.push(to.clone());
+        self.counters.moves += 1;
+        Some((from, to))
+    }
+
     /// A connection was answered by the VM so long after its SYN.
     pub fn answered(&mut self, vm: VmId, after_ns: u64) {
         if let Some(stay) = self.all.touch(&vm).and_then(|known| known.stays.last_mut()) {
@@ -231,6 +290,7 @@ impl Locations {
     /// The VM is compared with this an hour after it.
     pub fn compare(&mut self, vm: VmId, before: Before) {
         if let Some(known) = self.all.change(&vm) {
+            known.marks = Marks::default();
             known.before = Some(Box::new(before));
             self.compared.insert(vm);
         }
@@ -255,9 +315,18 @@ impl Locations {
         }
     }
 
-    pub fn differs(&mut self, vm: VmId, lines: Vec<String>) {
+    /// What the hour after its last move showed.
+    pub fn differs(&mut self, vm: VmId, differs: &Differs) {
         if let Some(stay) = self.all.change(&vm).and_then(|known| known.stays.last_mut()) {
-            stay.differs = Some(lines);
+            let Differs { lines, volumes, storage, .. } = differs.clone();
+            (stay.differs, stay.volumes, stay.storage) = (Some(lines), volumes, storage);
+        }
+    }
+
+    /// Its frames of this service asked for that.
+    pub fn marked(&mut self, vm: VmId, service: (Transport, u16), serves: bool, mark: Mark) {
+        if let Some(known) = self.all.touch(&vm) {
+            self.counters.marks_refused += u64::from(!known.marks.add(service, serves, mark));
         }
     }
 
@@ -283,8 +352,25 @@ impl Locations {
 }
 
 impl Stay {
+    /// With the port, where only that tells hosts apart.
+    pub fn place(&self) -> Location {
+        self.location.at_port(self.port.unwrap_or(0))
+    }
+
     pub(crate) fn new(location: Location, since: Timestamp, until: Timestamp, announced: bool) -> Self {
-        Stay { location, since, until, announced, frames: 0, answers: 0, answer_ns: 0, differs: None }
+        Stay {
+            location,
+            since,
+            until,
+            announced,
+            port: None,
+            frames: 0,
+            answers: 0,
+            answer_ns: 0,
+            differs: None,
+            volumes: Vec::new(),
+            storage: Vec::new(),
+        }
     }
 }
 
@@ -302,6 +388,28 @@ impl Whereabouts {
         self.doubled.is_some_and(|doubled| now.since_s(doubled.seen) < UNPLACED_S)
     }
 
+    /// Another interface shows all of it: where it is was never known, or cannot be.
+    fn correct(&mut self, location: Location, now: Timestamp) {
+        if let Some(last) = self.stays.last_mut() {
+            (last.location, last.until) = (location, now);
+        }
+        self.rivals.clear();
+        self.companions.clear();
+        self.alone = 0;
+    }
+
+    /// It shows where another kind of location tells more, or all that is left: no move, and its place is a guess again.
+    fn place(&mut self, location: Location, now: Timestamp) {
+        if self.stays.len() >= STAYS_MAX {
+            self.stays.remove(0);
+        }
+        self.stays.push(Stay::new(location, now, now, false));
+        (self.probation, self.before) = (now, None);
+        self.rivals.clear();
+        self.companions.clear();
+        self.alone = 0;
+    }
+
     /// False: too many places are in question already.
     fn ask(&mut self, place: Location, announced: Announced, now: Timestamp) -> bool {
         if let Some(rival) = self.rivals.iter_mut().find(|rival| rival.location == place) {
@@ -315,22 +423,38 @@ impl Whereabouts {
         true
     }
 
-    fn decide(&mut self, here: Location, blind: bool, now: Timestamp) -> Option<Found> {
+    fn decide(
+        &mut self,
+        vm: VmId,
+        here: Location,
+        blind: bool,
+        interfaces: &mut Interfaces,
+        now: Timestamp,
+    ) -> Option<Found> {
         let stay = self.stays.last()?.clone();
         let in_conflict = self.rivals.iter().find(|rival| rival.conflicts(now)).map(|r| (r.location, r.is_duplicate()));
         self.rivals.retain(|rival| rival.is_open(now) && !rival.conflicts(now));
         if let Some((also, duplicate)) = in_conflict {
             self.conflicts.retain(|time| now.since_s(*time) <= BACK_S);
             self.conflicts.push(now);
-            if self.conflicts.len() >= CONFLICTS {
+            if self.conflicts.len() >= CONFLICTS && is_interface(also) {
+                self.conflicts.clear();
+                interfaces.split(vm, here, also, now);
+            } else if self.conflicts.len() >= CONFLICTS {
                 return self.unplace(here, also, duplicate, now);
             }
         }
+        // A receiver's host waits while a better place is in question: one that announced the VM, or that shows frames
+        // to receivers elsewhere too.
+        let better = |rival: &Rival, other: &Rival| {
+            other.announced > rival.announced
+                || rival.is_all_local() && !other.is_all_local() && other.announced == rival.announced
+        };
         let waits = |rival: &Rival| {
-            blind
-                && rival.announced == Announced::No
-                && now.since_s(rival.since) < BACK_S
-                && self.companions.contains(&rival.location)
+            let unannounced = rival.announced == Announced::No;
+            let fresh = now.since_s(rival.since) < BACK_S;
+            unannounced && fresh && blind && self.companions.contains(&rival.location)
+                || unannounced && rival.is_all_local() && self.rivals.iter().any(|other| better(rival, other))
         };
         let ready = self.rivals.iter().filter(|rival| rival.is_confirmed(now) && !waits(rival));
         // A receiver's host shows as many frames as the sender's where it has all the receivers.
@@ -339,11 +463,23 @@ impl Whereabouts {
             (rival.announced, !rival.is_all_local(), is_new, rival.exclusive().0)
         };
         let next = ready.max_by_key(rank)?;
+        if is_interface(here) {
+            let apart = interfaces.tell_hosts_apart(here, next.location, now);
+            let alone = self.alone >= ALONE_MIN;
+            if !apart || !next.took_over(alone, now) {
+                if !apart || !alone {
+                    self.correct(next.location, now);
+                }
+                return None;
+            }
+        }
         let (location, since, announced) = (next.location, next.since, next.announced != Announced::No);
         let next = Stay::new(location, since, now, announced);
         self.rivals.clear();
         self.companions.clear();
-        let guessed = since.since_s(self.probation) < PROBATION_S;
+        self.alone = 0;
+        let probation_s = if is_interface(here) { BACK_S } else { PROBATION_S };
+        let guessed = since.since_s(self.probation) < probation_s;
         let lately = !announced && !stay.announced && self.stays.len() > 1 && since.since_s(stay.since) < BACK_S;
         let back = self.stays.iter().rev().nth(1).is_some_and(|before| before.location == location);
         if lately && back {
@@ -361,7 +497,7 @@ impl Whereabouts {
             self.stays.remove(0);
         }
         self.stays.push(next.clone());
-        Some(Found::Moved { from: stay, to: next })
+        Some(Found::Moved { from: Box::new(stay), to: Box::new(next) })
     }
 
     /// Told once for each other place.

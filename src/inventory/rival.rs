@@ -15,6 +15,8 @@ const CONFIRM_S: f64 = 3.0;
 const ANNOUNCED_S: f64 = 2.0;
 /// Where every receiver is on the new host, the frames may be those of a sender that no location mirrors.
 const ALL_LOCAL_S: f64 = 8.0;
+/// Between interfaces, which are weaker witnesses.
+const INTERFACE_S: f64 = 6.0;
 /// Where the VM still shows at the old place too, the question is asked anew after this: a move is noticed within 10 s.
 const WINDOW_S: f64 = 9.0;
 
@@ -123,6 +125,13 @@ impl Rival {
         age_s >= needed_s && there >= frames_min && self.dominates() || equal
     }
 
+    /// Between interfaces: did the old one show frames `alone`, and was there time for one to come back? RARP says it
+    /// as well.
+    pub fn took_over(&self, alone: bool, now: Timestamp) -> bool {
+        let waited = self.announced != Announced::No || now.since_s(self.since) >= INTERFACE_S;
+        self.announced == Announced::Rarp || alone && waited
+    }
+
     /// Both places show frames of their own, each to receivers that the other shows nothing for.
     pub fn conflicts(&self, now: Timestamp) -> bool {
         let only = |a: fn(&Pair) -> u32, b: fn(&Pair) -> u32| {
@@ -156,6 +165,17 @@ pub(super) fn most(rows: &[Row]) -> Option<Location> {
         *frames.entry(row.location).or_default() += u64::from(row.frames);
     }
     rows.iter().rev().map(|row| row.location).max_by_key(|place| frames.get(place).copied())
+}
+
+/// The other locations, those that show most first.
+pub(super) fn others(rows: &[Row], here: Location) -> Vec<Location> {
+    let mut frames: BTreeMap<Location, u64> = BTreeMap::new();
+    for row in rows.iter().filter(|row| row.location != here) {
+        *frames.entry(row.location).or_default() += u64::from(row.frames);
+    }
+    let mut places: Vec<(Location, u64)> = frames.into_iter().collect();
+    places.sort_by_key(|(_, frames)| std::cmp::Reverse(*frames));
+    places.into_iter().map(|(place, _)| place).collect()
 }
 
 /// A second's frames by receiver, seen from one place and from the other.

@@ -185,7 +185,8 @@ impl Scene {
         let name = |change: Change| match change.what {
             What::VmNew { .. } => "vm-new".to_owned(),
             What::VmChanged { text, .. } => format!("vm-changed: {text}"),
-            What::VmMoved { from, to, .. } => format!("vm-moved {} {}", from.location, to.location),
+            What::VmMoved { from, to, .. } => format!("vm-moved {} {}", from.place(), to.place()),
+            What::VmCompared { differs, .. } => format!("vm-compared: {}", differs.lines.join("; ")),
             What::ServiceNew { service, basis, .. } => format!("service-new {} level {}", service.port, basis.level),
             What::ServiceRaised { service, basis } => format!("service-raised {} level {}", service.port, basis.level),
             What::ServiceRetracted { service } => format!("service-retracted {}", service.port),

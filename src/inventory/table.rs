@@ -26,7 +26,9 @@ use super::location::Locations;
 use super::names::Heard;
 use super::outside::{Outside, OutsideHome};
 use super::peer::{PeerEdge, Peers};
+use super::ports::Ports;
 use super::service::{RowKey, Service, Services};
+use super::storage::Storage;
 use super::syn_proxy::SynProxies;
 use super::transfer::{Announcer, Transfer, Transfers};
 use super::unasked::Unasked;
@@ -54,6 +56,8 @@ pub struct Inventory {
     pub(super) locations: Locations,
     pub(super) introductions: Introductions,
     pub(super) key_holders: KeyHolders,
+    pub(super) ports: Ports,
+    pub(super) storage: Storage,
     pub(super) services: Services,
     pub(super) transfers: Transfers,
     pub(super) peers: Peers,
@@ -81,6 +85,8 @@ impl Inventory {
             locations: Locations::new(),
             introductions: Introductions::new(),
             key_holders: KeyHolders::default(),
+            ports: Ports::new(),
+            storage: Storage::new(),
             services: Services::new(&config),
             transfers: Transfers::new(),
             peers: Peers::new(&config),
@@ -113,8 +119,11 @@ impl Inventory {
         match &obs.fact {
             Fact::Flow(flow, fact) => {
                 self.flow(flow, fact, at, out);
-                if *fact == FlowFact::Answer {
-                    self.latency(flow, at.time);
+                match fact {
+                    FlowFact::Answer => self.latency(flow, at.time),
+                    FlowFact::App(app) => self.stores(flow, app, at.time),
+                    FlowFact::Progress(totals) | FlowFact::End(_, totals) => self.marked(flow, totals),
+                    _ => {}
                 }
             }
             Fact::Claim(claim) => {
@@ -134,6 +143,7 @@ impl Inventory {
                 self.introduced(said, at);
                 self.settle(None, at, out);
             }
+            Fact::Interfaces(interfaces) => self.locations.interfaces.told(interfaces),
             Fact::Sighted(sightings) => self.sighted(sightings, at.time),
             Fact::Tick => {
                 self.groups.expire(at.time);
@@ -353,6 +363,7 @@ impl Inventory {
             key_holders: KeyHolders::of_services(services.rows.iter().map(|(_, service)| service)),
             locations: Locations::load(store)?,
             introductions: Introductions::load(store)?,
+            storage: Storage::load(store)?,
             services,
             transfers: Transfers::load(store)?,
             peers: Peers::load(store, &config)?,
@@ -386,6 +397,7 @@ impl Inventory {
         self.locations.counters.report(out);
         self.introductions.counters.report(out);
         self.key_holders.counters.report(out);
+        self.storage.counters.report(out);
         self.services.counters.report(out);
         self.transfers.counters.report(out);
         self.peers.counters.report(out);
@@ -415,6 +427,8 @@ impl Inventory {
                     self.peers.merge(kept, gone);
                     self.locations.merge(kept, gone);
                     self.contradictions.merge(kept, gone);
+                    self.ports.merge(kept, gone);
+                    self.storage.merge(kept, gone);
                     tell(What::Merged { kept, gone });
                 }
                 Turn::Split { segment, ip, from, to } => {
@@ -433,6 +447,8 @@ impl Inventory {
                 Turn::Forgotten(vm) => {
                     self.locations.forget(vm);
                     self.contradictions.forget(vm);
+                    self.ports.forget(vm);
+                    self.storage.forget(vm);
                     forgotten.push(vm);
                 }
             }
@@ -447,6 +463,7 @@ impl Inventory {
         self.identity.save(batch, all);
         self.locations.save(batch, all);
         self.introductions.save(batch, all);
+        self.storage.save(batch, all);
         self.services.save(batch, all);
         self.transfers.save(batch, all);
         self.peers.save(batch, all);

@@ -13,8 +13,10 @@ mod finding;
 mod flow;
 mod ids;
 mod incident;
+mod interface;
 mod link;
 mod location;
+mod mark;
 mod mirror;
 mod observation;
 mod order;
@@ -32,8 +34,10 @@ pub use finding::{Detector, DetectorId, Evidence, Finding, Severity};
 pub use flow::{Endpoint, FlowKey, FlowRef, Side, Transport};
 pub use ids::{IncidentId, RoleId, VmId, stable_hash};
 pub use incident::{Incident, IncidentState, Sample, TimelineEntry};
+pub use interface::{CaptureInterface, Interface};
 pub use link::LinkType;
 pub use location::{Location, Sighting};
+pub use mark::Mark;
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
     AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,

@@ -10,7 +10,9 @@ use super::addr::Mac;
 use super::advert::LinkAdvert;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Side, Transport};
+use super::interface::CaptureInterface;
 use super::location::Sighting;
+use super::mark::Mark;
 use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::quality::{Shown, SourceQuality};
@@ -38,8 +40,10 @@ pub enum Fact {
     /// What a station says of itself to its neighbour on the link.
     Advert(Box<LinkAdvert>),
     /// Where the frames of this packet second were seen, in order of their first; sent at its end. Only a mirror that
-    /// comes through a tunnel has any.
+    /// comes through a tunnel, or by several interfaces, has any.
     Sighted(Box<Vec<Sighting>>),
+    /// The interfaces that count as locations, by number of their source, when that changed. Before what they showed.
+    Interfaces(Vec<Option<CaptureInterface>>),
     /// A packet second has passed: everything before it has been seen. Sorts after what the tick caused on shards.
     Tick,
     /// Counters of one worker or of the dispatcher, as increments since its last report; sent at stats ticks.
@@ -130,6 +134,9 @@ pub struct FlowTotals {
     pub missed_of_orig: u64,
     /// In mid-connection, and one direction was never seen: a one-way mirror.
     pub one_way: bool,
+    /// Of the latest packet of each direction: what a host does to frames shows in a connection that a VM took along.
+    pub orig_mark: Mark,
+    pub resp_mark: Mark,
 }
 
 /// What another device's flow record (or two, one for each direction) says of a conversation that we did not see.

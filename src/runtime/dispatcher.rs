@@ -19,7 +19,8 @@ use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Located, Locator, Mark, Pairs, Place, SHARDS, Sightings, Twins, Verdict};
 use crate::model::{
-    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, LinkType, Observation, Order, Record, SourceQuality, Timestamp,
+    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, Interface, LinkType, Observation, Order, Record, SourceQuality,
+    Timestamp,
 };
 use crate::telemetry::Increments;
 
@@ -27,7 +28,7 @@ use super::merge::Report;
 use super::parcel::{Entry, Parcel};
 use super::record::CLOCK_LINK;
 use super::run::Mail;
-use crate::flow::Head;
+use crate::flow::{Head, Taken};
 
 /// Packets this much older than the newest are late: beyond what reordering on a mirror explains.
 const LATE_NS: i64 = 1_000_000_000;
@@ -217,6 +218,7 @@ impl Dispatcher {
             let number = self.sources.len() as u16;
             let name = source.told_as(SourceId(number)).unwrap_or_default().to_owned();
             let quality = SourceQuality { number, name, ..SourceQuality::default() };
+            self.sightings.arrive(number, source.interface(SourceId(number)).and_then(Interface::new));
             self.sources.push(SourceSeen { quality, newest: Timestamp::ZERO, told: 0 });
         }
         if let Some(SourceSeen { quality, newest, .. }) = self.sources.get_mut(at) {
@@ -267,6 +269,9 @@ impl Dispatcher {
             false => self.twins.take(frame.source.0, frame.time, &located),
         };
         let twin = !matches!(verdict, Verdict::First(_));
+        if !sampled && self.twins.of_another_point() {
+            self.sightings.shared(&located);
+        }
         if let Some(seen) = self.sources.get_mut(usize::from(frame.source.0)) {
             seen.quality.twins += u64::from(twin);
             seen.quality.reordered += u64::from(located.late && !self.disordered);
@@ -344,6 +349,9 @@ impl Dispatcher {
 
     /// What the second that ended at `time` showed.
     fn sighted(&mut self, frame: u64, time: Timestamp) {
+        if let Some(interfaces) = self.sightings.interfaces() {
+            self.tell_at(frame, time, Fact::Interfaces(interfaces));
+        }
         if let Some(sightings) = self.sightings.take() {
             self.tell_at(frame, time, Fact::Sighted(sightings));
         }
@@ -469,7 +477,7 @@ fn head_of(frame: u64, time: Timestamp, located: &Located<'_>, sampled: bool) ->
         dst_mac: located.dst_mac,
         host_hint: located.host_hint,
         path: located.path,
-        sampled,
+        taken: Taken::new(sampled, located.pcp),
     }
 }
 

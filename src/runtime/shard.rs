@@ -167,7 +167,7 @@ impl Shard {
                 reports(head, datagram, &mut self.memberships, |joined| teller.tell(Fact::Membership(joined)));
                 let seen = flows.packet(head, datagram, &mut |flow, fact| listeners.told(flow, fact, &mut teller));
                 // Of a sampled stream no two segments follow each other: there is nothing to reassemble.
-                let whole = !(head.sampled && matches!(datagram.payload, Payload::Tcp(_)));
+                let whole = !(head.taken.sampled() && matches!(datagram.payload, Payload::Tcp(_)));
                 if let Some(seen) = seen.filter(|_| whole) {
                     listeners.payload(flows, seen, datagram, &mut teller);
                 }

@@ -221,6 +221,10 @@ impl<S: Source> Source for Surveyed<S> {
         self.inner.source_name(id)
     }
 
+    fn interface(&self, id: SourceId) -> Option<&str> {
+        self.inner.interface(id)
+    }
+
     fn link_types_seen(&self) -> Vec<(LinkType, SourceId)> {
         self.inner.link_types_seen()
     }

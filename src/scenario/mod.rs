@@ -186,6 +186,11 @@ impl Scenario {
         self
     }
 
+    /// Interfaces that frames came by: with several only pcapng tells them apart.
+    pub fn interface_count(&self) -> usize {
+        self.interfaces.len()
+    }
+
     pub fn frame_count(&self) -> usize {
         self.frames.len()
     }

@@ -195,6 +195,19 @@ impl Scenario {
             .collect();
         self
     }
+
+    /// The same by several interfaces: each copy comes by the one named.
+    pub fn mirrored_by(
+        &mut self,
+        mut copies: impl FnMut(Timestamp, &[u8]) -> Vec<(&'static str, Vec<u8>)>,
+    ) -> &mut Self {
+        for Captured { time, bytes, .. } in std::mem::take(&mut self.frames) {
+            for (n, (interface, copy)) in (0..).zip(copies(time, &bytes)) {
+                self.via(interface).frame(Timestamp::from_ns(time.ns().saturating_add(1_000 * n)), copy);
+            }
+        }
+        self
+    }
 }
 
 /// Who sent this frame.

@@ -329,6 +329,7 @@ impl Observer {
                     segment: Segment::UNTAGGED,
                     location: location(host),
                     frames,
+                    port: 0,
                 });
                 let seen = seen.collect();
                 self.tell(at, false, Fact::Sighted(Box::new(seen)), tell);
@@ -359,7 +360,7 @@ pub fn host_address(host: u16) -> IpAddr {
 }
 
 fn location(host: u16) -> Location {
-    Location { host: Some(host_address(host)), kind: PathKind::Erspan, id: u32::from(host) }
+    Location { host: Some(host_address(host)), kind: PathKind::Erspan, id: u32::from(host), port: 0, interface: None }
 }
 
 impl Flow {
@@ -401,6 +402,7 @@ impl Flow {
             missed_bytes: 0,
             missed_of_orig: 0,
             one_way: false,
+            ..FlowTotals::default()
         }
     }
 

@@ -9,6 +9,7 @@ use serde_json::{Value, json};
 
 use super::harness::{Folder, Ran, eastwatch, learned_from};
 use super::scenarios;
+use eastwatch::scenario::Format;
 
 /// `case.toml`.
 #[derive(Debug, Deserialize)]
@@ -147,7 +148,8 @@ fn parts(folder: &Path, case: &Case, work: &Folder) -> Vec<String> {
     let (_, write) = written.unwrap_or_else(|| panic!("{}: no scenario `{wanted}`", name(folder)));
     let mut names = Vec::new();
     for (part, scenario) in write() {
-        scenario.write_pcap(work.file(&format!("{part}.pcap"))).unwrap();
+        let format = if scenario.interface_count() > 1 { Format::PCAPNG } else { Format::PCAP };
+        std::fs::write(work.file(&format!("{part}.pcap")), scenario.encode(format)).unwrap();
         names.push(part.to_owned());
     }
     names

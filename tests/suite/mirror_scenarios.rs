@@ -97,3 +97,40 @@ fn two_hosts(web_is_on: impl Fn(Timestamp) -> usize) -> Parts {
         seen_by.into_iter().map(copy).collect()
     })
 }
+
+/// Two interfaces, each the mirror of a host, and no tunnel: web-01 and dns-01 are on the second host, the others on the
+/// first; from the hour after on web-01 is there, too.
+pub fn moved_to_another_interface() -> Parts {
+    let moved = Scenario::new(1).now().plus_s(30 * 3_600);
+    two_interfaces(move |time| if time < moved { ETH2 } else { ETH1 })
+}
+
+/// The same without the move.
+pub fn stays_at_its_interface() -> Parts {
+    two_interfaces(|_| ETH2)
+}
+
+const ETH1: &str = "eth1";
+const ETH2: &str = "eth2";
+
+/// The copy of the sender's host comes first. What goes to all is shown by both.
+fn two_interfaces(web_is_at: impl Fn(Timestamp) -> &'static str) -> Parts {
+    let office = Office::new(&mut Scenario::new(1));
+    let mut parts = super::scenarios::learned_with(|_, _, _| {}, |_, _| {});
+    for (_, scenario) in &mut parts {
+        scenario.mirrored_by(|time, frame| {
+            let at = |mac: &[u8]| match mac {
+                mac if mac == office.web.mac.0 => web_is_at(time),
+                mac if mac == office.dns.mac.0 => ETH2,
+                _ => ETH1,
+            };
+            let (to, from) = (&frame[..6], at(&frame[6..12]));
+            let group = to.first().is_some_and(|octet| octet & 1 == 1);
+            let other = if from == ETH1 { ETH2 } else { ETH1 };
+            let mut seen_by = vec![from, if group { other } else { at(to) }];
+            seen_by.dedup();
+            seen_by.into_iter().map(|interface| (interface, frame.to_vec())).collect()
+        });
+    }
+    parts
+}

@@ -298,7 +298,7 @@ impl Read {
                     dst_mac: located.dst_mac,
                     host_hint: located.host_hint,
                     path: Default::default(),
-                    sampled: false,
+                    taken: Default::default(),
                 };
                 let datagram = decoder.datagram(located.network, located.bytes, located.cut, located.segment, now);
                 let Ok(Some(datagram)) = datagram else { continue };

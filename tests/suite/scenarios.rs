@@ -53,6 +53,8 @@ pub const ALL: &[(&str, Write)] = &[
     ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
     ("camera", media_scenarios::camera),
     ("camera-elsewhere", media_scenarios::camera_elsewhere),
+    ("moved-to-another-interface", mirror_scenarios::moved_to_another_interface),
+    ("stays-at-its-interface", mirror_scenarios::stays_at_its_interface),
 ];
 
 const LEARN_HOURS: i64 = 30;

@@ -214,7 +214,10 @@ fn a_mirror_that_doubles_everything_is_found_out() {
 #[test]
 fn every_scenario_mirrored_twice_is_known_as_once() {
     let folder = Folder::new("twin-cases");
-    for ((name, write), kind) in scenarios::ALL.iter().zip(KINDS.into_iter().cycle()) {
+    // What comes by two interfaces has twins already.
+    let single = |write: &scenarios::Write| write().iter().all(|(_, scenario)| scenario.interface_count() == 1);
+    let all = scenarios::ALL.iter().filter(|(_, write)| single(write));
+    for ((name, write), kind) in all.zip(KINDS.into_iter().cycle()) {
         let reading = |change: &dyn Fn(&mut Scenario)| {
             let mut captures = Vec::new();
             for (part, mut scenario) in write() {

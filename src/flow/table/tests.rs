@@ -79,8 +79,7 @@ fn a_connection_is_told_from_syn_to_fin() {
         resp_bytes: 179,
         last_seen: at(5),
         missed_bytes: 0,
-        missed_of_orig: 0,
-        one_way: false,
+        ..FlowTotals::default()
     };
     assert_eq!(totals, expected);
     assert!(run.table.is_empty());

@@ -303,7 +303,7 @@ fn hosted() -> (Scene, VmId, Location) {
     flow.orig.host_hint = Some(host);
     scene.tell(&flow, FlowFact::Attempt(Opening::Datagram));
     let id = scene.vm("10.0.0.5");
-    (scene, id, Location { host: Some(host), kind: PathKind::Erspan, id: 7 })
+    (scene, id, Location { host: Some(host), kind: PathKind::Erspan, id: 7, port: 0, interface: None })
 }
 
 #[test]

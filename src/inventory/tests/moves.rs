@@ -3,30 +3,32 @@
 use std::net::IpAddr;
 
 use super::super::scene::{Scene, station};
-use crate::model::{Claim, ClaimKind, Fact, Location, Mac, PathKind, Segment, Sighting};
+use crate::model::{Claim, ClaimKind, Fact, Location, Mac, MirrorPath, PathKind, Segment, Sighting};
 
 /// Frames of one second and where they are seen: by the sender's host, then by the receiver's, if it is another.
-struct Site {
-    scene: Scene,
+pub(super) struct Site {
+    pub scene: Scene,
+    /// What a frame on a host is seen by.
+    pub locate: fn(u8) -> Location,
     /// The host of each station by the last octet of its MAC; 0: no host mirrors it.
-    hosts: Vec<u8>,
-    sightings: Vec<Sighting>,
+    pub hosts: Vec<u8>,
+    pub sightings: Vec<Sighting>,
     /// One frame in so many is lost by each mirror; 0: none.
     loss: u64,
     random: u64,
 }
 
-fn at(host: u8) -> Location {
-    Location { host: Some(IpAddr::from([10, 9, 9, host])), kind: PathKind::Wire, id: 0 }
+pub(super) fn at(host: u8) -> Location {
+    Location { host: Some(IpAddr::from([10, 9, 9, host])), kind: PathKind::Wire, id: 0, port: 0, interface: None }
 }
 
-fn mac(n: usize) -> Mac {
+pub(super) fn mac(n: usize) -> Mac {
     Mac([0x52, 0x54, 0, 0, (n >> 8) as u8, n as u8])
 }
 
 impl Site {
     /// VMs 1, 2, 3 … on these hosts.
-    fn new(hosts: &[u8]) -> Self {
+    pub fn new(hosts: &[u8]) -> Self {
         let mut scene = Scene::new();
         for n in 1..=hosts.len() {
             let ip = Some(IpAddr::from([10, 0, (n >> 8) as u8, n as u8]));
@@ -41,27 +43,33 @@ impl Site {
             }));
         }
         let hosts = [0].into_iter().chain(hosts.iter().copied()).collect();
-        let mut site = Site { scene, hosts, sightings: Vec::new(), loss: 0, random: 7 };
+        let mut site = Site { scene, locate: at, hosts, sightings: Vec::new(), loss: 0, random: 7 };
         site.told();
         site
     }
 
-    fn chance(&mut self, one_in: u64) -> bool {
+    pub fn chance(&mut self, one_in: u64) -> bool {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         one_in != 0 && (self.random >> 33) % one_in == 0
     }
 
-    fn copy(&mut self, from: usize, to: Mac, host: u8, frames: u32) {
+    pub fn copy(&mut self, from: usize, to: Mac, host: u8, frames: u32) {
         let lost = (0..frames).filter(|_| self.chance(self.loss)).count() as u32;
         if host != 0 && frames > lost {
-            let sighting =
-                Sighting { from: mac(from), to, segment: Segment::UNTAGGED, location: at(host), frames: frames - lost };
+            let sighting = Sighting {
+                from: mac(from),
+                to,
+                segment: Segment::UNTAGGED,
+                location: (self.locate)(host),
+                port: 0,
+                frames: frames - lost,
+            };
             self.sightings.push(sighting);
         }
     }
 
     /// Frames from one to the other; 0 is the gateway, which no host mirrors.
-    fn sends(&mut self, from: usize, to: usize, frames: u32) {
+    pub fn sends(&mut self, from: usize, to: usize, frames: u32) {
         let (source, target) = (self.hosts[from], self.hosts[to]);
         self.copy(from, mac(to), source, frames);
         if target != source {
@@ -69,13 +77,13 @@ impl Site {
         }
     }
 
-    fn talk(&mut self, a: usize, b: usize, frames: u32) {
+    pub fn talk(&mut self, a: usize, b: usize, frames: u32) {
         self.sends(a, b, frames);
         self.sends(b, a, frames);
     }
 
     /// Every host shows what is sent to all.
-    fn announces(&mut self, from: usize, rarp: bool) {
+    pub fn announces(&mut self, from: usize, rarp: bool) {
         let ip = (!rarp).then(|| IpAddr::from([10, 0, (from >> 8) as u8, from as u8]));
         let mut hosts = self.hosts.clone();
         hosts.retain(|host| *host != 0);
@@ -83,16 +91,17 @@ impl Site {
         hosts.dedup();
         for host in hosts {
             self.copy(from, Mac::BROADCAST, host, 1);
-            let host_hint = at(host).host;
+            let host_hint = (self.locate)(host).host;
+            let mut path = MirrorPath::default();
+            path.source = host.into();
             let kind = ClaimKind::Announces;
-            let claim =
-                Claim { segment: Segment::UNTAGGED, mac: mac(from), ip, kind, host_hint, path: Default::default() };
+            let claim = Claim { segment: Segment::UNTAGGED, mac: mac(from), ip, kind, host_hint, path };
             self.scene.fact(Fact::Claim(claim));
         }
     }
 
     /// The packet second ends.
-    fn second(&mut self) {
+    pub fn second(&mut self) {
         let sightings = std::mem::take(&mut self.sightings);
         if !sightings.is_empty() {
             self.scene.fact(Fact::Sighted(Box::new(sightings)));
@@ -101,20 +110,20 @@ impl Site {
         self.scene.fact(Fact::Tick);
     }
 
-    fn seconds(&mut self, n: usize, mut each: impl FnMut(&mut Self)) {
+    pub fn seconds(&mut self, n: usize, mut each: impl FnMut(&mut Self)) {
         for _ in 0..n {
             each(self);
             self.second();
         }
     }
 
-    fn told(&mut self) -> Vec<String> {
+    pub fn told(&mut self) -> Vec<String> {
         let mut told = self.scene.told();
         told.retain(|text| text != "tick");
         told
     }
 
-    fn stays(&self, n: usize) -> Vec<String> {
+    pub fn stays(&self, n: usize) -> Vec<String> {
         let vm = self.scene.inventory.find(&mac(n).to_string())[0];
         let known = self.scene.inventory.whereabouts(vm);
         known.map_or(Vec::new(), |known| known.stays.iter().map(|stay| stay.location.to_string()).collect())
@@ -129,7 +138,7 @@ fn four() -> Site {
     site
 }
 
-fn everyone(site: &mut Site) {
+pub(super) fn everyone(site: &mut Site) {
     for vm in 1..=4 {
         site.talk(vm, 0, 2);
     }
@@ -267,6 +276,7 @@ fn a_virtual_router_address_that_changes_hosts_is_no_move() {
                 to: mac(0),
                 segment: Segment::UNTAGGED,
                 location: at(host),
+                port: 0,
                 frames: 5,
             });
         });
@@ -295,7 +305,7 @@ fn stays_are_bounded_and_survive_a_restart() {
 }
 
 /// 200 VMs on four hosts, every frame mirrored by both its hosts, one frame in fifty lost by each.
-fn site_of_200() -> (Site, impl FnMut(&mut Site)) {
+pub(super) fn site_of_200() -> (Site, impl FnMut(&mut Site)) {
     let hosts: Vec<u8> = (0..200).map(|n| 1 + n % 4).collect();
     let mut site = Site::new(&hosts);
     site.loss = 50;

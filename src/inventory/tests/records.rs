@@ -19,9 +19,7 @@ fn recorded(scene: &mut Scene, transport: Transport, outcome: Outcome) {
         orig_bytes: 600,
         resp_bytes: 900,
         last_seen,
-        missed_bytes: 0,
-        missed_of_orig: 0,
-        one_way: false,
+        ..FlowTotals::default()
     };
     let (format, exporter) = (RecordFormat::Ipfix, address(EXPORTER));
     let record = Record { format, exporter, outcome, totals, sampling: 1 };

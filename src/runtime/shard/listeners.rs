@@ -362,7 +362,7 @@ impl Listeners {
             src_mac: None,
             dst_mac: None,
             host_hint: None,
-            sampled: false,
+            taken: Default::default(),
             path: Default::default(),
         };
         let (server, _) = flow.end(Side::Resp);
