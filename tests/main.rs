@@ -23,6 +23,7 @@ mod suite {
     mod reassembly;
     mod recorded;
     mod scenarios;
+    mod twin_corpus;
     mod twins;
     mod watch;
 }

@@ -15,6 +15,10 @@ pub enum Twin {
     Routed,
     /// With an 802.1Q tag that says priority only (VLAN 0).
     PriorityTagged,
+    /// With a VLAN tag of its own.
+    Tagged(u16),
+    /// Both: behind a router, in another VLAN.
+    RoutedTo(u16),
     /// In an ERSPAN II session, from this host's address.
     Erspan {
         session: u16,
@@ -96,6 +100,11 @@ impl Twin {
         match self {
             Twin::Same => {}
             Twin::Routed => route(&mut copy),
+            Twin::Tagged(vlan) => tag(&mut copy, vlan),
+            Twin::RoutedTo(vlan) => {
+                route(&mut copy);
+                tag(&mut copy, vlan);
+            }
             Twin::PriorityTagged => drop(copy.splice(12..12, [0x81, 0, 0xa0, 0])),
             Twin::Erspan { session, host } => copy = erspan(session, host, bytes, beyond),
             Twin::ChecksumLeft => leave_checksum(&mut copy),
@@ -143,6 +152,12 @@ fn route(frame: &mut [u8]) {
     if kind == 0x0800 {
         mend(frame, at);
     }
+}
+
+fn tag(frame: &mut Vec<u8>, vlan: u16) {
+    let [high, low] = vlan.to_be_bytes();
+    let at = frame.len().min(12);
+    frame.splice(at..at, [0x81, 0, high, low]);
 }
 
 /// The checksum of an IPv4 header.

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use eastwatch::capture::{Batch, Files, Filled, Source};
-use eastwatch::model::{LinkType, Side};
+use eastwatch::model::Side;
 use eastwatch::scenario::{Format, Scenario, Twin, payload};
 
-use super::harness::{Folder, corpus, eastwatch, learned_from};
+use super::harness::{Folder, eastwatch, learned_from};
 use super::scenarios;
 
-const KINDS: [Twin; 7] = [
+pub(super) const KINDS: [Twin; 7] = [
     Twin::Same,
     Twin::Routed,
     Twin::PriorityTagged,
@@ -23,17 +22,17 @@ const KINDS: [Twin; 7] = [
 
 /// What a reading came to.
 #[derive(Debug, PartialEq)]
-struct Known {
-    vms: Vec<String>,
-    services: Vec<String>,
+pub(super) struct Known {
+    pub vms: Vec<String>,
+    pub services: Vec<String>,
     /// Flows by ends: how many, packets and bytes.
-    flows: BTreeMap<String, (u64, u64, u64)>,
-    removed: u64,
+    pub flows: BTreeMap<String, (u64, u64, u64)>,
+    pub removed: u64,
     /// Share of what the mirror lost, as the probe says it.
     loss: f64,
 }
 
-fn read(folder: &Folder, scenario: &Scenario) -> Known {
+pub(super) fn read(folder: &Folder, scenario: &Scenario) -> Known {
     let (capture, eve, state) = (folder.file("in.pcapng"), folder.file("eve.json"), folder.file("state"));
     std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
     known(&[capture], &eve, &state)
@@ -229,68 +228,5 @@ fn every_scenario_mirrored_twice_is_known_as_once() {
             scenario.twins(kind);
         });
         same(&format!("{name} {kind:?}"), &once, &twice);
-    }
-}
-
-/// Captures of others that are fed twice: small ones, so that it takes seconds.
-const CORPUS_CAPTURES: usize = 28;
-const CORPUS_BYTES_MAX: u64 = 200_000;
-
-#[test]
-fn captures_of_others_mirrored_twice_are_known_as_once() {
-    let Some(corpus) = corpus() else {
-        eprintln!("no corpus beside the checkout: captures of others were not fed twice");
-        return;
-    };
-    let folder = Folder::new("twin-corpus");
-    let mut captures = Vec::new();
-    find(&corpus.join("pcap"), &mut captures);
-    captures.sort();
-    let step = (captures.len() / CORPUS_CAPTURES).max(1);
-    let mut compared = 0;
-    for (capture, kind) in captures.iter().step_by(step).zip(KINDS.into_iter().cycle()) {
-        let Some(mut s) = ethernet(capture) else { continue };
-        // Cut fragments cannot be joined, so that they are no copies of what the whole ones make.
-        let fragments = matches!(kind, Twin::Cut(_)) && capture.to_string_lossy().contains("fragment");
-        let kind = if fragments { Twin::Same } else { kind };
-        let once = read(&folder, &s);
-        s.twins(kind);
-        let twice = read(&folder, &s);
-        let what = format!("{} {kind:?}", capture.display());
-        assert_eq!(once.vms, twice.vms, "{what}: VMs");
-        assert_eq!(once.services, twice.services, "{what}: services");
-        let sum =
-            |known: &Known| known.flows.values().fold((0, 0), |(flows, bytes), sums| (flows + sums.0, bytes + sums.2));
-        let ((flows, bytes), (flows_then, bytes_then)) = (sum(&once), sum(&twice));
-        assert_eq!(flows, flows_then, "{what}: flows");
-        assert!(bytes.abs_diff(bytes_then) * 1_000 <= bytes, "{what}: {bytes} and then {bytes_then} bytes");
-        compared += 1;
-    }
-    assert!(compared * 2 > CORPUS_CAPTURES, "only {compared} captures were compared");
-}
-
-/// The frames of a capture of Ethernet.
-fn ethernet(capture: &Path) -> Option<Scenario> {
-    let mut files = Files::open(&[capture.to_owned()], None).ok()?;
-    let (mut batch, mut s) = (Batch::new(), Scenario::new(5));
-    while let Ok(Filled::Frames | Filled::Idle) = files.fill(&mut batch) {
-        for frame in &batch.frames {
-            if frame.link != LinkType::ETHERNET {
-                return None;
-            }
-            s.cut_frame(frame.time, batch.get(frame).to_vec(), frame.wire_len as usize);
-        }
-    }
-    Some(s)
-}
-
-fn find(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => find(&path, found),
-            false if std::fs::metadata(&path).is_ok_and(|m| m.len() < CORPUS_BYTES_MAX) => found.push(path),
-            false => {}
-        }
     }
 }

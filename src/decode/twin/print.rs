@@ -40,6 +40,13 @@ pub(super) struct Segment {
     pub payload_len: u32,
 }
 
+impl Segment {
+    /// Of a connection in this tenant segment: equal tenants have equal connections.
+    pub fn within(self, segment_hash: u64) -> Self {
+        Segment { flow: self.flow ^ segment_hash, ..self }
+    }
+}
+
 /// The print, and for TCP what its header says. `None` for what is too short to be told from anything else.
 #[inline]
 pub(super) fn print(located: &Located<'_>) -> Option<(Print, Option<Segment>)> {
@@ -154,7 +161,7 @@ impl Print {
 
 /// Multiply and fold 128 bits into 64. Whoever finds two packets of one key has gained nothing: the bytes are compared.
 #[inline]
-fn mix(a: u64, b: u64) -> u64 {
+pub(super) fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);
     (product as u64) ^ ((product >> 64) as u64)
 }

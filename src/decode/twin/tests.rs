@@ -22,7 +22,7 @@ impl Mirror {
     fn keeps(&mut self, source: u16, frame: &[u8]) -> bool {
         self.at = Timestamp::from_ns(self.at.ns() + 100_000);
         let located = self.locator.locate(LinkType::ETHERNET, frame, frame.len() as u32, self.at).unwrap().unwrap();
-        !matches!(self.twins.take(source, self.at, &located), Verdict::Twin)
+        !matches!(self.twins.take(source, self.at, self.at, &located), Verdict::Twin)
     }
 
     fn kept(&mut self, frames: &[(u16, &[u8])]) -> Vec<bool> {
@@ -194,7 +194,7 @@ proptest::proptest! {
             let network = if n % 3 == 0 { [0x86, 0xdd] } else { [8, 0] };
             let frame = joined(&[&[2; 12], &network, bytes]);
             if let Ok(Some(located)) = mirror.locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, mirror.at) {
-                let _ = mirror.twins.take(n as u16 % 3, mirror.at, &located);
+                let _ = mirror.twins.take(n as u16 % 3, mirror.at, mirror.at, &located);
             }
         }
     }
