@@ -14,6 +14,7 @@ use crate::model::{Direction, Location, Mac, Sighting};
 
 /// A thousand VMs that talk to ten others each, with both ends mirrored; 64 bytes each.
 const SIGHTINGS_MAX: usize = 20_480;
+const RECENT: usize = 256;
 
 counters! {
     pub struct SightingCounters {
@@ -28,6 +29,8 @@ pub struct Sightings {
     hasher: FixedState,
     /// In order of their first frame.
     seen: Vec<Sighting>,
+    /// Where the last ones are, by MACs: nearly every frame is of a pair that was just seen.
+    recent: [u16; RECENT],
     pub counters: SightingCounters,
 }
 
@@ -38,6 +41,7 @@ impl Default for Sightings {
             // The seed is fixed: nothing depends on the order of the table, and what it holds lives for a second.
             hasher: FixedState::with_seed(0x6561_7374),
             seen: Vec::new(),
+            recent: [0; RECENT],
             counters: SightingCounters::default(),
         }
     }
@@ -45,6 +49,7 @@ impl Default for Sightings {
 
 impl Sightings {
     /// Counts one frame.
+    #[inline]
     pub fn see(&mut self, located: &Located<'_>) {
         let Some(location) = Location::of(located.host_hint, located.path) else { return };
         if located.path.direction() == Direction::Egress {
@@ -52,18 +57,37 @@ impl Sightings {
         }
         let (Some(from), Some(to)) = (located.src_mac.filter(|mac| mac.is_unicast()), located.dst_mac) else { return };
         let one = Sighting { from, to, segment: located.segment, location, frames: 1 };
+        let ([.., f1, f0], [.., t1, t0]) = (from.0, to.0);
+        let recent = usize::from(f0 ^ f1.rotate_left(3) ^ t0.rotate_left(5) ^ t1.rotate_left(1)) % RECENT;
+        let at = self.recent.get(recent).map_or(0, |at| usize::from(*at));
+        if let Some(seen) = self.seen.get_mut(at).filter(|seen| same(seen, &one)) {
+            seen.frames = seen.frames.saturating_add(1);
+            return;
+        }
+        let at = self.look_up(one);
+        if let (Some(recent), Some(at)) = (self.recent.get_mut(recent), at) {
+            *recent = at as u16;
+        }
+    }
+
+    /// Counts it, and tells where.
+    fn look_up(&mut self, one: Sighting) -> Option<u32> {
         let hash = hash(&self.hasher, &one);
         let found = self.index.find(hash, |at| self.seen.get(*at as usize).is_some_and(|seen| same(seen, &one)));
-        if let Some(seen) = found.and_then(|at| self.seen.get_mut(*at as usize)) {
+        let found = found.copied();
+        if let Some(seen) = found.and_then(|at| self.seen.get_mut(at as usize)) {
             seen.frames = seen.frames.saturating_add(1);
+            found
         } else if self.seen.len() < SIGHTINGS_MAX {
             let at = self.seen.len() as u32;
             self.seen.push(one);
             let (seen, hasher) = (&self.seen, &self.hasher);
             let rehash = |at: &u32| seen.get(*at as usize).map_or(0, |seen| self::hash(hasher, seen));
             self.index.insert_unique(hash, at, rehash);
+            Some(at)
         } else {
             self.counters.refused += 1;
+            None
         }
     }
 

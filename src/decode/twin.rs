@@ -147,6 +147,7 @@ impl Twins {
         self.points.several() || self.pairs.known
     }
 
+    #[inline(never)]
     fn examine(&mut self, point: u16, when: When, located: &Located<'_>) -> Verdict {
         let Some((print, segment)) = print(located) else { return Verdict::First(false) };
         self.examined += 1;
@@ -155,7 +156,10 @@ impl Twins {
         }
         let several = self.points.several();
         let standing = match segment {
-            Some(segment) if several => self.views.take(&segment.within(self.segment.1), point, when.time),
+            // Of one point alone the sample is kept, for another may come.
+            Some(segment) if several || !self.pairs.known => {
+                self.views.take(&segment.within(self.segment.1), point, when.time)
+            }
             _ => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
@@ -173,16 +177,20 @@ impl Twins {
             self.counters.doubled += 1;
             return Verdict::Twin;
         }
-        if verdict.is_none() && standing.covered && !standing.again {
+        let covered = verdict.is_none() && standing.covered && !standing.again;
+        if covered || verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
+            // A segment of another point's frame is remembered, too: a router or a third point may show it again.
+            let mut entry = Entry::new(print, located, point);
+            (entry.time, entry.came, entry.again, entry.bytes_before) =
+                (when.time, when.now, standing.again, self.bytes);
+            self.ring.push(entry, self.segment.1, self.pairs.known);
+        }
+        if covered {
             self.counters.removed += 1;
             self.counters.segmented += 1;
             return Verdict::Twin;
         }
         if verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
-            let mut entry = Entry::new(print, located, self.segment.1, point);
-            (entry.time, entry.came, entry.again, entry.bytes_before) =
-                (when.time, when.now, standing.again, self.bytes);
-            self.ring.push(entry);
             self.bytes += located.bytes.len() as u64;
             verdict.get_or_insert(Verdict::First(self.looks_always()));
         }
@@ -257,10 +265,7 @@ impl Twins {
         standing: Standing,
         located: &Located<'_>,
     ) -> Option<Verdict> {
-        if !self.ring.several_segments {
-            return None;
-        }
-        let entry = self.ring.elsewhere(print, &self.segment.0, when.time)?;
+        let entry = self.ring.elsewhere(print, &self.segment.0, when.time, self.pairs.known)?;
         let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
         if shown || (!print.numbered && entry.again != standing.again) {
             return None;

@@ -1,14 +1,14 @@
 //! The packets of the last moments, found by their print: a ring in order of arrival, and two indexes of it, one by
-//! print and segment, one by print alone (kept once several segments were seen).
+//! print and segment, one by print alone (kept once several segments were seen, of a sample until a router is known).
 //! At most [`PACKETS`] packets, of one hash at most [`WAYS`]; the oldest gives way, which is counted where its window
 //! had not passed.
 //!
 //! The ring is as large as the traffic of [`WINDOW_NS`] needs, because what is touched once in a long round is never
-//! in the cache. An index has a tag beside each number, eight of them in one cache line: a packet that is no copy
+//! in the cache. An index has a tag beside each number, seven of them in one cache line: a packet that is no copy
 //! costs one line and what it writes.
 
 use super::print::Print;
-use super::{Place, WINDOW_NS};
+use super::{Place, WINDOW_NS, segment_hash};
 use crate::decode::packet::Located;
 use crate::model::{Mac, Segment};
 
@@ -17,8 +17,10 @@ pub(super) const PACKETS: usize = 1 << 16;
 /// What a ring begins with, and shrinks to: 200 KiB.
 const PACKETS_MIN: usize = 1 << 10;
 /// Whoever sends many packets of one print gains that the later of them are counted more than once. With half as many
-/// sets as packets, of 65,536 different packets 16 find no place.
-const WAYS: usize = 8;
+/// sets as packets, fewer than one in a thousand finds no place when the ring is full.
+const WAYS: usize = 7;
+/// Before a router is known, one print in so many is looked for in other segments.
+const ACROSS_SAMPLE: u64 = 8;
 /// A broadcast flooded to many mirrored hosts has more; those further copies are taken for copies.
 const SIGHTS_MAX: usize = 6;
 
@@ -43,7 +45,6 @@ pub(super) struct Entry {
     pub bytes_before: u64,
     pub place: Option<Place>,
     pub segment: Segment,
-    pub segment_hash: u64,
     pub sights: [Sight; SIGHTS_MAX],
     pub src_mac: Option<Mac>,
     pub dst_mac: Option<Mac>,
@@ -53,7 +54,7 @@ pub(super) struct Entry {
 }
 
 impl Entry {
-    pub fn new(print: Print, located: &Located<'_>, segment_hash: u64, point: u16) -> Self {
+    pub fn new(print: Print, located: &Located<'_>, point: u16) -> Self {
         let mut sights = [Sight::default(); SIGHTS_MAX];
         if let Some(first) = sights.first_mut() {
             *first = Sight { point, ttl: print.ttl, doubled: false };
@@ -61,7 +62,6 @@ impl Entry {
         Entry {
             print,
             segment: located.segment,
-            segment_hash,
             sights,
             src_mac: located.src_mac,
             dst_mac: located.dst_mac,
@@ -108,19 +108,19 @@ impl Ring {
     }
 
     #[inline]
-    pub fn push(&mut self, entry: Entry) {
+    pub fn push(&mut self, entry: Entry, segment_hash: u64, across: bool) {
         self.make_room(entry.time);
         if !self.several_segments {
             self.several_segments = *self.segment.get_or_insert(entry.segment) != entry.segment;
         }
         self.count = self.count.wrapping_add(1);
         self.live += 1;
-        let displaced = self.by_segment.insert(entry.print.key ^ entry.segment_hash, self.count, self.live);
+        let displaced = self.by_segment.insert(entry.print.key ^ segment_hash, self.count, self.live);
         if let Some(number) = displaced {
             let lost = self.get(number).is_some_and(|oldest| entry.time - oldest.time <= WINDOW_NS);
             self.overrun += u64::from(lost);
         }
-        if self.several_segments {
+        if self.several_segments && sampled(&entry.print, across) {
             // Equal tenants displace each other here, which loses nothing but the sight of a router between them.
             self.by_print.insert(entry.print.key, self.count, self.live);
         }
@@ -153,8 +153,12 @@ impl Ring {
         None
     }
 
-    /// The newest packet of this print in another segment.
-    pub fn elsewhere(&mut self, print: &Print, segment: &Segment, time: i64) -> Option<&mut Entry> {
+    /// The newest packet of this print in another segment; of a sample unless `across`.
+    #[inline]
+    pub fn elsewhere(&mut self, print: &Print, segment: &Segment, time: i64, across: bool) -> Option<&mut Entry> {
+        if !self.several_segments || !sampled(print, across) {
+            return None;
+        }
         let mut hits = self.by_print.hits(print.key);
         while let Some(number) = self.by_print.next(&mut hits, self.count, self.live) {
             if self.get_mut(number).is_some_and(|entry| entry.is_near(print, time) && entry.segment != *segment) {
@@ -206,7 +210,7 @@ impl Ring {
                 continue;
             };
             *place = *entry;
-            by_segment.insert(entry.print.key ^ entry.segment_hash, number, live);
+            by_segment.insert(entry.print.key ^ segment_hash(&entry.segment), number, live);
             by_print.insert(entry.print.key, number, live);
         }
         (self.entries, self.by_segment, self.by_print) = (entries, by_segment, by_print);
@@ -220,6 +224,11 @@ impl Entry {
     }
 }
 
+#[inline]
+fn sampled(print: &Print, all: bool) -> bool {
+    all || print.key.is_multiple_of(ACROSS_SAMPLE)
+}
+
 /// Numbers of packets, found by hash. A cache line for each set.
 struct Index(Vec<Set>);
 
@@ -228,6 +237,8 @@ struct Index(Vec<Set>);
 struct Set {
     tags: [u32; WAYS],
     numbers: [u32; WAYS],
+    /// Where the next number goes: onto the oldest.
+    next: u32,
 }
 
 /// Places of a set that may be meant, a bit each.
@@ -276,24 +287,17 @@ impl Index {
         Some(number)
     }
 
-    /// Takes the place of what is there no longer, or of the oldest, whose number it returns. `number` is the newest.
+    /// Takes the place of the oldest, whose number it returns if it is still there. `number` is the newest.
     #[inline]
     fn insert(&mut self, hash: u64, number: u32, live: u32) -> Option<u32> {
         let set = self.set(hash);
-        let Set { tags, numbers } = self.0.get_mut(set)?;
-        let (mut at, mut oldest) = (0, 0);
-        for (place, other) in numbers.iter().enumerate() {
-            // 0 is nobody's, and once in four billion packets somebody's, who then may be forgotten early.
-            let age = if *other == 0 { u32::MAX } else { number.wrapping_sub(*other) };
-            if age > oldest {
-                (at, oldest) = (place, age);
-            }
-        }
-        let displaced = numbers.get(at).copied().filter(|_| oldest < live);
-        if let (Some(tag), Some(place)) = (tags.get_mut(at), numbers.get_mut(at)) {
-            (*tag, *place) = (hash as u32, number);
-        }
-        displaced
+        let Set { tags, numbers, next } = self.0.get_mut(set)?;
+        let at = *next as usize;
+        *next = if at + 1 < WAYS { *next + 1 } else { 0 };
+        *tags.get_mut(at)? = hash as u32;
+        let oldest = std::mem::replace(numbers.get_mut(at)?, number);
+        // 0 is nobody's, and once in four billion packets somebody's.
+        (oldest != 0 && number.wrapping_sub(oldest) < live).then_some(oldest)
     }
 }
 
@@ -319,13 +323,13 @@ mod tests {
         let mut time = 0;
         for n in 0..20_000u64 {
             time += 1_000;
-            ring.push(entry(spread(n), time));
+            ring.push(entry(spread(n), time), 0, true);
         }
         assert_eq!((ring.entries.len(), ring.overrun), (PACKETS, 0));
         assert!((0..20_000u64).all(|n| finds(&mut ring, spread(n), time)));
         for n in 20_000..200_000u64 {
             time += 1_000_000;
-            ring.push(entry(spread(n), time));
+            ring.push(entry(spread(n), time), 0, true);
         }
         assert_eq!((ring.entries.len(), ring.overrun), (PACKETS_MIN, 0));
         for n in 0..40 {
@@ -338,7 +342,7 @@ mod tests {
     fn numbers_that_wrap_are_found_as_any_others() {
         let mut ring = Ring { count: u32::MAX - 1_500, ..Ring::new() };
         for n in 0..5_000u64 {
-            ring.push(entry(spread(n), n as i64));
+            ring.push(entry(spread(n), n as i64), 0, true);
         }
         assert!((0..5_000u64).all(|n| finds(&mut ring, spread(n), 5_000)));
         assert_eq!(ring.overrun, 0);
@@ -348,24 +352,24 @@ mod tests {
     fn nearly_all_packets_of_a_full_ring_have_a_place_in_its_index() {
         let mut ring = Ring::new();
         for n in 0..PACKETS as u64 {
-            ring.push(entry(spread(n).rotate_left(17) ^ spread(n * n), 0));
+            ring.push(entry(spread(n).rotate_left(17) ^ spread(n * n), 0), 0, true);
         }
         assert!(ring.overrun < PACKETS as u64 / 1_000, "{}", ring.overrun);
     }
 
     #[test]
-    fn of_nine_packets_of_one_print_the_oldest_is_forgotten_and_counted() {
+    fn of_eight_packets_of_one_print_the_oldest_is_forgotten_and_counted() {
         let mut ring = Ring::new();
-        for time in 0..9 {
-            ring.push(entry(7, time));
+        for time in 0..8 {
+            ring.push(entry(7, time), 0, true);
         }
         assert_eq!(ring.overrun, 1);
         let mut seen = Vec::new();
         let print = Print { key: 7, ..Print::default() };
-        ring.find(&print, (&Segment::UNTAGGED, 0), 9, |entry| {
+        ring.find(&print, (&Segment::UNTAGGED, 0), 8, |entry| {
             seen.push(entry.time);
             false
         });
-        assert_eq!(seen, [8, 7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1]);
     }
 }
