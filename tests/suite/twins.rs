@@ -4,7 +4,7 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use eastwatch::model::Side;
+use eastwatch::model::{Mac, Side};
 use eastwatch::scenario::{Format, Scenario, Twin, payload};
 
 use super::harness::{Folder, eastwatch, learned_from};
@@ -36,6 +36,13 @@ pub(super) fn read(folder: &Folder, scenario: &Scenario) -> Known {
     let (capture, eve, state) = (folder.file("in.pcapng"), folder.file("eve.json"), folder.file("state"));
     std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
     known(&[capture], &eve, &state)
+}
+
+fn read_as(folder: &Folder, config: &str, scenario: &Scenario) -> Known {
+    let capture = folder.file("in.pcapng");
+    std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
+    std::fs::write(folder.file("config.toml"), config).unwrap();
+    known(&[capture, "--config".into(), folder.file("config.toml")], &folder.file("eve.json"), &folder.file("state"))
 }
 
 fn known(captures: &[PathBuf], eve: &Path, state: &Path) -> Known {
@@ -229,4 +236,73 @@ fn every_scenario_mirrored_twice_is_known_as_once() {
         });
         same(&format!("{name} {kind:?}"), &once, &twice);
     }
+}
+
+#[test]
+fn a_tag_on_one_copy_only_is_one_segment_where_the_configuration_says_so() {
+    let folder = Folder::new("twins-tagged");
+    let config = "[[mirror]]\nsame_vlan = [[0, 10]]\n";
+    let once = read_as(&folder, config, &office());
+    let mut s = office();
+    s.twins(Twin::Tagged(10));
+    same("tagged", &once, &read_as(&folder, config, &s));
+    // Without that word two VLANs are two segments, whatever they carry.
+    let apart = read_as(&folder, "", &s);
+    assert_eq!((apart.removed, apart.vms.len()), (0, once.vms.len() * 2));
+    assert!(once.flows.iter().all(|(ends, (flows, ..))| apart.flows[ends].0 == flows * 2));
+}
+
+/// Eighty connections between two VMs whose frames show in VLAN 10 and in VLAN 20.
+fn across(hops: u8) -> (Scenario, Scenario) {
+    let mut s = Scenario::new(7);
+    let client = s.vm("app-01", "52:54:00:00:00:02", "10.1.0.12");
+    let server = s.vm("web-01", "52:54:00:00:00:01", "10.2.0.11");
+    for n in 0..80 {
+        s.wait_ms(500)
+            .tcp(&client, &server, 80)
+            .handshake()
+            .send(Side::Orig, payload::http_get("web-01", "/"))
+            .send(Side::Resp, payload::http_ok("nginx/1.24.0", &"x".repeat(n * 100)))
+            .close();
+    }
+    let plain = s.clone();
+    let mac = |last| Mac([0x52, 0x54, 0, 0, 0, last]);
+    s.routed_between((mac(2), 10), (mac(1), 20), hops);
+    (plain, s)
+}
+
+#[test]
+fn both_sides_of_a_router_are_one_flow_once_the_router_is_known() {
+    let folder = Folder::new("twins-routed");
+    let (plain, routed) = across(1);
+    let (once, twice) = (read(&folder, &plain), read(&folder, &routed));
+    // The first connections show the router, and are two flows each; the last are one, whole, on the server's side.
+    let ends: Vec<&String> = once.flows.keys().collect();
+    assert_eq!(ends.len(), 80);
+    let equal = ends.iter().filter(|ends| once.flows[**ends] == twice.flows[**ends]).count();
+    assert!(equal > 30, "{equal}: {:#?}", twice.flows);
+    let more = ends.iter().filter(|ends| twice.flows[**ends].0 > 2).count();
+    assert_eq!(more, 0);
+    // By any other port they meet, too: another mirror of the same.
+    let mut both = routed.clone();
+    both.twins(Twin::Same);
+    let again = read(&folder, &both);
+    let differ = ends.iter().filter(|ends| once.flows[**ends] != again.flows[**ends]).count();
+    assert!(differ < 50, "{differ}: {:#?}", again.flows);
+}
+
+#[test]
+fn equal_packets_of_two_tenants_are_two() {
+    let folder = Folder::new("twins-tenants");
+    let (plain, tenants) = across(0);
+    let mut tenants = tenants;
+    let (once, two) = (read(&folder, &plain), read(&folder, &tenants));
+    let doubled = |known: &Known| {
+        once.flows.iter().all(|(ends, (n, packets, bytes))| known.flows[ends] == (n * 2, packets * 2, bytes * 2))
+    };
+    assert!(doubled(&two) && two.removed == 0, "{} {:#?}", two.removed, two.flows);
+    // Their twins are still their own.
+    tenants.twins(Twin::Same);
+    let mirrored = read(&folder, &tenants);
+    assert!(doubled(&mirrored) && mirrored.removed > 0, "{:#?}", mirrored.flows);
 }
