@@ -6,34 +6,33 @@
 //! What is sent again stays: a retransmission comes from a point that has shown the packet already. Within one point
 //! copies are removed only while more than nine of ten packets come twice, or where a router lies between them.
 //!
-//! Bound: the tables of [`ring`], [`views`], [`pairs`] and [`points`]. At the bound copies stay, counted. One point
-//! alone is looked at in samples, until it doubles or shows a router.
+//! Bound: the tables of [`ring`], [`views`], [`pairs`], [`points`] and [`segments`]. At the bound copies stay, counted.
+//! What one point alone shows of a segment is looked at in samples, until it doubles or shows a router.
 
 mod pairs;
 mod points;
 mod print;
 mod ring;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod views;
 
 use pairs::{Pairs, counts_here};
 use points::{Key, Points};
-use print::{Print, mix, print};
+use print::{Print, print};
 use ring::{Entry, Ring};
+use segments::{Segments, Shown};
 use views::{Standing, Views};
 
 use super::packet::Located;
-use crate::model::{Segment, Timestamp};
+use crate::model::Timestamp;
 
 /// Longer than the copies of one packet lie apart on any mirror, shorter than a retransmission over a long way
 /// (200 ms); between VMs those come within 1–10 ms, and are known by what the point has shown before.
 pub const WINDOW_NS: i64 = 50_000_000;
 /// Bytes of packets that may be replaced by a better copy.
 const BETTER_BYTES_MAX: u64 = 32 << 20;
-/// Of one point alone, so many packets of each [`SAMPLE_EVERY`] are looked at: one in 16, at a cost of 3 ns a packet.
-const SAMPLE: u64 = 512;
-const SAMPLE_EVERY: u64 = 8_192;
 
 crate::counters! {
     /// Copies, and what was taken for none.
@@ -102,12 +101,8 @@ pub struct Twins {
     ring: Ring,
     views: Views,
     pairs: Pairs,
-    /// The last segment and its hash.
-    segment: (Segment, u64),
-    frames: u64,
+    segments: Segments,
     bytes: u64,
-    /// The only point doubles.
-    doubling: bool,
     /// Packets in which copies were looked for. Not told: it follows how the input is cut into files.
     examined: u64,
     pub counters: TwinCounters,
@@ -120,10 +115,8 @@ impl Twins {
             ring: Ring::new(),
             views: Views::new(),
             pairs: Pairs::new(),
-            segment: (Segment::UNTAGGED, segment_hash(&Segment::UNTAGGED)),
-            frames: 0,
+            segments: Segments::new(),
             bytes: 0,
-            doubling: false,
             examined: 0,
             counters: TwinCounters::default(),
         }
@@ -134,42 +127,30 @@ impl Twins {
     #[inline]
     pub fn take(&mut self, source: u16, time: Timestamp, now: Timestamp, located: &Located<'_>) -> Verdict {
         let point = self.points.id(Key { source, sender: located.host_hint, path: located.path });
-        self.frames += 1;
-        if !self.looks_always() && !self.doubling && self.frames % SAMPLE_EVERY > SAMPLE {
+        let (shown, look) = self.segments.show(&located.segment, point);
+        if !look && !self.points.get(point).is_some_and(|point| point.doubling) {
             return Verdict::First(false);
         }
-        self.examine(point, When { time: time.ns(), now: now.ns() }, located)
-    }
-
-    /// Once true it stays.
-    #[inline]
-    fn looks_always(&self) -> bool {
-        self.points.several() || self.pairs.known
+        self.examine(point, shown, When { time: time.ns(), now: now.ns() }, located)
     }
 
     #[inline(never)]
-    fn examine(&mut self, point: u16, when: When, located: &Located<'_>) -> Verdict {
+    fn examine(&mut self, point: u16, shown: Shown, when: When, located: &Located<'_>) -> Verdict {
         let Some((print, segment)) = print(located) else { return Verdict::First(false) };
         self.examined += 1;
-        if self.segment.0 != located.segment {
-            self.segment = (located.segment, segment_hash(&located.segment));
-        }
-        let several = self.points.several();
         let standing = match segment {
             // Of one point alone the sample is kept, for another may come.
-            Some(segment) if several || !self.pairs.known => {
-                self.views.take(&segment.within(self.segment.1), point, when.time)
+            Some(segment) if shown.several || !shown.routed => {
+                self.views.take(&segment.within(shown.hash), point, when.time)
             }
             _ => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
-        let (double, twin) = self.relate(point, when, &print, standing, located);
+        let (double, twin) = self.relate(point, shown, when, &print, standing, located);
         let mut doubles = false;
         if let Some(point) = self.points.get_mut(point) {
-            point.note(double);
-            doubles = point.doubles();
+            doubles = point.note(double);
         }
-        self.doubling = doubles && !several;
         let mut verdict = twin.or_else(|| self.across(point, when, &print, standing, located));
         self.counters.removed += u64::from(verdict.is_some());
         if verdict.is_none() && double && doubles {
@@ -183,7 +164,7 @@ impl Twins {
             let mut entry = Entry::new(print, located, point);
             (entry.time, entry.came, entry.again, entry.bytes_before) =
                 (when.time, when.now, standing.again, self.bytes);
-            self.ring.push(entry, self.segment.1, self.pairs.known);
+            self.ring.push(entry, shown.hash, self.pairs.known);
         }
         if covered {
             self.counters.removed += 1;
@@ -192,7 +173,7 @@ impl Twins {
         }
         if verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
             self.bytes += located.bytes.len() as u64;
-            verdict.get_or_insert(Verdict::First(self.looks_always()));
+            verdict.get_or_insert(Verdict::First(shown.always()));
         }
         verdict.unwrap_or(Verdict::First(false))
     }
@@ -202,6 +183,7 @@ impl Twins {
     fn relate(
         &mut self,
         point: u16,
+        shown: Shown,
         when: When,
         print: &Print,
         standing: Standing,
@@ -209,9 +191,9 @@ impl Twins {
     ) -> (bool, Option<Verdict>) {
         let mut double = false;
         let (mut routed, mut again) = (false, false);
-        let several = self.points.several();
+        let Shown { hash, several, routed: known, .. } = shown;
         let (pairs, bytes) = (&mut self.pairs, self.bytes);
-        let found = self.ring.find(print, (&self.segment.0, self.segment.1), when.time, |entry| {
+        let found = self.ring.find(print, (&located.segment, hash), when.time, |entry| {
             let mine = entry.sights.iter_mut().filter(|s| s.point == point);
             let mut shown = false;
             for sight in mine {
@@ -238,6 +220,9 @@ impl Twins {
             return (double, None);
         };
         self.counters.routed += u64::from(routed);
+        if routed && !several && !known {
+            self.segments.routed(&located.segment);
+        }
         entry.seen_by(point, print.ttl);
         let nearer = located.cut == entry.cut && print.ttl > entry.print.ttl;
         if located.cut >= entry.cut && !nearer {
@@ -265,7 +250,7 @@ impl Twins {
         standing: Standing,
         located: &Located<'_>,
     ) -> Option<Verdict> {
-        let entry = self.ring.elsewhere(print, &self.segment.0, when.time, self.pairs.known)?;
+        let entry = self.ring.elsewhere(print, &located.segment, when.time, self.pairs.known)?;
         let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
         if shown || (!print.numbered && entry.again != standing.again) {
             return None;
@@ -275,6 +260,9 @@ impl Twins {
         }
         entry.seen_by(point, print.ttl);
         self.counters.routed += 1;
+        for segment in [&entry.segment, &located.segment] {
+            self.segments.routed(segment);
+        }
         let place = entry.still(when.now, self.bytes).filter(|_| counts_here(entry, located, print.ttl));
         Some(match place {
             Some(place) => {
@@ -299,7 +287,7 @@ impl Twins {
 
     /// May a packet before this mark still be replaced? It depends on packets only, never on who asks when.
     pub fn may_replace(&self, mark: &Mark, now: Timestamp) -> bool {
-        self.looks_always()
+        self.segments.some_always
             && now.since_ns(mark.time) <= WINDOW_NS
             && self.bytes - mark.bytes <= BETTER_BYTES_MAX
             && (self.ring.count.wrapping_sub(mark.packets) as usize) < ring::PACKETS
@@ -321,10 +309,6 @@ impl Entry {
     fn still(&self, now: i64, bytes: u64) -> Option<Place> {
         self.place.filter(|_| now - self.came <= WINDOW_NS && bytes - self.bytes_before <= BETTER_BYTES_MAX)
     }
-}
-
-fn segment_hash(segment: &Segment) -> u64 {
-    segment.layers().fold(0, |hash, layer| mix(hash, u64::from(layer.kind as u8) << 32 | u64::from(layer.id)))
 }
 
 impl Default for Twins {

@@ -100,6 +100,12 @@ impl Segment {
             .map(|(&kind, &id)| Layer { kind, id })
     }
 
+    /// The id of the innermost layer that has a place; 0 of none. Most unlike between the segments of one mirror.
+    #[inline]
+    pub fn innermost(&self) -> u32 {
+        self.ids.iter().fold(0, |last, id| if *id == 0 { last } else { *id })
+    }
+
     pub fn is_untagged(&self) -> bool {
         self.depth() == 0
     }

@@ -248,7 +248,7 @@ fn a_tag_on_one_copy_only_is_one_segment_where_the_configuration_says_so() {
     same("tagged", &once, &read_as(&folder, config, &s));
     // Without that word two VLANs are two segments, whatever they carry.
     let apart = read_as(&folder, "", &s);
-    assert_eq!((apart.removed, apart.vms.len()), (0, once.vms.len() * 2));
+    assert_eq!((apart.removed, apart.services.len()), (0, once.services.len() * 2));
     assert!(once.flows.iter().all(|(ends, (flows, ..))| apart.flows[ends].0 == flows * 2));
 }
 

@@ -5,7 +5,9 @@
 //! At most [`SETS`] × [`WAYS`] pairs; the one that has shown least gives way to a new one unless it is known for
 //! sure. A pair that finds no place is counted, and its copies stay.
 
+use super::print::mix;
 use super::ring::Entry;
+use super::segments;
 use crate::decode::packet::{Located, Network};
 use crate::model::{Mac, Segment};
 
@@ -75,7 +77,7 @@ impl Pairs {
 
 fn place(((s, m), (t, n)): &(Side, Side)) -> usize {
     let mac = |Mac([a, b, c, d, e, f]): &Mac| u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
-    let hash = super::print::mix(mac(m), mac(n)) ^ super::segment_hash(s) ^ super::segment_hash(t).rotate_left(31);
+    let hash = mix(mac(m), mac(n)) ^ segments::hash(s) ^ segments::hash(t).rotate_left(31);
     (hash >> 32) as usize % SETS
 }
 

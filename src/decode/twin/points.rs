@@ -34,6 +34,8 @@ pub(super) struct Point {
     at: u32,
     packets: u32,
     count: u32,
+    /// More than nine of ten packets come twice: the mirror does it.
+    pub doubling: bool,
 }
 
 pub(super) struct Points {
@@ -77,14 +79,15 @@ impl Points {
         if self.points.len() >= POINTS_MAX {
             return None;
         }
-        self.points.push(Point { copies: [0; WORDS], at: 0, packets: 0, count: 0 });
+        self.points.push(Point { copies: [0; WORDS], at: 0, packets: 0, count: 0, doubling: false });
         let id = self.points.len() as u16;
         self.ids.insert(key, id);
         Some(id)
     }
 
-    pub fn several(&self) -> bool {
-        self.points.len() > 1
+    #[inline]
+    pub fn get(&self, id: u16) -> Option<&Point> {
+        self.points.get(usize::from(id).checked_sub(1)?)
     }
 
     pub fn get_mut(&mut self, id: u16) -> Option<&mut Point> {
@@ -108,9 +111,9 @@ impl Key {
 }
 
 impl Point {
-    /// Was the packet a copy of one that this point had shown?
+    /// Was the packet a copy of one that this point had shown? Tells whether it doubles.
     #[inline]
-    pub fn note(&mut self, copy: bool) {
+    pub fn note(&mut self, copy: bool) -> bool {
         let bit = 1u64 << (self.at % 64);
         if let Some(word) = self.copies.get_mut(self.at as usize / 64) {
             self.count -= u32::from(*word & bit != 0 && self.packets as usize == RECENT);
@@ -119,11 +122,7 @@ impl Point {
         }
         self.at = (self.at + 1) % RECENT as u32;
         self.packets = (self.packets + 1).min(RECENT as u32);
-    }
-
-    /// More than nine of ten packets come twice: the mirror does it.
-    #[inline]
-    pub fn doubles(&self) -> bool {
-        self.packets >= RECENT_MIN && u64::from(self.count) * 2 * 10 > u64::from(self.packets) * 9
+        self.doubling = self.packets >= RECENT_MIN && u64::from(self.count) * 2 * 10 > u64::from(self.packets) * 9;
+        self.doubling
     }
 }

@@ -1,6 +1,6 @@
 //! The print of a packet: what two mirrored copies of it have in common, whatever was done to each on its way.
-//! Fixed size: the headers as one number (of datagrams with their first 16 bytes), and the first [`OPENING_BYTES`] bytes
-//! behind them as they are.
+//! Fixed size: the headers as one number, the beginning of a datagram as another, and the first [`OPENING_BYTES`] bytes
+//! behind the headers as they are.
 //!
 //! Left out are TOS and TTL (routers write them), and every checksum: the IP header's follows the TTL, the transport's
 //! may be left to the card on one copy, and says nothing that the bytes do not. Link padding is no part of a packet.
@@ -24,6 +24,11 @@ const DESTINATION: u8 = 60;
 pub(super) struct Print {
     /// Network and transport header.
     pub key: u64,
+    /// Of a datagram: its first 16 bytes. Those of one length between two ports may have equal headers, and these tell
+    /// them apart (RTP's sequence number, QUIC's packet number, ESP's, ICMP's).
+    pub begun: u64,
+    /// It is cut before their end.
+    pub short: bool,
     pub opening: [u8; OPENING_BYTES],
     /// Bytes of `opening` that were captured.
     pub opening_len: u8,
@@ -142,16 +147,31 @@ impl Print {
             }
             (UDP, [p0, p1, p2, p3, l1, l0, _, _, rest @ ..]) => {
                 let ends = mix(key, u64::from_be_bytes([*p0, *p1, *p2, *p3, *l1, *l0, 0, UDP]));
-                (self.over(begun(ends, rest), rest), None)
+                (self.begun(rest, body_len > body.len()).over(ends, rest), None)
             }
-            // What options hide lies behind them: whole copies are told apart by their end.
-            (HOP_BY_HOP | ROUTING | DESTINATION, _) if body.len() >= body_len => {
-                let end =
-                    body.get(..body_len).and_then(|body| body.last_chunk()).map_or(0, |end| u64::from_be_bytes(*end));
-                (self.over(mix(begun(key, body), end), body), None)
+            (HOP_BY_HOP | ROUTING | DESTINATION, _) => {
+                let mut print = self.begun(body, body_len > body.len()).over(key, body);
+                // What options hide lies behind them: whole copies are told apart by their end.
+                match body.get(..body_len).and_then(|body| body.last_chunk()) {
+                    Some(end) => print.begun = mix(print.begun, u64::from_be_bytes(*end)),
+                    None => print.short = body_len > body.len(),
+                }
+                (print, None)
             }
-            _ => (self.over(begun(key, body), body), None),
+            _ => (self.begun(body, body_len > body.len()).over(key, body), None),
         }
+    }
+
+    #[inline]
+    fn begun(mut self, rest: &[u8], cut: bool) -> Self {
+        match rest.first_chunk::<16>() {
+            Some(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) => {
+                let (high, low) = ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]);
+                self.begun = mix(u64::from_be_bytes(high), u64::from_be_bytes(low));
+            }
+            None => self.short = cut,
+        }
+        self
     }
 
     #[inline]
@@ -170,18 +190,6 @@ impl Print {
     pub fn same_opening(&self, other: &Print) -> bool {
         let len = usize::from(self.opening_len.min(other.opening_len));
         self.opening.get(..len) == other.opening.get(..len)
-    }
-}
-
-/// Datagrams of one length between two ports may have equal headers: their first 16 bytes tell them apart (RTP's
-/// sequence number, QUIC's packet number, ESP's, ICMP's). A copy cut before those is not found.
-#[inline]
-fn begun(key: u64, rest: &[u8]) -> u64 {
-    match rest.first_chunk::<16>() {
-        Some(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) => {
-            mix(key ^ u64::from_be_bytes([a, b, c, d, e, f, g, h]), u64::from_be_bytes([i, j, k, l, m, n, o, p]))
-        }
-        None => key,
     }
 }
 

@@ -8,7 +8,7 @@
 //! costs one line and what it writes.
 
 use super::print::Print;
-use super::{Place, WINDOW_NS, segment_hash};
+use super::{Place, WINDOW_NS, segments};
 use crate::decode::packet::Located;
 use crate::model::{Mac, Segment};
 
@@ -85,7 +85,9 @@ pub(super) struct Ring {
     by_print: Index,
     /// The first segment; `None` before it.
     segment: Option<Segment>,
-    pub several_segments: bool,
+    several_segments: bool,
+    /// Copies come that are too short to tell datagrams apart by their beginning. It never turns back.
+    short: bool,
     /// Packets so far; wraps. The number of the newest.
     pub count: u32,
     /// The newest so many are there.
@@ -101,6 +103,7 @@ impl Ring {
             by_print: Index::new(PACKETS_MIN),
             segment: None,
             several_segments: false,
+            short: false,
             count: 0,
             live: 0,
             overrun: 0,
@@ -110,19 +113,20 @@ impl Ring {
     #[inline]
     pub fn push(&mut self, entry: Entry, segment_hash: u64, across: bool) {
         self.make_room(entry.time);
+        let key = self.key(&entry.print);
         if !self.several_segments {
             self.several_segments = *self.segment.get_or_insert(entry.segment) != entry.segment;
         }
         self.count = self.count.wrapping_add(1);
         self.live += 1;
-        let displaced = self.by_segment.insert(entry.print.key ^ segment_hash, self.count, self.live);
+        let displaced = self.by_segment.insert(key ^ segment_hash, self.count, self.live);
         if let Some(number) = displaced {
             let lost = self.get(number).is_some_and(|oldest| entry.time - oldest.time <= WINDOW_NS);
             self.overrun += u64::from(lost);
         }
         if self.several_segments && sampled(&entry.print, across) {
             // Equal tenants displace each other here, which loses nothing but the sight of a router between them.
-            self.by_print.insert(entry.print.key, self.count, self.live);
+            self.by_print.insert(key, self.count, self.live);
         }
         if let Some(place) = self.get_mut(self.count) {
             *place = entry;
@@ -143,7 +147,10 @@ impl Ring {
         time: i64,
         mut wanted: impl FnMut(&mut Entry) -> bool,
     ) -> Option<&mut Entry> {
-        let mut hits = self.by_segment.hits(print.key ^ segment.1);
+        if print.short && !self.short {
+            self.shorten();
+        }
+        let mut hits = self.by_segment.hits(self.key(print) ^ segment.1);
         while let Some(number) = self.by_segment.next(&mut hits, self.count, self.live) {
             let same = |entry: &&mut Entry| entry.is_near(print, time) && entry.segment == *segment.0;
             if self.get_mut(number).filter(same).is_some_and(&mut wanted) {
@@ -159,7 +166,7 @@ impl Ring {
         if !self.several_segments || !sampled(print, across) {
             return None;
         }
-        let mut hits = self.by_print.hits(print.key);
+        let mut hits = self.by_print.hits(self.key(print));
         while let Some(number) = self.by_print.next(&mut hits, self.count, self.live) {
             if self.get_mut(number).is_some_and(|entry| entry.is_near(print, time) && entry.segment != *segment) {
                 return self.get_mut(number);
@@ -200,6 +207,18 @@ impl Ring {
         }
     }
 
+    /// What the indexes go by: with the beginning of datagrams, unless some copies do not show it.
+    #[inline]
+    fn key(&self, print: &Print) -> u64 {
+        if self.short { print.key } else { print.key ^ print.begun }
+    }
+
+    #[cold]
+    fn shorten(&mut self) {
+        self.short = true;
+        self.resize(self.entries.len());
+    }
+
     #[cold]
     fn resize(&mut self, size: usize) {
         let mut entries = vec![Entry::default(); size];
@@ -210,8 +229,9 @@ impl Ring {
                 continue;
             };
             *place = *entry;
-            by_segment.insert(entry.print.key ^ segment_hash(&entry.segment), number, live);
-            by_print.insert(entry.print.key, number, live);
+            let key = self.key(&entry.print);
+            by_segment.insert(key ^ segments::hash(&entry.segment), number, live);
+            by_print.insert(key, number, live);
         }
         (self.entries, self.by_segment, self.by_print) = (entries, by_segment, by_print);
     }

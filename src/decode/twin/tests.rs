@@ -252,10 +252,10 @@ fn a_point_that_doubles_is_found_out_and_one_that_repeats_half_is_not() {
 fn one_point_is_looked_at_in_samples_and_two_always() {
     let mut mirror = Mirror::new();
     let mut keeps = |source, n: u64| mirror.keeps(source, &udp_frame(1, 2, &n.to_be_bytes()));
-    assert!((0..SAMPLE_EVERY * 2).all(|n| keeps(1, n)));
+    assert!((0..u64::from(segments::SAMPLE_EVERY) * 2).all(|n| keeps(1, n)));
     assert!((0..100).all(|n| keeps(2, 1_000_000 + n)));
     let sampled = mirror.twins.examined - 100;
-    assert!(sampled <= 2 * SAMPLE + 2, "{sampled}");
+    assert!(sampled <= 2 * u64::from(segments::SAMPLE) + 2, "{sampled}");
 }
 
 #[test]
