@@ -1,5 +1,5 @@
 # One profile (`ci`) and one target folder for demo, tests and CI; release is for packages and benches.
-.PHONY: demo test setup build recorded corpus scenarios hostile bench lint clean
+.PHONY: demo test setup build recorded corpus scenarios hostile twins bench bench-cost lint clean
 CARGO ?= cargo
 BUILD := $(CARGO) build --locked --profile ci
 BIN := target/ci/eastwatch
@@ -32,8 +32,14 @@ scenarios: setup
 hostile: setup
 	EASTWATCH_HOSTILE=200 $(CARGO) test --locked --profile ci --test main hostile -- --nocapture
 
+twins: setup
+	EASTWATCH_TWINS=all $(CARGO) test --locked --profile ci --test main twin_corpus -- --nocapture
+
 bench: setup
 	sh benches/replay.sh
+
+bench-cost: setup
+	sh benches/cost.sh
 
 lint: setup
 	$(CARGO) fmt --check

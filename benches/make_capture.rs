@@ -1,8 +1,13 @@
-//! Makes one large capture out of many small ones, for `benches/replay.sh`: `make_capture FOLDER MEGABYTES OUT`.
+//! Makes one large capture out of many small ones, for `benches/replay.sh` and `benches/cost.sh`:
+//! `make_capture FOLDER MEGABYTES OUT [mixed|plain|vxlan|hosts]`.
 //!
 //! Every Ethernet capture below FOLDER is one round; rounds are repeated in time until OUT has the size asked for.
 //! Within a round captures overlap, each beginning a quarter of a second after the one before, and a silence inside a
 //! capture is shortened to one second. The first round is held in memory, so FOLDER should not be larger than that.
+//!
+//! `mixed` (the default) takes every Ethernet capture, `plain` those without a tag or tunnel; `vxlan` wraps what `plain`
+//! takes in VXLAN from one host, `hosts` from one of sixteen by the sender's MAC. Their sizes are those of `plain`, so
+//! that the three hold the same packets.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -10,7 +15,8 @@ use std::path::{Path, PathBuf};
 use std::process::ExitCode;
 
 use eastwatch::capture::{Batch, Files, Filled, Source};
-use eastwatch::model::LinkType;
+use eastwatch::decode::{DecodeConfig, Locator};
+use eastwatch::model::{LinkType, PathKind, Segment, Timestamp};
 
 /// Between the beginnings of two captures.
 const STAGGER_NS: i64 = 250_000_000;
@@ -29,15 +35,23 @@ struct Frame {
 
 fn main() -> ExitCode {
     let args: Vec<String> = std::env::args().skip(1).collect();
-    let [folder, megabytes, out] = args.as_slice() else {
-        eprintln!("make_capture FOLDER MEGABYTES OUT");
-        return ExitCode::FAILURE;
+    let [folder, megabytes, out, rest @ ..] = args.as_slice() else { return usage() };
+    let how = match rest {
+        [] => How::Mixed,
+        [how] => match how.as_str() {
+            "mixed" => How::Mixed,
+            "plain" => How::Plain,
+            "vxlan" => How::Vxlan { hosts: 1 },
+            "hosts" => How::Vxlan { hosts: 16 },
+            _ => return usage(),
+        },
+        _ => return usage(),
     };
     let Ok(megabytes) = megabytes.parse::<u64>() else {
         eprintln!("make_capture: `{megabytes}` is not a number of megabytes");
         return ExitCode::FAILURE;
     };
-    match make(Path::new(folder), megabytes << 20, Path::new(out)) {
+    match make(Path::new(folder), megabytes << 20, Path::new(out), how) {
         Ok(told) => {
             println!("{told}");
             ExitCode::SUCCESS
@@ -49,7 +63,20 @@ fn main() -> ExitCode {
     }
 }
 
-fn make(folder: &Path, bytes_wanted: u64, out: &Path) -> io::Result<String> {
+fn usage() -> ExitCode {
+    eprintln!("make_capture FOLDER MEGABYTES OUT [mixed|plain|vxlan|hosts]");
+    ExitCode::FAILURE
+}
+
+/// Which captures, and how their frames are written.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum How {
+    Mixed,
+    Plain,
+    Vxlan { hosts: u8 },
+}
+
+fn make(folder: &Path, bytes_wanted: u64, out: &Path, how: How) -> io::Result<String> {
     let mut paths = Vec::new();
     captures(folder, &mut paths)?;
     paths.sort();
@@ -57,7 +84,7 @@ fn make(folder: &Path, bytes_wanted: u64, out: &Path) -> io::Result<String> {
     let (mut used, mut left_out) = (0, 0);
     for path in &paths {
         let frames = read(path);
-        if frames.is_empty() {
+        if frames.is_empty() || (how != How::Mixed && !plain(&frames)) {
             left_out += 1;
             continue;
         }
@@ -73,9 +100,15 @@ fn make(folder: &Path, bytes_wanted: u64, out: &Path) -> io::Result<String> {
     let mut file = BufWriter::with_capacity(1 << 20, File::create(out)?);
     let mut written = header(&mut file)?;
     let (mut rounds, mut packets) = (0i64, 0u64);
-    while written < bytes_wanted {
+    let mut counted = written;
+    while counted < bytes_wanted {
         for frame in &round {
-            written += record(&mut file, BEGIN_NS + rounds * round_ns + frame.ns, frame)?;
+            let ns = BEGIN_NS + rounds * round_ns + frame.ns;
+            counted += 16 + frame.bytes.len() as u64;
+            written += match how {
+                How::Vxlan { hosts } => record(&mut file, ns, &in_vxlan(frame, hosts))?,
+                How::Mixed | How::Plain => record(&mut file, ns, frame)?,
+            };
         }
         packets += round.len() as u64;
         rounds += 1;
@@ -116,6 +149,34 @@ fn read(path: &Path) -> Vec<Frame> {
             return frames;
         }
     }
+}
+
+/// No frame has a tag or a tunnel.
+fn plain(frames: &[Frame]) -> bool {
+    let mut locator = Locator::new(DecodeConfig::default());
+    frames.iter().all(|frame| {
+        let located = locator.locate(LinkType::ETHERNET, &frame.bytes, frame.wire_len, Timestamp::from_ns(frame.ns));
+        match located {
+            Ok(Some(at)) => at.segment == Segment::UNTAGGED && at.host_hint.is_none() && at.path.kind == PathKind::Wire,
+            Ok(None) | Err(_) => true,
+        }
+    })
+}
+
+/// The frame as a host with an overlay sends it: VNI 5001, from 10.99.0.1 to 10.99.1.1 and so on, no checksum.
+fn in_vxlan(frame: &Frame, hosts: u8) -> Frame {
+    const AROUND: usize = 50;
+    let sum = |macs: Option<&[u8]>| macs.unwrap_or_default().iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
+    let (to, from) = (sum(frame.bytes.get(..6)), sum(frame.bytes.get(6..12)));
+    let len = |before: usize| ((frame.wire_len as usize + AROUND - before).min(65_535) as u16).to_be_bytes();
+    let mut bytes = vec![2, 0, 0, 9, 1, to % hosts, 2, 0, 0, 9, 0, from % hosts, 8, 0, 0x45, 0];
+    bytes.extend(len(14));
+    bytes.extend([0, 0, 0x40, 0, 64, 17, 0, 0, 10, 99, 0, 1 + from % hosts, 10, 99, 1, 1 + to % hosts]);
+    bytes.extend([0xc0, from, 0x12, 0xb5]);
+    bytes.extend(len(34));
+    bytes.extend([0, 0, 8, 0, 0, 0, 0, 0x13, 0x89, 0]);
+    bytes.extend(&frame.bytes);
+    Frame { ns: frame.ns, wire_len: frame.wire_len + AROUND as u32, bytes }
 }
 
 /// Moves a capture to its place in the round.

@@ -31,6 +31,7 @@ mod suite {
     mod recorded;
     mod scenarios;
     mod sites;
+    mod twin_corpus;
     mod twins;
     mod watch;
 }

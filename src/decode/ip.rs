@@ -81,6 +81,21 @@ pub(super) fn read(network: Network, bytes: &[u8], cut: u32) -> Result<Ip<'_>, D
     }
 }
 
+/// Does [`read`] take it? Without reading all of it, for what most tunnels carry.
+#[inline]
+pub(super) fn readable(network: Network, bytes: &[u8], cut: u32) -> bool {
+    let (Network::Ipv4, Some(&[first, _, l1, l0, _, _, _, _, _, number, ..])) = (network, bytes.first_chunk::<20>())
+    else {
+        return read(network, bytes, cut).is_ok();
+    };
+    if number == protocol::AUTHENTICATION {
+        return read(network, bytes, cut).is_ok();
+    }
+    let (packet, len) = trim(bytes, u32::from(u16::from_be_bytes([l1, l0])), cut);
+    let header_len = usize::from(first & 0x0f) * 4;
+    first >> 4 == 4 && header_len >= 20 && len >= header_len as u32 && packet.len() >= header_len
+}
+
 /// IPv4 or IPv6, as the first four bits say.
 pub(super) fn version(bytes: &[u8]) -> Option<Network> {
     match bytes.first()? >> 4 {
@@ -305,5 +320,23 @@ mod tests {
         let bytes = v4(28, 0x2001, &[0; 8]);
         let found = ipv4(&bytes, 0).unwrap().fragment.unwrap();
         assert_eq!((found.id, found.offset, found.more), (0x1234, 8, true));
+    }
+
+    proptest::proptest! {
+        #[test]
+        fn readable_is_what_can_be_read(
+            first in 0x40u8..0x70,
+            total in 0u16..60,
+            number in proptest::sample::select(vec![6u8, 17, 51, 44, 0]),
+            rest in proptest::collection::vec(0u8.., 0..50),
+            cut in 0u32..40,
+        ) {
+            let mut bytes = v4(total, 0, &rest);
+            (bytes[0], bytes[9]) = (first, number);
+            bytes.truncate(rest.len() + 10);
+            for network in [Network::Ipv4, Network::Ipv6] {
+                proptest::prop_assert_eq!(readable(network, &bytes, cut), read(network, &bytes, cut).is_ok());
+            }
+        }
     }
 }

@@ -74,7 +74,7 @@ impl Locator {
     }
 
     /// Tunnels taken for segments that go one way into one address, most frames first.
-    pub fn one_way_tunnels(&self) -> Vec<OneWayTunnel> {
+    pub fn one_way_tunnels(&mut self) -> Vec<OneWayTunnel> {
         self.ends.one_way()
     }
 

@@ -67,7 +67,7 @@ fn packet(network: Network, bytes: &[u8], cut: u32) -> bool {
     match network {
         // Hardware type Ethernet, protocol type IPv4, their lengths (RFC 826).
         Network::Arp | Network::Rarp => bytes.starts_with(&[0, 1, 8, 0, 6, 4]),
-        _ => ip::read(network, bytes, cut).is_ok(),
+        _ => ip::readable(network, bytes, cut),
     }
 }
 

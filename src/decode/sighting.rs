@@ -19,6 +19,7 @@ const SIGHTINGS_MAX: usize = 20_480;
 const INTERFACES_MAX: usize = 64;
 /// Copies that an interface shared with others before it is said to. One may be chance.
 const SHARED_MIN: u32 = 4;
+const RECENT: usize = 256;
 
 counters! {
     pub struct SightingCounters {
@@ -41,6 +42,8 @@ pub struct Sightings {
     begins: bool,
     /// What is to be told of the interfaces changed.
     news: bool,
+    /// Where the last ones are, by MACs: nearly every frame is of a pair that was just seen.
+    recent: [u16; RECENT],
     pub counters: SightingCounters,
 }
 
@@ -64,6 +67,7 @@ impl Default for Sightings {
             several: false,
             begins: false,
             news: false,
+            recent: [0; RECENT],
             counters: SightingCounters::default(),
         }
     }
@@ -99,18 +103,37 @@ impl Sightings {
         // What goes to all is copied at every port.
         let port = if to.is_unicast() { located.path.port } else { 0 };
         let one = Sighting { from, to, segment: located.segment, location, port, frames: 1 };
+        let ([.., f1, f0], [.., t1, t0]) = (from.0, to.0);
+        let recent = usize::from(f0 ^ f1.rotate_left(3) ^ t0.rotate_left(5) ^ t1.rotate_left(1)) % RECENT;
+        let at = self.recent.get(recent).map_or(0, |at| usize::from(*at));
+        if let Some(seen) = self.seen.get_mut(at).filter(|seen| same(seen, &one)) {
+            seen.frames = seen.frames.saturating_add(1);
+            return;
+        }
+        let at = self.look_up(one);
+        if let (Some(recent), Some(at)) = (self.recent.get_mut(recent), at) {
+            *recent = at as u16;
+        }
+    }
+
+    /// Counts it, and tells where.
+    fn look_up(&mut self, one: Sighting) -> Option<u32> {
         let hash = hash(&self.hasher, &one);
         let found = self.index.find(hash, |at| self.seen.get(*at as usize).is_some_and(|seen| same(seen, &one)));
-        if let Some(seen) = found.and_then(|at| self.seen.get_mut(*at as usize)) {
+        let found = found.copied();
+        if let Some(seen) = found.and_then(|at| self.seen.get_mut(at as usize)) {
             seen.frames = seen.frames.saturating_add(1);
+            found
         } else if self.seen.len() < SIGHTINGS_MAX {
             let at = self.seen.len() as u32;
             self.seen.push(one);
             let (seen, hasher) = (&self.seen, &self.hasher);
             let rehash = |at: &u32| seen.get(*at as usize).map_or(0, |seen| self::hash(hasher, seen));
             self.index.insert_unique(hash, at, rehash);
+            Some(at)
         } else {
             self.counters.refused += 1;
+            None
         }
     }
 

@@ -163,7 +163,7 @@ fn erspan2(bytes: &[u8], sequence: bool, cut: u32) -> Option<Inner<'_>> {
         return None;
     }
     (path.id, path.port) = (u32::from(trunk & 0x03ff), index & 0x000f_ffff);
-    let inner = Inner::new(Header::Ethernet, reader.rest()).plausible(cut)?.by(path);
+    let inner = mirrored(reader.rest())?.by(path);
     // "En" 2: the frame came with an 802.1Q tag. Most switches leave it in this header only, some in the frame too.
     let tag = version_vlan & 0x0fff;
     let moved_tag = (trunk >> 11) & 3 == 2 && tag != 0 && outer_tag(inner.bytes) != Some(tag);
@@ -193,11 +193,16 @@ fn erspan3(bytes: &[u8], cut: u32) -> Option<Inner<'_>> {
     if last & 1 != 0 || frame_type == 7 {
         path.port = platform_port(reader.be32()?, reader.be32()?);
     }
-    let header = match frame_type {
-        2 => Header::Network(ip::version(reader.rest())?),
-        _ => Header::Ethernet,
+    let inner = match frame_type {
+        2 => Inner::new(Header::Network(ip::version(reader.rest())?), reader.rest()).plausible(cut)?,
+        _ => mirrored(reader.rest())?,
     };
-    Inner::new(header, reader.rest()).plausible(cut).map(|inner| inner.by(path))
+    Some(inner.by(path))
+}
+
+/// A frame behind a header that only a mirror writes: it may be any, for a port shows broken ones, too.
+fn mirrored(frame: &[u8]) -> Option<Inner<'_>> {
+    (frame.len() >= 14).then(|| Inner::new(Header::Ethernet, frame))
 }
 
 /// Where each platform of the draft's list puts the port's index; the rest of the header is time and place.

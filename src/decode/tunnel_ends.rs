@@ -29,25 +29,64 @@ struct End {
 #[derive(Debug)]
 pub(super) struct TunnelEnds {
     ends: Vec<Option<End>>,
+    /// The pair that came last in each direction; its further frames are not yet counted.
+    last: [Option<Pair>; 2],
+}
+
+#[derive(Clone, Copy, Debug)]
+struct Pair {
+    kind: LayerKind,
+    src: IpAddr,
+    dst: IpAddr,
+    frames: u64,
+    watched: bool,
 }
 
 impl TunnelEnds {
     pub fn new() -> Self {
-        TunnelEnds { ends: vec![None; ENDS_MAX] }
+        TunnelEnds { ends: vec![None; ENDS_MAX], last: [None; 2] }
     }
 
     /// One frame in a tunnel of this kind. False where one of its ends is not watched.
+    #[inline]
     pub fn count(&mut self, kind: LayerKind, src: IpAddr, dst: IpAddr) -> bool {
-        let sends = self.end(kind, src).map(|end| end.sent += 1);
+        match self.last.get_mut(usize::from(src < dst)) {
+            Some(Some(pair)) if pair.src == src && pair.dst == dst && pair.kind == kind => {
+                pair.frames += 1;
+                pair.watched
+            }
+            _ => self.begin(kind, src, dst),
+        }
+    }
+
+    fn begin(&mut self, kind: LayerKind, src: IpAddr, dst: IpAddr) -> bool {
+        let way = usize::from(src < dst);
+        if let Some(pair) = self.last.get(way).copied().flatten() {
+            self.add(pair);
+        }
+        let pair = Pair { kind, src, dst, frames: 1, watched: true };
+        // Its ends take their places in the order in which they came.
+        let watched = self.add(Pair { frames: 0, ..pair });
+        if let Some(last) = self.last.get_mut(way) {
+            *last = Some(Pair { watched, ..pair });
+        }
+        watched
+    }
+
+    fn add(&mut self, Pair { kind, src, dst, frames, .. }: Pair) -> bool {
+        let sends = self.end(kind, src).map(|end| end.sent += frames);
         let receives = self.end(kind, dst).map(|end| {
-            end.received += 1;
+            end.received += frames;
             end.several |= *end.sender.get_or_insert(src) != src;
         });
         sends.is_some() && receives.is_some()
     }
 
     /// Who received much and never sent, most frames first.
-    pub fn one_way(&self) -> Vec<OneWayTunnel> {
+    pub fn one_way(&mut self) -> Vec<OneWayTunnel> {
+        for pair in std::mem::take(&mut self.last).into_iter().flatten() {
+            self.add(pair);
+        }
         let silent = self.ends.iter().flatten().filter(|end| end.sent == 0 && end.received >= FRAMES_MIN);
         let mut told: Vec<OneWayTunnel> = silent
             .filter_map(|end| {

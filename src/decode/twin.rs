@@ -1,23 +1,28 @@
 //! Twins: copies of one packet that the mirror made more than once (both ports of a switch, two hosts, before and
 //! after a router) are counted once (decisions.md B.14). A twin has equal bytes from the network header on and comes
-//! from another observation point within [`WINDOW_NS`]; each packet has one twin from each point.
+//! from another observation point within [`WINDOW_NS`]; each packet has one twin from each point. A twin in another
+//! segment has one hop less or more, and lies behind a router that [`pairs`] knows.
 //!
 //! What is sent again stays: a retransmission comes from a point that has shown the packet already. Within one point
 //! copies are removed only while more than nine of ten packets come twice, or where a router lies between them.
 //!
-//! Bound: the tables of [`ring`], [`views`] and [`points`]. At the bound copies stay, counted. One point alone is looked
-//! at in samples, until it doubles.
+//! Bound: the tables of [`ring`], [`views`], [`pairs`], [`points`] and [`segments`]. At the bound copies stay, counted.
+//! What one point alone shows of a segment is looked at in samples, until it doubles or shows a router.
 
+mod pairs;
 mod points;
 mod print;
 mod ring;
+mod segments;
 #[cfg(test)]
 mod tests;
 mod views;
 
+use pairs::{Pairs, counts_here};
 use points::{Key, Points};
 use print::{Print, print};
-use ring::{Entry, Ring, Sight};
+use ring::{Entry, Ring};
+use segments::{Segments, Shown};
 use views::{Standing, Views};
 
 use super::packet::Located;
@@ -28,15 +33,12 @@ use crate::model::Timestamp;
 pub const WINDOW_NS: i64 = 50_000_000;
 /// Bytes of packets that may be replaced by a better copy.
 const BETTER_BYTES_MAX: u64 = 32 << 20;
-/// Of one point alone, so many packets of each [`SAMPLE_EVERY`] are looked at: one in 16, at a cost of 3 ns a packet.
-const SAMPLE: u64 = 512;
-const SAMPLE_EVERY: u64 = 8_192;
 
 crate::counters! {
     /// Copies, and what was taken for none.
     pub struct TwinCounters {
         removed => "twin.removed",
-        /// Of those removed: the same point, before and after a router.
+        /// Of those removed: the same point or another segment, before and after a router.
         routed => "twin.routed",
         /// Of those removed: a mirror that doubles everything.
         doubled => "twin.doubled",
@@ -50,6 +52,8 @@ crate::counters! {
         full => "twin.full",
         /// Connections forgotten before their window had passed.
         connections_full => "twin.connections_full",
+        /// Pairs of segments with a router between them that found no place.
+        pairs_full => "twin.pairs_full",
         /// Packets of observation points beyond the bound.
         points_full => "twin.points_full",
     }
@@ -72,6 +76,8 @@ pub enum Verdict {
     Twin,
     /// A copy that shows less was put there: this one takes its place.
     Better(Place),
+    /// A copy in a segment where it does not count was put there: take it back. Hand this one on and tell its place.
+    Instead(Place),
 }
 
 /// How far the packets have come; see [`Twins::may_replace`].
@@ -82,17 +88,23 @@ pub struct Mark {
     time: Timestamp,
 }
 
+/// When a packet was captured, and the clock then: the running maximum of packet times.
+#[derive(Clone, Copy, Debug)]
+struct When {
+    time: i64,
+    now: i64,
+}
+
 /// One owner: the dispatcher.
 pub struct Twins {
     points: Points,
     ring: Ring,
     views: Views,
-    frames: u64,
+    pairs: Pairs,
+    segments: Segments,
     bytes: u64,
     /// The packet taken last was a copy of another point's.
     copied: bool,
-    /// The only point doubles.
-    doubling: bool,
     /// Packets in which copies were looked for. Not told: it follows how the input is cut into files.
     examined: u64,
     pub counters: TwinCounters,
@@ -104,25 +116,26 @@ impl Twins {
             points: Points::new(),
             ring: Ring::new(),
             views: Views::new(),
-            frames: 0,
+            pairs: Pairs::new(),
+            segments: Segments::new(),
             bytes: 0,
             copied: false,
-            doubling: false,
             examined: 0,
             counters: TwinCounters::default(),
         }
     }
 
-    /// Takes one packet of a mirror source, captured at `time`.
+    /// Takes one packet of a mirror source, captured at `time`; `now` is the running maximum of times, its own
+    /// included.
     #[inline]
-    pub fn take(&mut self, source: u16, time: Timestamp, located: &Located<'_>) -> Verdict {
-        let point = self.points.id(Key { source, sender: located.host_hint });
-        self.frames += 1;
+    pub fn take(&mut self, source: u16, time: Timestamp, now: Timestamp, located: &Located<'_>) -> Verdict {
+        let point = self.points.id(Key { source, sender: located.host_hint, path: located.path });
         self.copied = false;
-        if !self.points.several() && !self.doubling && self.frames % SAMPLE_EVERY > SAMPLE {
+        let (shown, look) = self.segments.show(&located.segment, point);
+        if !look && !self.points.get(point).is_some_and(|point| point.doubling) {
             return Verdict::First(false);
         }
-        self.examine(point, time.ns(), located)
+        self.examine(point, shown, When { time: time.ns(), now: now.ns() }, located)
     }
 
     /// Was the packet taken last a copy of what another observation point had shown?
@@ -131,59 +144,68 @@ impl Twins {
         self.copied
     }
 
-    fn examine(&mut self, point: u16, time: i64, located: &Located<'_>) -> Verdict {
+    #[inline(never)]
+    fn examine(&mut self, point: u16, shown: Shown, when: When, located: &Located<'_>) -> Verdict {
         let Some((print, segment)) = print(located) else { return Verdict::First(false) };
         self.examined += 1;
-        let several = self.points.several();
-        let standing = match &segment {
-            Some(segment) if several => self.views.take(segment, point, time),
+        let standing = match segment {
+            // Of one point alone the sample is kept, for another may come.
+            Some(segment) if shown.several || !shown.routed => {
+                self.views.take(&segment.within(shown.hash), point, when.time)
+            }
             _ => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
         let routed = self.counters.routed;
-        let (double, twin) = self.relate(point, time, &print, standing, located);
+        let (double, twin) = self.relate(point, shown, when, &print, standing, located);
+        self.copied = twin.is_some() && self.counters.routed == routed;
         let mut doubles = false;
         if let Some(point) = self.points.get_mut(point) {
-            point.note(double);
-            doubles = point.doubles();
+            doubles = point.note(double);
         }
-        self.doubling = doubles && !several;
-        match twin {
-            Some(verdict) => {
-                self.counters.removed += 1;
-                self.copied = self.counters.routed == routed;
-                verdict
-            }
-            None if double && doubles => {
-                self.counters.removed += 1;
-                self.counters.doubled += 1;
-                Verdict::Twin
-            }
-            _ if standing.covered && !standing.again => {
-                self.counters.removed += 1;
-                self.counters.segmented += 1;
-                Verdict::Twin
-            }
-            _ => {
-                self.ring.push(Entry::new(print, located, time, point, standing.again, self.bytes));
-                self.bytes += located.bytes.len() as u64;
-                Verdict::First(several)
-            }
+        let mut verdict = twin.or_else(|| self.across(point, when, &print, standing, located));
+        self.counters.removed += u64::from(verdict.is_some());
+        if verdict.is_none() && double && doubles {
+            self.counters.removed += 1;
+            self.counters.doubled += 1;
+            return Verdict::Twin;
         }
+        let covered = verdict.is_none() && standing.covered && !standing.again;
+        if covered || verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
+            // A segment of another point's frame is remembered, too: a router or a third point may show it again.
+            let mut entry = Entry::new(print, located, point);
+            (entry.time, entry.came, entry.again, entry.bytes_before) =
+                (when.time, when.now, standing.again, self.bytes);
+            self.ring.push(entry, shown.hash, self.pairs.known);
+        }
+        if covered {
+            self.counters.removed += 1;
+            self.counters.segmented += 1;
+            return Verdict::Twin;
+        }
+        if verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
+            self.bytes += located.bytes.len() as u64;
+            verdict.get_or_insert(Verdict::First(shown.always()));
+        }
+        verdict.unwrap_or(Verdict::First(false))
     }
 
-    /// Has this point shown the same before, and is the packet the twin of another?
+    /// Has this point shown the same before, and is the packet the twin of another in its segment?
+    #[inline]
     fn relate(
         &mut self,
         point: u16,
-        time: i64,
+        shown: Shown,
+        when: When,
         print: &Print,
         standing: Standing,
         located: &Located<'_>,
     ) -> (bool, Option<Verdict>) {
         let mut double = false;
         let (mut routed, mut again) = (false, false);
-        let found = self.ring.find(print, &located.segment, time, |entry| {
+        let Shown { hash, several, routed: known, .. } = shown;
+        let (pairs, bytes) = (&mut self.pairs, self.bytes);
+        let found = self.ring.find(print, (&located.segment, hash), when.time, |entry| {
             let mine = entry.sights.iter_mut().filter(|s| s.point == point);
             let mut shown = false;
             for sight in mine {
@@ -200,6 +222,9 @@ impl Twins {
             }
             // The same point and another TTL: a copy that a router passed on has other addresses on its link.
             routed = shown && located.src_mac.zip(entry.src_mac).is_some_and(|(a, b)| a != b);
+            if routed && !several {
+                routed = pairs.note(entry, located, print.ttl);
+            }
             !shown || routed
         });
         let Some(entry) = found else {
@@ -207,21 +232,57 @@ impl Twins {
             return (double, None);
         };
         self.counters.routed += u64::from(routed);
-        // At the bound it is taken for a copy: so many points rarely show what was sent twice.
-        let _ = entry.sights.try_push(Sight { point, ttl: print.ttl, doubled: false });
+        if routed && !several && !known {
+            self.segments.routed(&located.segment);
+        }
+        entry.seen_by(point, print.ttl);
         let nearer = located.cut == entry.cut && print.ttl > entry.print.ttl;
         if located.cut >= entry.cut && !nearer {
             return (double, Some(Verdict::Twin));
         }
-        let Some(place) = entry.place.filter(|_| self.bytes - entry.bytes_before <= BETTER_BYTES_MAX) else {
+        let Some(place) = entry.still(when.now, bytes) else {
             return (double, Some(Verdict::Twin));
         };
-        (entry.cut, entry.print.ttl, entry.src_mac) = (located.cut, print.ttl, located.src_mac);
+        (entry.cut, entry.print.ttl) = (located.cut, print.ttl);
+        (entry.src_mac, entry.dst_mac) = (located.src_mac, located.dst_mac);
         if print.opening_len > entry.print.opening_len {
             (entry.print.opening, entry.print.opening_len) = (print.opening, print.opening_len);
         }
         self.counters.better += 1;
         (double, Some(Verdict::Better(place)))
+    }
+
+    /// Is the packet the twin of one in another segment, behind a router?
+    #[inline]
+    fn across(
+        &mut self,
+        point: u16,
+        when: When,
+        print: &Print,
+        standing: Standing,
+        located: &Located<'_>,
+    ) -> Option<Verdict> {
+        let entry = self.ring.elsewhere(print, &located.segment, when.time, self.pairs.known)?;
+        let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
+        if shown || (!print.numbered && entry.again != standing.again) {
+            return None;
+        }
+        if !self.pairs.note(entry, located, print.ttl) {
+            return None;
+        }
+        entry.seen_by(point, print.ttl);
+        self.counters.routed += 1;
+        for segment in [&entry.segment, &located.segment] {
+            self.segments.routed(segment);
+        }
+        let place = entry.still(when.now, self.bytes).filter(|_| counts_here(entry, located, print.ttl));
+        Some(match place {
+            Some(place) => {
+                entry.place = None;
+                Verdict::Instead(place)
+            }
+            None => Verdict::Twin,
+        })
     }
 
     /// Where the packet just taken was put.
@@ -238,15 +299,27 @@ impl Twins {
 
     /// May a packet before this mark still be replaced? It depends on packets only, never on who asks when.
     pub fn may_replace(&self, mark: &Mark, now: Timestamp) -> bool {
-        self.points.several()
+        self.segments.some_always
             && now.since_ns(mark.time) <= WINDOW_NS
             && self.bytes - mark.bytes <= BETTER_BYTES_MAX
             && (self.ring.count.wrapping_sub(mark.packets) as usize) < ring::PACKETS
     }
 
     pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
-        let full = TwinCounters { full: self.ring.overrun, points_full: self.points.full, ..self.counters };
+        let full = TwinCounters {
+            full: self.ring.overrun,
+            pairs_full: self.pairs.full,
+            points_full: self.points.full,
+            ..self.counters
+        };
         full.report(out);
+    }
+}
+
+impl Entry {
+    /// Where it is, if it may still be replaced: what [`Twins::may_replace`] allows of every mark since.
+    fn still(&self, now: i64, bytes: u64) -> Option<Place> {
+        self.place.filter(|_| now - self.came <= WINDOW_NS && bytes - self.bytes_before <= BETTER_BYTES_MAX)
     }
 }
 

@@ -49,10 +49,18 @@ pub struct Domain(u32);
 
 /// Written outermost first, `/` between layers, consecutive VLANs joined by `.`:
 /// `-`, `vlan:10`, `vlan:100.200`, `vxlan:5001/vlan:10`, `geneve:7`, `gre:0x1f`, `domain:dc1/vlan:10`.
-#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, PartialOrd, Ord)]
+#[derive(Clone, Copy, Debug, Default, Eq, PartialOrd, Ord)]
 pub struct Segment {
     ids: [u32; Segment::DEPTH_MAX],
     kinds: [LayerKind; Segment::DEPTH_MAX],
+}
+
+/// In words, for it is part of every key: a derived one compares each layer for itself.
+impl PartialEq for Segment {
+    #[inline]
+    fn eq(&self, other: &Segment) -> bool {
+        self.ids == other.ids && self.kinds_word() == other.kinds_word()
+    }
 }
 
 /// In words, for it is part of every key: a derived one feeds each layer for itself.
@@ -60,7 +68,7 @@ impl std::hash::Hash for Segment {
     fn hash<H: std::hash::Hasher>(&self, state: &mut H) {
         let [a, b, c, d] = self.ids.map(u128::from);
         state.write_u128(a | b << 32 | c << 64 | d << 96);
-        state.write_u32(u32::from_be_bytes(self.kinds.map(|kind| kind as u8)));
+        state.write_u32(self.kinds_word());
     }
 }
 
@@ -68,6 +76,11 @@ impl Segment {
     pub const DEPTH_MAX: usize = 4;
     /// No tenant id at all, written `-`.
     pub const UNTAGGED: Segment = Segment { ids: [0; Self::DEPTH_MAX], kinds: [LayerKind::None; Self::DEPTH_MAX] };
+
+    #[inline]
+    fn kinds_word(&self) -> u32 {
+        u32::from_be_bytes(self.kinds.map(|kind| kind as u8))
+    }
 
     /// This segment with one more layer inside it.
     #[must_use]
@@ -98,6 +111,12 @@ impl Segment {
             .zip(self.ids.iter())
             .take_while(|(k, _)| **k != LayerKind::None)
             .map(|(&kind, &id)| Layer { kind, id })
+    }
+
+    /// The id of the innermost layer that has a place; 0 of none. Most unlike between the segments of one mirror.
+    #[inline]
+    pub fn innermost(&self) -> u32 {
+        self.ids.iter().fold(0, |last, id| if *id == 0 { last } else { *id })
     }
 
     pub fn is_untagged(&self) -> bool {

@@ -266,12 +266,18 @@ impl Dispatcher {
         // Of samples none is left out: each is one of many.
         let verdict = match sampled {
             true => Verdict::First(false),
-            false => self.twins.take(frame.source.0, frame.time, &located),
+            false => self.twins.take(frame.source.0, frame.time, self.now, &located),
         };
-        let twin = !matches!(verdict, Verdict::First(_));
         if !sampled && self.twins.of_another_point() {
             self.sightings.shared(&located);
         }
+        let replaceable = match verdict {
+            Verdict::First(replaceable) => replaceable,
+            Verdict::Instead(_) => true,
+            Verdict::Twin | Verdict::Better(_) => false,
+        };
+        let handed_on = matches!(verdict, Verdict::First(_) | Verdict::Instead(_));
+        let twin = !matches!(verdict, Verdict::First(_));
         if let Some(seen) = self.sources.get_mut(usize::from(frame.source.0)) {
             seen.quality.twins += u64::from(twin);
             seen.quality.reordered += u64::from(located.late && !self.disordered);
@@ -280,28 +286,23 @@ impl Dispatcher {
         if !sampled {
             self.pairs.see(&located, twin, self.disordered || located.late);
         }
-        match verdict {
-            Verdict::First(replaceable) => {
-                let Some((_, parcel)) = self.lanes.get_mut(lane) else { return };
-                if replaceable {
-                    let flight = self.flights_gone + self.flights.len() as u64;
-                    self.twins.placed(Place { flight, lane: lane as u16, entry: parcel.entries.len() as u32 });
-                }
-                parcel.push(head, &located, shard);
-            }
-            Verdict::Twin => {}
-            Verdict::Better(place) => {
-                let waiting = place.flight.checked_sub(self.flights_gone).map(|at| self.flights.get_mut(at as usize));
-                let parcel = match waiting {
-                    Some(Some(flight)) => flight.parcels.get_mut(usize::from(place.lane)),
-                    Some(None) => self.lanes.get_mut(usize::from(place.lane)).map(|(_, parcel)| parcel),
-                    None => None,
-                };
-                if let Some(parcel) = parcel {
-                    parcel.replace(place.entry, head, &located, shard);
-                }
+        if let Verdict::Better(place) | Verdict::Instead(place) = verdict
+            && let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place)
+        {
+            match handed_on {
+                true => parcel.take_back(place.entry),
+                false => parcel.replace(place.entry, head, &located, shard),
             }
         }
+        if !handed_on {
+            return;
+        }
+        let Some((_, parcel)) = self.lanes.get_mut(lane) else { return };
+        if replaceable {
+            let flight = self.flights_gone + self.flights.len() as u64;
+            self.twins.placed(Place { flight, lane: lane as u16, entry: parcel.entries.len() as u32 });
+        }
+        parcel.push(head, &located, shard);
         if let Some(around) = self.locator.around(link, bytes, wire_len, self.now) {
             let shard = Locator::shard(&around) % SHARDS;
             let lane = usize::from(shard) % self.lanes.len().max(1);
@@ -458,6 +459,20 @@ impl Dispatcher {
         self.flush();
         while !self.flights.is_empty() && self.send() {}
     }
+}
+
+/// The parcel that a packet was put into, where it has not left.
+fn parcel_of<'a>(
+    lanes: &'a mut [(Lane, Parcel)],
+    flights: &'a mut VecDeque<Flight>,
+    flights_gone: u64,
+    place: Place,
+) -> Option<&'a mut Parcel> {
+    let (waiting, lane) = (place.flight.checked_sub(flights_gone)? as usize, usize::from(place.lane));
+    if waiting < flights.len() {
+        return flights.get_mut(waiting)?.parcels.get_mut(lane);
+    }
+    lanes.get_mut(lane).map(|(_, parcel)| parcel)
 }
 
 /// Gives what the collector tells its place in the global order: after what the shards make of the same frame.

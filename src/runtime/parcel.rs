@@ -25,6 +25,8 @@ pub enum Entry {
         len: u32,
         cut: u32,
     },
+    /// A packet that was taken back: it counts elsewhere.
+    Gone,
     /// A packet second passed before `frame`; with `stats`, counters are due.
     Tick {
         frame: u64,
@@ -64,6 +66,13 @@ impl Parcel {
             *head = Head { frame: head.frame, time: head.time, ..better };
             (*start, *len, *cut) = (at, located.bytes.len() as u32, located.cut);
             self.bytes.extend_from_slice(located.bytes);
+        }
+    }
+
+    /// Takes a packet back.
+    pub fn take_back(&mut self, entry: u32) {
+        if let Some(packet @ Entry::Packet { .. }) = self.entries.get_mut(entry as usize) {
+            *packet = Entry::Gone;
         }
     }
 

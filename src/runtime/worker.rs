@@ -77,6 +77,7 @@ impl Worker {
                         flows.datagram(head, &datagram, out);
                     }
                 }
+                Entry::Gone => {}
                 Entry::Tick { frame, now, stats } => {
                     for (decoder, flows) in &mut self.shards {
                         decoder.tick(*now);

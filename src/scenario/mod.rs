@@ -72,6 +72,7 @@ impl Vm {
 }
 
 /// A capture in the making.
+#[derive(Clone)]
 pub struct Scenario {
     frames: Vec<Captured>,
     clock: Timestamp,
@@ -83,6 +84,7 @@ pub struct Scenario {
     ip_ids: BTreeMap<IpAddr, u16>,
 }
 
+#[derive(Clone)]
 struct Captured {
     time: Timestamp,
     interface: usize,

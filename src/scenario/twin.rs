@@ -15,6 +15,8 @@ pub enum Twin {
     Routed,
     /// With an 802.1Q tag that says priority only (VLAN 0).
     PriorityTagged,
+    /// With a VLAN tag of its own.
+    Tagged(u16),
     /// In an ERSPAN II session, from this host's address.
     Erspan {
         session: u16,
@@ -32,6 +34,38 @@ const ROUTER_MACS: [Mac; 2] = [Mac([0, 0x1b, 0x21, 0, 0, 1]), Mac([0, 0x1b, 0x21
 const DELAY_NS_MAX: u64 = 45_000_000;
 
 impl Scenario {
+    /// Puts a router between two VMs: each frame so far between these MACs is seen in its sender's VLAN, and 50 µs later
+    /// behind the router in the receiver's, by the same interface. With `hops` 0 it is two tenants' equal frames.
+    pub fn routed_between(&mut self, (a, a_vlan): (Mac, u16), (b, b_vlan): (Mac, u16), hops: u8) -> &mut Self {
+        let frames = std::mem::take(&mut self.frames);
+        for frame in frames {
+            let Some((&to, &from)) = macs(&frame.bytes) else { continue };
+            let (before, after) = match (Mac(from), Mac(to)) {
+                ends if ends == (a, b) => (a_vlan, b_vlan),
+                ends if ends == (b, a) => (b_vlan, a_vlan),
+                _ => {
+                    self.frames.push(frame);
+                    continue;
+                }
+            };
+            let sides = if before == a_vlan { ROUTER_MACS } else { [ROUTER_MACS[1], ROUTER_MACS[0]] };
+            let (mut near, mut far) = (frame.clone(), frame);
+            far.time = Timestamp::from_ns(far.time.ns().saturating_add(50_000));
+            for _ in 0..hops {
+                route(&mut far.bytes);
+                put_mac(&mut near.bytes, 0, sides[0]);
+                put_mac(&mut far.bytes, 0, Mac(to));
+                put_mac(&mut far.bytes, 6, sides[1]);
+            }
+            for (copy, vlan) in [(&mut near, before), (&mut far, after)] {
+                tag(&mut copy.bytes, vlan);
+                copy.wire_len += 4;
+            }
+            self.frames.extend([near, far]);
+        }
+        self
+    }
+
     /// Adds a twin of every frame so far, by interface `mirror1`.
     pub fn twins(&mut self, how: Twin) -> &mut Self {
         self.copied(how, "mirror1")
@@ -96,6 +130,7 @@ impl Twin {
         match self {
             Twin::Same => {}
             Twin::Routed => route(&mut copy),
+            Twin::Tagged(vlan) => tag(&mut copy, vlan),
             Twin::PriorityTagged => drop(copy.splice(12..12, [0x81, 0, 0xa0, 0])),
             Twin::Erspan { session, host } => copy = erspan(session, host, bytes, beyond),
             Twin::ChecksumLeft => leave_checksum(&mut copy),
@@ -137,12 +172,29 @@ fn route(frame: &mut [u8]) {
         _ => return,
     }
     let [to, from] = ROUTER_MACS;
-    for (slot, byte) in frame.iter_mut().zip(to.0.into_iter().chain(from.0)) {
-        *slot = byte;
-    }
+    put_mac(frame, 0, to);
+    put_mac(frame, 6, from);
     if kind == 0x0800 {
         mend(frame, at);
     }
+}
+
+/// Receiver's and sender's.
+fn macs(frame: &[u8]) -> Option<(&[u8; 6], &[u8; 6])> {
+    let (to, rest) = frame.split_first_chunk()?;
+    Some((to, rest.first_chunk()?))
+}
+
+fn put_mac(frame: &mut [u8], at: usize, mac: Mac) {
+    for (slot, byte) in frame.iter_mut().skip(at).zip(mac.0) {
+        *slot = byte;
+    }
+}
+
+fn tag(frame: &mut Vec<u8>, vlan: u16) {
+    let [high, low] = vlan.to_be_bytes();
+    let at = frame.len().min(12);
+    frame.splice(at..at, [0x81, 0, high, low]);
 }
 
 /// The checksum of an IPv4 header.

@@ -4,14 +4,13 @@
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
-use eastwatch::capture::{Batch, Files, Filled, Source};
-use eastwatch::model::{LinkType, Side};
+use eastwatch::model::{Mac, Side};
 use eastwatch::scenario::{Format, Scenario, Twin, payload};
 
-use super::harness::{Folder, corpus, eastwatch, learned_from};
+use super::harness::{Folder, eastwatch, learned_from};
 use super::scenarios;
 
-const KINDS: [Twin; 7] = [
+pub(super) const KINDS: [Twin; 7] = [
     Twin::Same,
     Twin::Routed,
     Twin::PriorityTagged,
@@ -23,20 +22,27 @@ const KINDS: [Twin; 7] = [
 
 /// What a reading came to.
 #[derive(Debug, PartialEq)]
-struct Known {
-    vms: Vec<String>,
-    services: Vec<String>,
+pub(super) struct Known {
+    pub vms: Vec<String>,
+    pub services: Vec<String>,
     /// Flows by ends: how many, packets and bytes.
-    flows: BTreeMap<String, (u64, u64, u64)>,
-    removed: u64,
+    pub flows: BTreeMap<String, (u64, u64, u64)>,
+    pub removed: u64,
     /// Share of what the mirror lost, as the probe says it.
     loss: f64,
 }
 
-fn read(folder: &Folder, scenario: &Scenario) -> Known {
+pub(super) fn read(folder: &Folder, scenario: &Scenario) -> Known {
     let (capture, eve, state) = (folder.file("in.pcapng"), folder.file("eve.json"), folder.file("state"));
     std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
     known(&[capture], &eve, &state)
+}
+
+fn read_as(folder: &Folder, config: &str, scenario: &Scenario) -> Known {
+    let capture = folder.file("in.pcapng");
+    std::fs::write(&capture, scenario.encode(Format::PCAPNG)).unwrap();
+    std::fs::write(folder.file("config.toml"), config).unwrap();
+    known(&[capture, "--config".into(), folder.file("config.toml")], &folder.file("eve.json"), &folder.file("state"))
 }
 
 fn known(captures: &[PathBuf], eve: &Path, state: &Path) -> Known {
@@ -235,65 +241,71 @@ fn every_scenario_mirrored_twice_is_known_as_once() {
     }
 }
 
-/// Captures of others that are fed twice: small ones, so that it takes seconds.
-const CORPUS_CAPTURES: usize = 28;
-const CORPUS_BYTES_MAX: u64 = 200_000;
+#[test]
+fn a_tag_on_one_copy_only_is_one_segment_where_the_configuration_says_so() {
+    let folder = Folder::new("twins-tagged");
+    let config = "[[mirror]]\nsame_vlan = [[0, 10]]\n";
+    let once = read_as(&folder, config, &office());
+    let mut s = office();
+    s.twins(Twin::Tagged(10));
+    same("tagged", &once, &read_as(&folder, config, &s));
+    // Without that word two VLANs are two segments, whatever they carry.
+    let apart = read_as(&folder, "", &s);
+    assert_eq!((apart.removed, apart.services.len()), (0, once.services.len() * 2));
+    assert!(once.flows.iter().all(|(ends, (flows, ..))| apart.flows[ends].0 == flows * 2));
+}
+
+/// Eighty connections between two VMs whose frames show in VLAN 10 and in VLAN 20.
+fn across(hops: u8) -> (Scenario, Scenario) {
+    let mut s = Scenario::new(7);
+    let client = s.vm("app-01", "52:54:00:00:00:02", "10.1.0.12");
+    let server = s.vm("web-01", "52:54:00:00:00:01", "10.2.0.11");
+    for n in 0..80 {
+        s.wait_ms(500)
+            .tcp(&client, &server, 80)
+            .handshake()
+            .send(Side::Orig, payload::http_get("web-01", "/"))
+            .send(Side::Resp, payload::http_ok("nginx/1.24.0", &"x".repeat(n * 100)))
+            .close();
+    }
+    let plain = s.clone();
+    let mac = |last| Mac([0x52, 0x54, 0, 0, 0, last]);
+    s.routed_between((mac(2), 10), (mac(1), 20), hops);
+    (plain, s)
+}
 
 #[test]
-fn captures_of_others_mirrored_twice_are_known_as_once() {
-    let Some(corpus) = corpus() else {
-        eprintln!("no corpus beside the checkout: captures of others were not fed twice");
-        return;
+fn both_sides_of_a_router_are_one_flow_once_the_router_is_known() {
+    let folder = Folder::new("twins-routed");
+    let (plain, routed) = across(1);
+    let (once, twice) = (read(&folder, &plain), read(&folder, &routed));
+    // The first connections show the router, and are two flows each; the last are one, whole, on the server's side.
+    let ends: Vec<&String> = once.flows.keys().collect();
+    assert_eq!(ends.len(), 80);
+    let equal = ends.iter().filter(|ends| once.flows[**ends] == twice.flows[**ends]).count();
+    assert!(equal > 30, "{equal}: {:#?}", twice.flows);
+    let more = ends.iter().filter(|ends| twice.flows[**ends].0 > 2).count();
+    assert_eq!(more, 0);
+    // By any other port they meet, too: another mirror of the same.
+    let mut both = routed.clone();
+    both.twins(Twin::Same);
+    let again = read(&folder, &both);
+    let differ = ends.iter().filter(|ends| once.flows[**ends] != again.flows[**ends]).count();
+    assert!(differ < 50, "{differ}: {:#?}", again.flows);
+}
+
+#[test]
+fn equal_packets_of_two_tenants_are_two() {
+    let folder = Folder::new("twins-tenants");
+    let (plain, tenants) = across(0);
+    let mut tenants = tenants;
+    let (once, two) = (read(&folder, &plain), read(&folder, &tenants));
+    let doubled = |known: &Known| {
+        once.flows.iter().all(|(ends, (n, packets, bytes))| known.flows[ends] == (n * 2, packets * 2, bytes * 2))
     };
-    let folder = Folder::new("twin-corpus");
-    let mut captures = Vec::new();
-    find(&corpus.join("pcap"), &mut captures);
-    captures.sort();
-    let step = (captures.len() / CORPUS_CAPTURES).max(1);
-    let mut compared = 0;
-    for (capture, kind) in captures.iter().step_by(step).zip(KINDS.into_iter().cycle()) {
-        let Some(mut s) = ethernet(capture) else { continue };
-        // Cut fragments cannot be joined, so that they are no copies of what the whole ones make.
-        let fragments = matches!(kind, Twin::Cut(_)) && capture.to_string_lossy().contains("fragment");
-        let kind = if fragments { Twin::Same } else { kind };
-        let once = read(&folder, &s);
-        s.twins(kind);
-        let twice = read(&folder, &s);
-        let what = format!("{} {kind:?}", capture.display());
-        assert_eq!(once.vms, twice.vms, "{what}: VMs");
-        assert_eq!(once.services, twice.services, "{what}: services");
-        let sum =
-            |known: &Known| known.flows.values().fold((0, 0), |(flows, bytes), sums| (flows + sums.0, bytes + sums.2));
-        let ((flows, bytes), (flows_then, bytes_then)) = (sum(&once), sum(&twice));
-        assert_eq!(flows, flows_then, "{what}: flows");
-        assert!(bytes.abs_diff(bytes_then) * 1_000 <= bytes, "{what}: {bytes} and then {bytes_then} bytes");
-        compared += 1;
-    }
-    assert!(compared * 2 > CORPUS_CAPTURES, "only {compared} captures were compared");
-}
-
-/// The frames of a capture of Ethernet.
-fn ethernet(capture: &Path) -> Option<Scenario> {
-    let mut files = Files::open(&[capture.to_owned()], None).ok()?;
-    let (mut batch, mut s) = (Batch::new(), Scenario::new(5));
-    while let Ok(Filled::Frames | Filled::Idle) = files.fill(&mut batch) {
-        for frame in &batch.frames {
-            if frame.link != LinkType::ETHERNET {
-                return None;
-            }
-            s.cut_frame(frame.time, batch.get(frame).to_vec(), frame.wire_len as usize);
-        }
-    }
-    Some(s)
-}
-
-fn find(folder: &Path, found: &mut Vec<PathBuf>) {
-    for entry in std::fs::read_dir(folder).unwrap() {
-        let path = entry.unwrap().path();
-        match path.is_dir() {
-            true => find(&path, found),
-            false if std::fs::metadata(&path).is_ok_and(|m| m.len() < CORPUS_BYTES_MAX) => found.push(path),
-            false => {}
-        }
-    }
+    assert!(doubled(&two) && two.removed == 0, "{} {:#?}", two.removed, two.flows);
+    // Their twins are still their own.
+    tenants.twins(Twin::Same);
+    let mirrored = read(&folder, &tenants);
+    assert!(doubled(&mirrored) && mirrored.removed > 0, "{:#?}", mirrored.flows);
 }

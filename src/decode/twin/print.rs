@@ -1,5 +1,6 @@
 //! The print of a packet: what two mirrored copies of it have in common, whatever was done to each on its way.
-//! Fixed size: the headers as one number, and the first [`OPENING_BYTES`] bytes behind them as they are.
+//! Fixed size: the headers as one number, the beginning of a datagram as another, and the first [`OPENING_BYTES`] bytes
+//! behind the headers as they are.
 //!
 //! Left out are TOS and TTL (routers write them), and every checksum: the IP header's follows the TTL, the transport's
 //! may be left to the card on one copy, and says nothing that the bytes do not. Link padding is no part of a packet.
@@ -12,11 +13,22 @@ pub(super) const OPENING_BYTES: usize = 32;
 
 const TCP: u8 = 6;
 const UDP: u8 = 17;
+/// Reserved (IANA): the transport header of a later fragment is elsewhere.
+const FRAGMENT: u8 = 255;
+/// IPv6 extension headers (RFC 8200 section 4).
+const HOP_BY_HOP: u8 = 0;
+const ROUTING: u8 = 43;
+const DESTINATION: u8 = 60;
 
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Print {
     /// Network and transport header.
     pub key: u64,
+    /// Of a datagram: its first 16 bytes. Those of one length between two ports may have equal headers, and these tell
+    /// them apart (RTP's sequence number, QUIC's packet number, ESP's, ICMP's).
+    pub begun: u64,
+    /// It is cut before their end.
+    pub short: bool,
     pub opening: [u8; OPENING_BYTES],
     /// Bytes of `opening` that were captured.
     pub opening_len: u8,
@@ -38,6 +50,13 @@ pub(super) struct Segment {
     /// SYN, FIN or RST.
     pub controls: bool,
     pub payload_len: u32,
+}
+
+impl Segment {
+    /// Of a connection in this tenant segment: equal tenants have equal connections.
+    pub fn within(self, segment_hash: u64) -> Self {
+        Segment { flow: self.flow ^ segment_hash, ..self }
+    }
 }
 
 /// The print, and for TCP what its header says. `None` for what is too short to be told from anything else.
@@ -67,7 +86,7 @@ fn ipv4(located: &Located<'_>) -> Option<(Print, Option<Segment>)> {
     let fragment = u16::from_be_bytes([f1, f0]) & 0x1fff != 0;
     let print = Print { ttl, numbered: (i1, i0) != (0, 0), ..Print::default() };
     let (low, high) = if ends.rotate_left(32) < ends { (ends.rotate_left(32), false) } else { (ends, true) };
-    Some(print.transport(key, if fragment { 0 } else { protocol }, body, body_len, (low, high)))
+    Some(print.transport(key, if fragment { FRAGMENT } else { protocol }, body, body_len, (low, high)))
 }
 
 fn ipv6(located: &Located<'_>) -> Option<(Print, Option<Segment>)> {
@@ -129,10 +148,32 @@ impl Print {
                 (self.over(mix(numbers, u64::from(ports) << 16 ^ marks), rest), Some(segment))
             }
             (UDP, [p0, p1, p2, p3, l1, l0, _, _, rest @ ..]) => {
-                (self.over(mix(key, u64::from_be_bytes([*p0, *p1, *p2, *p3, *l1, *l0, 0, UDP])), rest), None)
+                let ends = mix(key, u64::from_be_bytes([*p0, *p1, *p2, *p3, *l1, *l0, 0, UDP]));
+                (self.begun(rest, body_len > body.len()).over(ends, rest), None)
             }
-            _ => (self.over(key, body), None),
+            (HOP_BY_HOP | ROUTING | DESTINATION, _) => {
+                let mut print = self.begun(body, body_len > body.len()).over(key, body);
+                // What options hide lies behind them: whole copies are told apart by their end.
+                match body.get(..body_len).and_then(|body| body.last_chunk()) {
+                    Some(end) => print.begun = mix(print.begun, u64::from_be_bytes(*end)),
+                    None => print.short = body_len > body.len(),
+                }
+                (print, None)
+            }
+            _ => (self.begun(body, body_len > body.len()).over(key, body), None),
         }
+    }
+
+    #[inline]
+    fn begun(mut self, rest: &[u8], cut: bool) -> Self {
+        match rest.first_chunk::<16>() {
+            Some(&[a, b, c, d, e, f, g, h, i, j, k, l, m, n, o, p]) => {
+                let (high, low) = ([a, b, c, d, e, f, g, h], [i, j, k, l, m, n, o, p]);
+                self.begun = mix(u64::from_be_bytes(high), u64::from_be_bytes(low));
+            }
+            None => self.short = cut,
+        }
+        self
     }
 
     #[inline]
@@ -156,7 +197,7 @@ impl Print {
 
 /// Multiply and fold 128 bits into 64. Whoever finds two packets of one key has gained nothing: the bytes are compared.
 #[inline]
-fn mix(a: u64, b: u64) -> u64 {
+pub(super) fn mix(a: u64, b: u64) -> u64 {
     let product = u128::from(a ^ 0x9e37_79b9_7f4a_7c15) * u128::from(b ^ 0xd6e8_feb8_6659_fd93);
     (product as u64) ^ ((product >> 64) as u64)
 }

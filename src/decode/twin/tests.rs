@@ -1,7 +1,7 @@
 //! Twins and what only looks like them, one sentence a test, each with its quiet twin.
 
 use super::*;
-use crate::decode::test_frames::{ethernet, ipv6, joined, tagged, udp, udp_frame, vm_frame, vxlan};
+use crate::decode::test_frames::{ethernet, fragment, ipv4, ipv6, joined, tagged, udp, udp_frame, vm_frame, vxlan};
 use crate::decode::{DecodeConfig, Locator};
 use crate::model::LinkType;
 
@@ -22,7 +22,11 @@ impl Mirror {
     fn keeps(&mut self, source: u16, frame: &[u8]) -> bool {
         self.at = Timestamp::from_ns(self.at.ns() + 100_000);
         let located = self.locator.locate(LinkType::ETHERNET, frame, frame.len() as u32, self.at).unwrap().unwrap();
-        !matches!(self.twins.take(source, self.at, &located), Verdict::Twin)
+        let verdict = self.twins.take(source, self.at, self.at, &located);
+        if matches!(verdict, Verdict::First(true) | Verdict::Instead(_)) {
+            self.twins.placed(Place { flight: 0, lane: 0, entry: 0 });
+        }
+        !matches!(verdict, Verdict::Twin)
     }
 
     fn kept(&mut self, frames: &[(u16, &[u8])]) -> Vec<bool> {
@@ -76,6 +80,89 @@ fn a_sender_of_a_tunnel_is_a_point_of_its_own() {
     other[29] = 9;
     let mut mirror = Mirror::new();
     assert_eq!(mirror.kept(&[(1, &one), (1, &other), (1, &other)]), [true, false, true]);
+}
+
+/// In an ERSPAN II session, from one port of the switch.
+fn erspan(session: u8, port: u8) -> Vec<u8> {
+    let head = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, session, 0, 0, 0, port];
+    ethernet(0x0800, &ipv4(47, &joined(&[&head, &vm_frame()])))
+}
+
+#[test]
+fn each_session_and_port_of_one_switch_is_a_point_of_its_own() {
+    let (one, other, port) = (erspan(1, 0), erspan(2, 0), erspan(1, 7));
+    let frames: [(u16, &[u8]); 5] = [(1, &one), (1, &other), (1, &port), (1, &one), (1, &port)];
+    assert_eq!(Mirror::new().kept(&frames), [true, false, false, true, false]);
+}
+
+#[test]
+fn datagrams_of_one_length_are_told_apart_by_their_beginning() {
+    let mut mirror = Mirror::new();
+    let frames: Vec<_> = (0..200u8)
+        .map(|n| ethernet(0x86dd, &ipv6(17, &udp(5_004, 5_004, &[&[0x80, 0, 0, n], &[7; 36][..]].concat()))))
+        .collect();
+    for frame in &frames {
+        assert!(mirror.keeps(1, frame));
+    }
+    for frame in &frames {
+        assert!(!mirror.keeps(2, frame));
+    }
+}
+
+/// A packet before the router and behind it: VLAN 10 and 20, or one VLAN.
+fn hop(vlans: [u16; 2], router: u8, ttl: u8, n: u16) -> [Vec<u8>; 2] {
+    let packet = |ttl: u8| {
+        let mut packet = fragment(17, n, 0, false, &udp(40_000, 53, b"query"));
+        packet[8] = ttl;
+        packet
+    };
+    let mut frames = [tagged(&[vlans[0]], 0x0800, &packet(64)), tagged(&[vlans[1]], 0x0800, &packet(ttl))];
+    frames[0][..6].copy_from_slice(&[2, 0, 0, 0, 9, router]);
+    frames[1][6..12].copy_from_slice(&[2, 0, 0, 0, 8, router]);
+    frames
+}
+
+#[test]
+fn a_router_between_two_segments_is_known_after_a_while_and_its_twins_removed() {
+    for (points, vlans) in [([1, 2], [10, 20]), ([1, 1], [10, 20]), ([1, 1], [10, 10])] {
+        let mut mirror = Mirror::new();
+        let mut kept = |router: u8, ttl: u8, ids: std::ops::Range<u16>| -> usize {
+            ids.flat_map(|n| hop(vlans, router, ttl, n).into_iter().zip(points))
+                .filter(|(frame, point)| mirror.keeps(*point, frame))
+                .count()
+        };
+        // One point is looked at in samples: 512 frames of 8,192.
+        assert!(kept(1, 63, 1..9_000) >= 8_999 + 32, "{vlans:?}");
+        // Of a pair where the second counts, both are handed on, and the first taken back.
+        let twice = usize::from(vlans[0] != vlans[1]);
+        assert_eq!(kept(1, 63, 9_000..10_000), 1_000 + twice * 1_000, "{vlans:?}");
+        let routed = mirror.twins.counters.routed;
+        assert!(routed >= 1_000);
+        if vlans[0] == vlans[1] {
+            continue;
+        }
+        let mut kept = |router: u8, ttl: u8, ids: std::ops::Range<u16>| -> usize {
+            ids.flat_map(|n| hop(vlans, router, ttl, n).into_iter().zip(points))
+                .filter(|(frame, point)| mirror.keeps(*point, frame))
+                .count()
+        };
+        assert_eq!((kept(2, 63, 10_000..10_020), kept(1, 64, 11_000..11_100)), (40, 200), "{vlans:?}");
+        assert_eq!(mirror.twins.counters.routed, routed, "another router's, or no hop less");
+    }
+}
+
+#[test]
+fn segments_of_a_frame_sent_again_and_of_one_before_a_hole_do_not_count() {
+    let whole = |seq: u32| segment(true, seq, 1, &[7; 3_000]);
+    let pieces = |seq: u32| [0, 1_000, 2_000].map(|at| segment(true, seq + at, 1, &[7; 1_000]));
+    let mut mirror = Mirror::new();
+    mirror.kept(&[(1, &segment(false, 1, 1_000, b"")), (2, &segment(false, 1, 1_000, b""))]);
+    // Bytes 4,000 to 8,000 are not seen.
+    assert_eq!(mirror.kept(&[(1, &whole(1_000)), (1, &whole(8_000)), (1, &whole(1_000))]), [true; 3]);
+    for piece in pieces(1_000).iter().chain(&pieces(8_000)).chain(&pieces(1_000)) {
+        assert!(!mirror.keeps(2, piece));
+    }
+    assert!(mirror.keeps(2, &pieces(1_000)[0]), "the third time only this point shows it");
 }
 
 #[test]
@@ -165,10 +252,10 @@ fn a_point_that_doubles_is_found_out_and_one_that_repeats_half_is_not() {
 fn one_point_is_looked_at_in_samples_and_two_always() {
     let mut mirror = Mirror::new();
     let mut keeps = |source, n: u64| mirror.keeps(source, &udp_frame(1, 2, &n.to_be_bytes()));
-    assert!((0..SAMPLE_EVERY * 2).all(|n| keeps(1, n)));
+    assert!((0..u64::from(segments::SAMPLE_EVERY) * 2).all(|n| keeps(1, n)));
     assert!((0..100).all(|n| keeps(2, 1_000_000 + n)));
     let sampled = mirror.twins.examined - 100;
-    assert!(sampled <= 2 * SAMPLE + 2, "{sampled}");
+    assert!(sampled <= 2 * u64::from(segments::SAMPLE) + 2, "{sampled}");
 }
 
 #[test]
@@ -194,7 +281,7 @@ proptest::proptest! {
             let network = if n % 3 == 0 { [0x86, 0xdd] } else { [8, 0] };
             let frame = joined(&[&[2; 12], &network, bytes]);
             if let Ok(Some(located)) = mirror.locator.locate(LinkType::ETHERNET, &frame, frame.len() as u32, mirror.at) {
-                let _ = mirror.twins.take(n as u16 % 3, mirror.at, &located);
+                let _ = mirror.twins.take(n as u16 % 3, mirror.at, mirror.at, &located);
             }
         }
     }

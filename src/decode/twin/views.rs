@@ -6,22 +6,31 @@
 use super::WINDOW_NS;
 use super::print::Segment;
 
-/// A connection matters here while its copies are under way: 50 ms. 2 MiB.
+/// A connection matters here while its copies are under way: 50 ms. 7 MiB.
 const FLOWS: usize = 1 << 14;
 const POINTS: usize = 3;
 
-/// Bytes one side sent, as one point saw them.
+/// Contiguous bytes that one point saw, of the present window and the one before it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Stream {
-    /// Contiguous bytes seen, of the present window and the one before it: `start..next`.
+struct Range {
     start: u32,
     middle: u32,
     next: u32,
+    /// The same before the last hole.
+    before: (u32, u32),
+    sent: bool,
+}
+
+/// What one side sent, as one point saw it.
+#[derive(Clone, Copy, Debug, Default)]
+struct Stream {
+    first: Range,
+    /// Bytes that it had shown before: sent again.
+    again: Range,
     /// Highest acknowledgement that the other side sent.
     acked: u32,
     /// `acked` was repeated so often.
     repeats: u8,
-    sent: bool,
     was_acked: bool,
 }
 
@@ -75,28 +84,31 @@ impl Views {
             *connection = Connection { flow: segment.flow, ..Connection::default() };
         }
         let end = segment.seq.wrapping_add(segment.payload_len);
-        let shown = connection.views.iter().filter(|v| v.point != 0 && v.point != point).any(|view| {
-            let stream = view.of(segment.up);
-            let fresh = (time - view.last).abs() <= WINDOW_NS;
-            fresh && stream.sent && ahead(segment.seq, stream.start) >= 0 && ahead(stream.next, end) >= 0
-        });
+        let own = connection.views.iter().find(|v| v.point == point).map(|view| view.of(segment.up));
+        let first = own.is_none_or(|stream| stream.first.advances(end));
+        let advances = first || own.is_none_or(|stream| stream.again.advances(end));
+        let shown = advances
+            && connection.views.iter().filter(|v| v.point != 0 && v.point != point).any(|view| {
+                let fresh = (time - view.last).abs() <= WINDOW_NS;
+                fresh && view.of(segment.up).range(first).holds(segment.seq, end)
+            });
         let Some(view) = connection.view(point, time) else { return standing };
         view.last = time;
         let age = time - view.turned;
         if age > WINDOW_NS {
             view.turned = time;
             for stream in [&mut view.up, &mut view.down] {
-                stream.start = if age > 2 * WINDOW_NS { stream.next } else { stream.middle };
-                stream.middle = stream.next;
+                stream.first.turn(age);
+                stream.again.turn(age);
             }
         }
         if segment.payload_len > 0 {
             let stream = view.of_mut(segment.up);
             let asked = stream.repeats >= 3 && stream.acked == segment.seq;
             standing.again = stream.was_acked && (ahead(stream.acked, end) >= 0 || asked);
-            let advances = !stream.sent || ahead(end, stream.next) > 0;
-            standing.covered = advances && shown;
-            stream.send(segment.seq, end);
+            standing.covered = shown;
+            let range = if first { &mut stream.first } else { &mut stream.again };
+            range.send(segment.seq, end);
         }
         if segment.has_ack {
             view.of_mut(!segment.up).acknowledge(segment);
@@ -131,14 +143,42 @@ impl View {
     }
 }
 
-impl Stream {
+impl Range {
+    /// Is there anything new up to `end`?
+    fn advances(&self, end: u32) -> bool {
+        !self.sent || ahead(end, self.next) > 0
+    }
+
+    fn holds(&self, seq: u32, end: u32) -> bool {
+        let within = |start, next| ahead(seq, start) >= 0 && ahead(next, end) >= 0;
+        self.sent && (within(self.start, self.next) || within(self.before.0, self.before.1))
+    }
+
     fn send(&mut self, seq: u32, end: u32) {
         if !self.sent || ahead(seq, self.next) > 0 {
-            // A hole: what lies before it is not known to be whole.
-            (self.start, self.middle, self.next, self.sent) = (seq, seq, end, true);
+            // A hole: what lies before it is whole for itself only.
+            let before = if self.sent { (self.start, self.next) } else { (seq, seq) };
+            *self = Range { start: seq, middle: seq, next: end, before, sent: true };
         } else if ahead(end, self.next) > 0 {
             self.next = end;
         }
+    }
+
+    /// A window of `age` has passed.
+    fn turn(&mut self, age: i64) {
+        if age > 2 * WINDOW_NS {
+            self.start = self.next;
+            self.before = (self.next, self.next);
+        } else {
+            self.start = self.middle;
+        }
+        self.middle = self.next;
+    }
+}
+
+impl Stream {
+    fn range(&self, first: bool) -> &Range {
+        if first { &self.first } else { &self.again }
     }
 
     fn acknowledge(&mut self, segment: &Segment) {

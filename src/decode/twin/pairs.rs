@@ -1,0 +1,147 @@
+//! Routers that the mirror shows from both sides: pairs of segments (or one segment, where one port sees both sides)
+//! that have shown [`TWINS_MIN`] packets with one hop less behind one router's MACs. Only between those is a packet in
+//! another segment, or at the same port, a twin: equal packets of equal tenants show no hop less.
+//!
+//! At most [`SETS`] × [`WAYS`] pairs; the one that has shown least gives way to a new one unless it is known for
+//! sure. A pair that finds no place is counted, and its copies stay.
+
+use super::print::mix;
+use super::ring::Entry;
+use super::segments;
+use crate::decode::packet::{Located, Network};
+use crate::model::{Mac, Segment};
+
+/// decisions.md B.14.
+pub(super) const TWINS_MIN: u32 = 32;
+/// Together 1,024 pairs, 80 KiB: a site's routers have some hundred segments, of which few speak to each other.
+const SETS: usize = 256;
+const WAYS: usize = 4;
+
+/// One side of the router: a segment, and the router's MAC there.
+type Side = (Segment, Mac);
+
+#[derive(Clone, Copy, Debug, Default)]
+struct Pair {
+    /// The lower side first, so that both directions are one.
+    sides: Option<(Side, Side)>,
+    twins: u32,
+}
+
+pub(super) struct Pairs {
+    pairs: Vec<[Pair; WAYS]>,
+    /// Some pair is known for sure. It never turns back.
+    pub known: bool,
+    pub full: u64,
+}
+
+impl Pairs {
+    pub fn new() -> Self {
+        Pairs { pairs: vec![[Pair::default(); WAYS]; SETS], known: false, full: 0 }
+    }
+
+    /// The packet and the one before it are the same but for one hop: counts it, and tells whether that is known of
+    /// this pair.
+    pub fn note(&mut self, entry: &Entry, located: &Located<'_>, ttl: u8) -> bool {
+        let here = (located.segment, located.src_mac, located.dst_mac);
+        let there = (entry.segment, entry.src_mac, entry.dst_mac);
+        let (before, after) = if entry.print.ttl > ttl { (there, here) } else { (here, there) };
+        let (Some(into), Some(out_of)) = (before.2, after.1) else { return false };
+        // What a router sent on has other addresses on its link, and none is sent to a group.
+        let routed = entry.print.ttl.abs_diff(ttl) == 1 && into.is_unicast() && before.1 != Some(out_of);
+        routed && self.count(((before.0, into), (after.0, out_of)))
+    }
+
+    fn count(&mut self, (a, b): (Side, Side)) -> bool {
+        let sides = if a <= b { (a, b) } else { (b, a) };
+        let Some(set) = self.pairs.get_mut(place(&sides)) else { return false };
+        let known = set.iter().position(|pair| pair.sides == Some(sides));
+        let least = || {
+            let unsure = set.iter().enumerate().filter(|(_, pair)| pair.twins < TWINS_MIN);
+            unsure.min_by_key(|(_, pair)| pair.twins).map(|(at, _)| at)
+        };
+        let Some(pair) = known.or_else(least).and_then(|at| set.get_mut(at)) else {
+            self.full += 1;
+            return false;
+        };
+        if pair.sides != Some(sides) {
+            self.full += u64::from(pair.twins > 0);
+            *pair = Pair { sides: Some(sides), twins: 0 };
+        }
+        // The one that makes it sure still stays.
+        let sure = pair.twins >= TWINS_MIN;
+        pair.twins = pair.twins.saturating_add(1);
+        self.known |= pair.twins >= TWINS_MIN;
+        sure
+    }
+}
+
+fn place(((s, m), (t, n)): &(Side, Side)) -> usize {
+    let mac = |Mac([a, b, c, d, e, f]): &Mac| u64::from_be_bytes([0, 0, *a, *b, *c, *d, *e, *f]);
+    let hash = mix(mac(m), mac(n)) ^ segments::hash(s) ^ segments::hash(t).rotate_left(31);
+    (hash >> 32) as usize % SETS
+}
+
+/// Does the copy on this side of the router count, and not the one on the other? All packets of a flow, in both
+/// directions, count in one segment: that of the lower port, where more often than not its server lives; of equal
+/// ports and of none, the lower segment. Either copy is whole; this says only where it is listed.
+pub(super) fn counts_here(entry: &Entry, located: &Located<'_>, ttl: u8) -> bool {
+    let before = ttl > entry.print.ttl;
+    match ports(located) {
+        Some((src, dst)) if src != dst => before == (src < dst),
+        _ => located.segment < entry.segment,
+    }
+}
+
+/// Of TCP, UDP and SCTP.
+fn ports(located: &Located<'_>) -> Option<(u16, u16)> {
+    let bytes = located.bytes;
+    let (protocol, at) = match located.network {
+        Network::Ipv4 => {
+            let head: &[u8; 20] = bytes.first_chunk()?;
+            let [first, _, _, _, _, _, f1, f0, _, protocol, ..] = *head;
+            let whole = u16::from_be_bytes([f1, f0]) & 0x3fff == 0;
+            (Some(protocol).filter(|_| whole)?, usize::from(first & 0x0f) * 4)
+        }
+        Network::Ipv6 => (*bytes.get(6)?, 40),
+        Network::Arp | Network::Rarp | Network::Lldp | Network::Cdp => return None,
+    };
+    let &[s1, s0, d1, d0] = bytes.get(at..)?.first_chunk()?;
+    matches!(protocol, 6 | 17 | 132).then(|| (u16::from_be_bytes([s1, s0]), u16::from_be_bytes([d1, d0])))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::model::LayerKind;
+
+    fn side(vlan: u32, mac: u8) -> Side {
+        (Segment::UNTAGGED.with(LayerKind::Vlan, vlan), Mac([0, 0, 0, 0, 0, mac]))
+    }
+
+    #[test]
+    fn a_pair_is_known_after_thirty_two_in_either_direction() {
+        let mut pairs = Pairs::new();
+        let counted: Vec<bool> = (0..40)
+            .map(|n| match n % 2 {
+                0 => pairs.count((side(10, 1), side(20, 2))),
+                _ => pairs.count((side(20, 2), side(10, 1))),
+            })
+            .collect();
+        assert!(counted[..32].iter().all(|known| !known) && counted[32..].iter().all(|known| *known));
+        assert!(!pairs.count((side(10, 1), side(20, 3))), "another router");
+        assert!(!pairs.count((side(10, 1), side(30, 2))), "another segment");
+    }
+
+    #[test]
+    fn a_flood_of_pairs_is_counted_and_takes_none_that_is_known() {
+        let mut pairs = Pairs::new();
+        for _ in 0..=TWINS_MIN {
+            pairs.count((side(10, 1), side(20, 2)));
+        }
+        for n in 0..10_000 {
+            pairs.count((side(n, 9), side(n + 1, 9)));
+        }
+        assert!(pairs.full > 8_000);
+        assert!(pairs.count((side(10, 1), side(20, 2))));
+    }
+}
