@@ -19,6 +19,7 @@ mod mirror;
 mod observation;
 mod order;
 mod quality;
+mod rank;
 mod segment;
 mod service;
 mod time;
@@ -41,6 +42,7 @@ pub use observation::{
 };
 pub use order::Order;
 pub use quality::{CaptureQuality, SourceQuality};
+pub use rank::{Rank, RankedBy, Ranking, Surprise};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;
