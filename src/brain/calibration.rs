@@ -19,6 +19,9 @@ const CONTACTS_MAX: usize = 262_144;
 /// Who is served on a port and uses the same port within a day has changed its role, as a worm makes its victims do.
 const ROLE_CHANGE_S: f64 = 86_400.0;
 const NS_PER_DAY: f64 = 8.64e13;
+/// A VM-day, where a first day is all there is: what detection assumes before anything is measured (detection.md 9).
+const ASSUMED_SERVICES: f64 = 0.05;
+const ASSUMED_PEERS: f64 = 2.0;
 
 #[derive(Default)]
 pub struct Calibration {
@@ -73,7 +76,8 @@ pub struct Implied {
 #[derive(Clone, Debug, Default, Serialize)]
 pub struct Calibrated {
     pub watched_h: f64,
-    /// No VM was watched beyond its first day: all that it did is discovery, and the rates are too high.
+    /// No VM was watched beyond its first day: all that it did is discovery, and the rates are too high. What they imply
+    /// is assumed then, not measured.
     pub first_day_only: bool,
     pub site: Row,
     pub new_vms: Rate,
@@ -81,7 +85,7 @@ pub struct Calibrated {
     pub per_1000_vms_per_day: f64,
     pub pages_per_day: f64,
     pub notices_per_day: f64,
-    /// By severity alone, as it begins: from the rates, and from their upper bounds.
+    /// By severity alone, as it begins: from the rates, and from their upper bounds (of discovery: a ceiling).
     pub at_first: Implied,
     pub at_first_upper: Implied,
     /// Once the thresholds have followed the rates.
@@ -170,7 +174,10 @@ impl Brain {
             notice: of(&site.new_peers).unwrap_or(0.0) * vms + of(&new_vms).unwrap_or(0.0),
             digest: 0.0,
         };
-        let at_first = implied(|rate| rate.per_day);
+        let at_first = match first_day_only {
+            false => implied(|rate| rate.per_day),
+            true => Implied { page: ASSUMED_SERVICES * vms, notice: ASSUMED_PEERS * vms, digest: 0.0 },
+        };
         let page = at_first.page.min(pages);
         let settled = Implied {
             page,

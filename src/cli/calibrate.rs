@@ -101,20 +101,23 @@ fn told(calibrated: &Calibrated, whole: &Value, global: &Global) -> String {
     if calibrated.first_day_only {
         out.push_str(
             "No VM was watched beyond its first day: all that it did is discovery, and these rates are far too high.\n\
-             A capture of three days and more tells what is usual.\n",
+             What is implied is assumed; a capture of three days and more tells what is usual.\n",
         );
     }
     out.push_str(&format!(
         "\nbudget: {per_1000_vms_per_day} a day for 1,000 VMs, so {pages_per_day:.2} pages and {notices_per_day:.2} notices a day here\n"
     ));
+    let assumed = if calibrated.first_day_only { " (assumed)" } else { "" };
     let implied = [
         ("implied at first", &calibrated.at_first),
         ("  at most (95 %)", &calibrated.at_first_upper),
         ("implied in time", &calibrated.settled),
     ];
-    for (label, implied) in implied {
+    // Of a first day the ceiling says nothing.
+    let shown = implied.into_iter().enumerate().filter(|(at, _)| *at != 1 || !calibrated.first_day_only);
+    for (_, (label, implied)) in shown {
         out.push_str(&format!(
-            "{label:<17} {:.2} pages, {:.2} notices, {:.2} lines of the digest a day\n",
+            "{label:<17} {:.2} pages, {:.2} notices, {:.2} lines of the digest a day{assumed}\n",
             implied.page, implied.notice, implied.digest
         ));
     }

@@ -271,7 +271,9 @@ impl Incidents {
     }
 
     fn join(&mut self, id: IncidentId, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
-        let alone = self.stands_alone(finding, Some(id));
+        // Only asked where it opens again: it looks at every incident.
+        let resolved = self.get(id).is_some_and(|i| i.state == IncidentState::Resolved);
+        let alone = resolved && self.stands_alone(finding, Some(id));
         let Some(incident) = self.all.get_mut(&id) else { return Joined { incident: id, opened: false } };
         self.dirty.insert(id);
         let from = incident.state;

@@ -113,7 +113,11 @@ fn calibrate_prints_rates_and_what_they_imply_and_keeps_nothing() {
     let rows = told["roles"].as_array().unwrap();
     let sum: u64 = rows.iter().map(|row| row["vms"].as_u64().unwrap()).sum();
     assert_eq!(sum, 4, "every VM is in one row");
-    assert_eq!(told["pages_per_day"].as_f64(), Some(0.144));
+    assert_eq!((told["pages_per_day"].as_f64(), told["first_day_only"].as_bool()), (Some(0.144), Some(false)));
+    let began = &told["site"]["new_services"];
+    assert_eq!(began["events"], 1, "what web-01 began after the first day: {began}");
+    assert!(began["lower"].as_f64() < began["per_day"].as_f64() && began["per_day"].as_f64() < began["upper"].as_f64());
+    assert!(told["at_first"]["page"].as_f64() > told["settled"]["page"].as_f64(), "{told}");
 }
 
 #[test]
