@@ -73,15 +73,17 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             edges.sort_by_key(|e| (place(brain, e.service.vm), e.service, client(e.client)));
             Ok(edges.into_iter().map(|e| brain.peer_row(e)).collect())
         }
-        Request::Incidents { vm, only, min_severity } => {
+        Request::Incidents { vm, only, min_severity, rank } => {
             let wanted = wanted(brain, vm.as_deref())?;
             let fits = |i: &&Incident| {
                 wanted.has(i.vm)
                     && only.is_none_or(|state| i.state == state)
                     && min_severity.is_none_or(|least| i.severity >= least)
+                    && rank.is_none_or(|rank| i.ranking.rank == rank)
             };
             Ok(brain.incidents.list().into_iter().filter(fits).map(incident_row).collect())
         }
+        Request::IncidentsByDay {} => Ok(brain.incidents.calendar().map(|daily| json!(daily)).collect()),
         Request::Incident { id } => Ok(whole(incident(brain, &id)?)),
         Request::IncidentsExport {} => Ok(brain.incidents.list().into_iter().map(whole).collect()),
         Request::Ack { id, by, message } => handled(brain, &id, |all, id, now| all.ack(id, &by, &message, now)),

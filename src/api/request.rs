@@ -8,7 +8,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::{Map, Value};
 
 use crate::inventory::InventoryFile;
-use crate::model::{IncidentState, Severity};
+use crate::model::{IncidentState, Rank, Severity};
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(tag = "verb", rename_all = "kebab-case", deny_unknown_fields)]
@@ -39,7 +39,11 @@ pub enum Request {
         only: Option<IncidentState>,
         #[serde(default, skip_serializing_if = "Option::is_none")]
         min_severity: Option<Severity>,
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        rank: Option<Rank>,
     },
+    /// Ranks by day.
+    IncidentsByDay {},
     Incident {
         id: String,
     },
@@ -163,6 +167,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/peers", "peers"),
     route("GET", "/v1/incidents", "incidents"),
     route("GET", "/v1/incidents/export", "incidents-export"),
+    route("GET", "/v1/incidents/by-day", "incidents-by-day"),
     route("GET", "/v1/incidents/{id}", "incident"),
     route("POST", "/v1/incidents/{id}/ack", "ack"),
     route("POST", "/v1/incidents/{id}/resolve", "resolve"),
@@ -263,7 +268,13 @@ mod tests {
     fn a_request_survives_http() {
         for request in [
             Request::Vms { vm: Some("web 01&x=y".into()) },
-            Request::Incidents { vm: None, only: Some(IncidentState::Open), min_severity: Some(Severity::High) },
+            Request::Incidents {
+                vm: None,
+                only: Some(IncidentState::Open),
+                min_severity: Some(Severity::High),
+                rank: Some(Rank::Page),
+            },
+            Request::IncidentsByDay {},
             Request::Incident { id: "inc-0123456789ab".into() },
             Request::Ack { id: "inc-0123456789ab".into(), by: "ann".into(), message: "on it".into() },
             Request::BaselineExport {},

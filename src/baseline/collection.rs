@@ -88,6 +88,11 @@ impl Baselines {
         &self.definitions
     }
 
+    /// How long the probe has watched, without its absences.
+    pub fn watched_ns(&self, now: Timestamp) -> i64 {
+        self.site.watched.at(now)
+    }
+
     pub fn known(&self, vm: VmId) -> bool {
         self.profiles.contains_key(&vm)
     }

@@ -8,6 +8,7 @@ mod document;
 mod identity;
 mod novelty;
 mod profile;
+mod rate;
 mod records;
 mod ripeness;
 mod role;
@@ -21,6 +22,7 @@ pub use diff::{DiffLine, DiffSign, diff};
 pub use document::{Document, VmDocument};
 pub use identity::{Aspect, Identity, Replaced};
 pub use profile::{LearnedPeer, LearnedService, Port, Profile};
+pub use rate::NoveltyRate;
 pub(crate) use ripeness::Hours;
 
 pub use ripeness::{Feature, Phase, Ripeness, Tally};

@@ -45,6 +45,14 @@ impl Days {
         self.counts.iter().take(left).map(|count| u64::from(*count)).sum()
     }
 
+    /// Novelties in the window of the days that began after one reading, until another.
+    pub fn after(&self, from_ns: i64, watched_ns: i64) -> u64 {
+        let (first, now) = (from_ns.div_euclid(NS_PER_DAY) + 1, watched_ns.div_euclid(NS_PER_DAY));
+        let first = first.max(now - WINDOW_D as i64 + 1);
+        let dated = (0..).map(|back| self.day - back).zip(&self.counts);
+        dated.take_while(|(day, _)| *day >= first).map(|(_, count)| u64::from(*count)).sum()
+    }
+
     pub fn unite(&mut self, other: &Days) {
         let newest = self.day.max(other.day);
         let at = |days: &Days, back: i64| {

@@ -191,6 +191,11 @@ impl Profile {
         latched
     }
 
+    /// Reading of the probe's watched clock when it was first seen.
+    pub fn born_watched_ns(&self) -> i64 {
+        self.born_ns
+    }
+
     /// One answered flow of this VM, on either side.
     pub(crate) fn flow(&mut self, moment: Moment) {
         self.flows = self.flows.saturating_add(1);

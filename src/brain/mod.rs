@@ -5,6 +5,7 @@
 
 mod baseline_rows;
 mod blind;
+mod calibration;
 mod copies;
 mod events;
 mod held;
@@ -17,6 +18,7 @@ mod trouble;
 mod watched;
 mod who;
 
+pub use calibration::Calibrated;
 pub use events::Teller;
 pub use held::Capture;
 pub use known::Facts;
@@ -26,13 +28,14 @@ use std::collections::BTreeMap;
 
 use crate::baseline::{BaselineConfig, Baselines, Lesson, Port, Sanction, SanctionSource, Sanctions};
 use crate::detect::{self, Code, DetectConfig, Detectors, Explanation, Reason, Verdict, World};
-use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
+use crate::incident::{AlertsConfig, IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, Timestamp, VmId};
 use crate::recog::Recog;
 use crate::store::{Batch, Shed, Store, StoreError};
 
 use blind::{Blind, Cause, Notice};
+use calibration::{Calibration, budget_line};
 use held::Held;
 use sight::Sight;
 use trouble::Trouble;
@@ -53,6 +56,7 @@ pub struct BrainConfig {
     pub baseline: BaselineConfig,
     pub detect: DetectConfig,
     pub incidents: IncidentConfig,
+    pub alerts: AlertsConfig,
     /// EVE `flow` records are wanted.
     pub flows: bool,
 }
@@ -70,6 +74,7 @@ pub struct Brain {
     sight: Sight,
     trouble: Trouble,
     watched: Watched,
+    calibration: Option<Calibration>,
     store: Option<Box<dyn Store>>,
     config: BrainConfig,
     /// The user's Recog files.
@@ -90,7 +95,7 @@ impl Brain {
     /// A record that cannot be read, or a store that cannot be reached.
     pub fn load(store: Box<dyn Store>, config: BrainConfig) -> Result<Self, StoreError> {
         let held = Held::load(store.as_ref())?;
-        let incidents = Incidents::load(store.as_ref(), config.incidents.clone())?;
+        let incidents = Incidents::load(store.as_ref(), config.incidents.clone(), config.alerts.clone())?;
         Ok(Brain {
             inventory: Inventory::load(store.as_ref(), config.inventory.clone())?,
             baselines: Baselines::load(store.as_ref(), config.baseline.clone())?,
@@ -103,6 +108,7 @@ impl Brain {
             blind: Blind::default(),
             sight: Sight::default(),
             watched: Watched::default(),
+            calibration: None,
             now: held.now(),
             saved_at: held.now(),
             stats_at: 0,
@@ -168,7 +174,7 @@ impl Brain {
     pub fn reconfigure(&mut self, config: BrainConfig) {
         self.inventory.configure(&config.inventory);
         self.baselines.configure(config.baseline.clone());
-        self.incidents.configure(config.incidents.clone());
+        self.incidents.configure(config.incidents.clone(), config.alerts.clone());
         self.config = config;
     }
 
@@ -215,6 +221,7 @@ impl Brain {
             self.judge(&change);
         }
         self.changes = changes;
+        self.sample(&observation.fact);
         if matches!(observation.fact, Fact::Tick) {
             self.tick();
         }
@@ -240,7 +247,11 @@ impl Brain {
         let verdict = detectors.judge(change, &world, &mut findings);
         self.teller.change(change, &self.inventory, &self.baselines);
         let mut events = Vec::new();
-        for finding in &findings {
+        for finding in &mut findings {
+            // Who is used first by a VM in trouble may be the next.
+            if finding.peer.and_then(|(vm, _)| vm).is_some_and(|vm| self.trouble.has(vm)) {
+                finding.surprise = finding.surprise.plus_nats(detect::IN_TROUBLE_NATS);
+            }
             let joined = self.incidents.take(finding, &mut events);
             self.teller.alert(finding, joined.map(|joined| joined.incident));
             self.totals.finding(joined);
@@ -252,6 +263,9 @@ impl Brain {
             _ => Lesson::Free,
         };
         self.baselines.learn(change, lesson);
+        if let Some(calibration) = &mut self.calibration {
+            calibration.change(change);
+        }
         self.sanctions.count(change);
         if let What::Merged { kept, gone } = change.what {
             self.sanctions.merge(kept, gone);
@@ -287,6 +301,8 @@ impl Brain {
         self.baselines.tick(&self.inventory, self.now);
         let mut events = Vec::new();
         self.incidents.tick(self.now, &mut events);
+        let Brain { incidents, inventory, baselines, now, .. } = self;
+        incidents.watch(baselines.watched_ns(*now), || inventory.vms().count() as u64);
         self.happened(&events);
         if self.now.second() >= self.stats_at {
             self.stats_at = self.now.second().saturating_add(STATS_EVERY_S);
@@ -326,6 +342,7 @@ impl Brain {
                 told.reason = Reason::new(Code::Announced, "", format!("a finding about {by}"));
             }
         }
+        told.lines.push(budget_line(&self.incidents.standing()));
         told.lines.extend(copies::lines(&self.inventory, vm, port));
         told.lines.extend(self.who(vm));
         told

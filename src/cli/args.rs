@@ -213,6 +213,12 @@ pub struct IncidentListArgs {
     /// Only incidents of at least this severity
     #[arg(long, value_name = "SEVERITY")]
     pub min_severity: Option<Severity>,
+    /// Only incidents of this rank: page, notice, digest
+    #[arg(long, value_name = "RANK")]
+    pub rank: Option<crate::model::Rank>,
+    /// How many were of which rank, day by day
+    #[arg(long, conflicts_with_all = ["vm", "only", "min_severity", "rank"])]
+    pub by_day: bool,
 }
 
 #[derive(Debug, Subcommand)]
@@ -309,6 +315,8 @@ pub enum BaselineCommand {
         #[arg(long, value_enum, default_value_t)]
         format: Format,
     },
+    /// Read captures and print the rates and the alerts a day they imply; keeps nothing
+    Calibrate(CalibrateArgs),
     /// Forget what was learned of one VM, or of all
     Reset {
         /// VM: id, name or address
@@ -318,6 +326,31 @@ pub enum BaselineCommand {
         #[arg(long, conflicts_with = "vm")]
         all: bool,
     },
+}
+
+#[derive(Debug, Args)]
+pub struct CalibrateArgs {
+    /// Capture files (pcap, pcapng, .gz, .zst), or - for stdin
+    #[arg(required = true, value_name = "FILE")]
+    pub files: Vec<PathBuf>,
+    /// How to print it
+    #[arg(long, value_enum, default_value_t)]
+    pub format: Format,
+    /// Where VMs live: auto, or networks separated by commas [default: auto]
+    #[arg(long, value_name = "auto|CIDR[,CIDR]")]
+    pub home: Option<String>,
+    /// VM inventory to load, in any format of `inventory import`
+    #[arg(long, value_name = "FILE")]
+    pub inventory: Option<PathBuf>,
+    /// Capture filter (BPF, as tcpdump's)
+    #[arg(long, value_name = "BPF")]
+    pub filter: Option<String>,
+    /// Packet workers: a number, or auto (cores - 1) [default: 1]
+    #[arg(long, value_name = "N|auto")]
+    pub workers: Option<String>,
+    /// Show no progress bar
+    #[arg(long)]
+    pub no_progress: bool,
 }
 
 #[derive(Debug, Subcommand)]

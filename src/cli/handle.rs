@@ -19,6 +19,7 @@ use super::{Failure, user_name};
 pub const INCIDENT_COLUMNS: &[Column] = &[
     column("INCIDENT", |r| text(r, "id")),
     column("SEVERITY", |r| text(r, "severity")),
+    column("RANK", |r| text(r, "rank")),
     column("STATE", |r| text(r, "state")),
     column("DETECTOR", |r| text(r, "detector")),
     column("VM", named),
@@ -58,7 +59,19 @@ pub fn incidents(global: &Global, config: &Config, args: IncidentsArgs) -> Resul
 }
 
 fn list(global: &Global, config: &Config, args: IncidentListArgs) -> Result<(), Failure> {
-    let request = Request::Incidents { vm: args.vm, only: args.only, min_severity: args.min_severity };
+    const BY_DAY: &[Column] = &[
+        column("DAY", |r| text(r, "day").chars().take(10).collect()),
+        column("PAGES", |r| text(r, "page")),
+        column("NOTICES", |r| text(r, "notice")),
+        column("DIGEST", |r| text(r, "digest")),
+        column("RAISED", |r| text(r, "raised")),
+    ];
+    if args.by_day {
+        let rows = ask(global, config, Request::IncidentsByDay {})?;
+        return Ok(print(&rows, BY_DAY, args.format, global.color, "no incidents")?);
+    }
+    let IncidentListArgs { vm, only, min_severity, rank, .. } = args;
+    let request = Request::Incidents { vm, only, min_severity, rank };
     let rows = ask(global, config, request)?;
     Ok(print(&rows, INCIDENT_COLUMNS, args.format, global.color, "no incidents")?)
 }
@@ -95,6 +108,16 @@ pub fn told(incident: &Value) -> String {
         ("detector", format!("{}  ATT&CK {}", text(incident, "detector"), techniques)),
         ("seen", format!("{} to {}", time(incident, "first_seen"), time(incident, "last_seen"))),
         ("findings", text(incident, "findings")),
+        (
+            "rank",
+            format!(
+                "{} ({}), surprise {}, threshold {}",
+                text(incident, "rank"),
+                text(incident, "ranked_by"),
+                text(incident, "surprise"),
+                text(incident, "threshold")
+            ),
+        ),
     ];
     if let Some(service) = service {
         let app = text(service, "app_proto");
@@ -279,6 +302,7 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
             let rows = ask(global, config, Request::BaselineDiff { document: document(&file)?, other })?;
             Ok(print(&rows, DIFF, format, global.color, "no difference")?)
         }
+        BaselineCommand::Calibrate(_) => Ok(()),
         BaselineCommand::Reset { vm, .. } => {
             let said = ask(global, config, Request::BaselineReset { vm, by: user_name() })?;
             Ok(write_out(&format!("{}\n", text(&said, "text")))?)

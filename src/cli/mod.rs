@@ -1,6 +1,7 @@
 //! The commands: one file each, or one for a family. Human output goes to stdout, logs and progress to stderr.
 
 pub mod args;
+mod calibrate;
 mod doctor;
 mod generate;
 mod handle;
@@ -88,6 +89,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Incidents(args) => handle::incidents(&global, &config, args),
         Command::Inventory(command) => inventory::run(&global, &config, command),
         Command::Why(args) => query::why(&global, &config, args),
+        Command::Baseline(args::BaselineCommand::Calibrate(args)) => calibrate::run(&global, loaded, args),
         Command::Baseline(command) => handle::baseline(&global, &config, command),
         Command::Sanction(command) => handle::sanction(&global, &config, command),
         Command::Completions { .. } | Command::Man { .. } | Command::Config(_) | Command::Doctor(_) => Ok(()),

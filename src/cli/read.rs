@@ -25,7 +25,7 @@ use super::{Failure, settings, signals, summary};
 const LOCK_WAIT: Duration = Duration::from_secs(2);
 
 /// Hash seed of `read`: fixed, so that the same input gives the same bytes.
-const READ_SEED: u64 = 0x6561_7374_7761_7463;
+pub const READ_SEED: u64 = 0x6561_7374_7761_7463;
 
 pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Failure> {
     settings::overlay(&mut loaded, &args.run)?;
@@ -179,6 +179,12 @@ pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunA
         };
         eprintln!("eastwatch: state {} ({what})", dir.display());
     }
+    take_inventory(&mut brain, loaded)?;
+    Ok(brain)
+}
+
+/// Takes in the inventory that the configuration or the command line names.
+pub fn take_inventory(brain: &mut Brain, loaded: &Loaded) -> Result<(), Failure> {
     if let Some(file) = &loaded.config.networks.inventory {
         let text = super::query::read_text(file)?;
         let name = file.display().to_string();
@@ -189,7 +195,7 @@ pub fn open(global: &Global, loaded: &Loaded, dir: &Path, by: MadeBy, run: &RunA
         }
         brain.import(&sources).map_err(Failure::run)?;
     }
-    Ok(brain)
+    Ok(())
 }
 
 /// Exports and frees the store.
@@ -200,7 +206,7 @@ pub fn close(mut brain: Brain) -> Result<(), Failure> {
     }
 }
 
-fn bar(global: &Global, run: &RunArgs, total: Option<u64>) -> ProgressBar {
+pub fn bar(global: &Global, run: &RunArgs, total: Option<u64>) -> ProgressBar {
     let wanted = !run.no_progress && !global.quiet && std::io::stderr().is_terminal();
     let target = if wanted { ProgressDrawTarget::stderr_with_hz(10) } else { ProgressDrawTarget::hidden() };
     let bar = ProgressBar::with_draw_target(total, target);
@@ -215,7 +221,7 @@ fn bar(global: &Global, run: &RunArgs, total: Option<u64>) -> ProgressBar {
     bar
 }
 
-fn draw(bar: &ProgressBar, source: &dyn Source, intake: &Intake) {
+pub fn draw(bar: &ProgressBar, source: &dyn Source, intake: &Intake) {
     if !bar.is_hidden() {
         bar.set_position(source.progress().bytes_read);
         bar.set_message(format!("{} packets", summary::grouped(intake.packets)));

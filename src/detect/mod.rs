@@ -9,6 +9,7 @@ mod new_vm;
 mod remote_access;
 mod service_gone;
 mod service_replaced;
+mod surprise;
 mod verdict;
 mod vm_moved;
 mod why;
@@ -16,6 +17,7 @@ mod why;
 #[cfg(test)]
 mod world;
 
+pub use surprise::IN_TROUBLE_NATS;
 pub use verdict::{Code, Reason};
 pub use why::{Explanation, Line, why};
 
@@ -26,7 +28,7 @@ use crate::baseline::{Baselines, Feature, Mode, Sanctions};
 use crate::inventory::{Basis, Change, What};
 use crate::model::{
     AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity,
-    Timestamp, VmId,
+    Surprise, Timestamp, VmId,
 };
 use crate::store::{Batch, Store, StoreError};
 
@@ -233,6 +235,8 @@ impl World<'_> {
             evidence: Evidence::default(),
             quality: self.quality_of(vm),
             fold: None,
+            surprise: Surprise::of(severity),
+            always: false,
         }
     }
 

@@ -8,7 +8,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
-use super::{Detect, Verdict, World, count, frames, remote_access};
+use super::{Detect, Verdict, World, count, frames, remote_access, surprise};
 use crate::baseline::{Feature, Hours};
 use crate::inventory::{Change, What};
 use crate::model::{Detector, DetectorId, Evidence, Finding, ServiceKey, Severity, Timestamp, VmId};
@@ -112,6 +112,9 @@ impl Detect for NewPeer {
         finding.service = Some((service.transport, service.port, app));
         finding.peer = server_ip.map(|ip: IpAddr| (Some(service.vm), ip));
         finding.evidence = Evidence { frames: frames(change.flow.as_ref(), &[change.frame]), facts: Vec::new() };
+        let measured = surprise::of_peer(client, admin, now, world);
+        finding.surprise = measured.surprise;
+        finding.evidence.facts.push(("surprise".to_owned(), measured.to_string()));
         out.push(finding);
         Verdict::Withhold
     }

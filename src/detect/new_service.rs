@@ -152,7 +152,9 @@ impl NewService {
             return;
         }
         let told_uses = candidate.told.as_ref().map(|(at, uses, _)| (*at, candidate.uses.saturating_sub(*uses)));
-        out.push(new_service_reason::argue(key, &seen, candidate, told_uses, change, world));
+        let mut finding = new_service_reason::argue(key, &seen, candidate, told_uses, change, world);
+        finding.always = app.as_ref().is_some_and(|app| self.config.day0.contains(app));
+        out.push(finding);
         if let Some(candidate) = self.pending.touch(key, change.time) {
             // A remark about what began before the capture counts as told without its application: a whole exchange
             // is judged anew.

@@ -4,7 +4,7 @@
 use std::net::IpAddr;
 
 use super::new_service::{Candidate, DETECTOR};
-use super::{Seen, World, count, frames, remote_access};
+use super::{Seen, World, count, frames, remote_access, surprise};
 use crate::baseline::{Feature, Hours};
 use crate::inventory::{Change, Sight};
 use crate::model::{Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity, Timestamp, Transport};
@@ -46,6 +46,10 @@ pub fn argue(
     finding.reason = reason(&finding.vm_label, key, seen, candidate, told, &aggravations, change, world);
     finding.evidence =
         Evidence { frames: frames(finding.flow.as_ref(), &[candidate.first_frame, change.frame]), facts: facts(seen) };
+    let Aggravations { started, remote_access, mismatch, .. } = aggravations;
+    let measured = surprise::of_service(key, [started.is_some(), remote_access, mismatch], change.time, world);
+    finding.surprise = measured.surprise;
+    finding.evidence.facts.push(("surprise".to_owned(), measured.to_string()));
     finding
 }
 

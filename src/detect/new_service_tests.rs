@@ -170,6 +170,18 @@ fn telnet_is_a_finding_from_the_first_minute_and_ssh_is_not() {
 }
 
 #[test]
+fn the_day0_list_is_always_reported_and_the_rest_says_how_much_it_surprises() {
+    let mut lab = Lab::new(Mode::Auto);
+    lab.opens(key(1, 23), 4, 9);
+    assert!(proves(&mut lab, key(1, 23), "telnet").iter().all(|found| found.always));
+    lab.ripen(vm(1));
+    let found = lab.opens(key(1, 8_080), 4, 9);
+    assert_eq!(found.len(), 1);
+    assert!(!found[0].always && found[0].surprise.nats() > 2.5, "{:?}", found[0].surprise);
+    assert!(found[0].evidence.facts.iter().any(|(name, told)| name == "surprise" && told.contains("VM-days")));
+}
+
+#[test]
 fn enforce_judges_a_vm_that_is_not_ripe_and_learn_judges_none() {
     let mut lab = Lab::new(Mode::Auto);
     lab.serve(key(1, 443), 1);

@@ -43,6 +43,7 @@ pub fn why(world: &World<'_>, vm: VmId, port: Option<Port>, incidents: &[&Incide
 
     for incident in &open {
         say("incident", format!("{} {} {}: {}", incident.id, incident.state, incident.severity, incident.reason));
+        say("rank", format!("{} ({})", incident.ranking, incident.id));
     }
     if resolved > 0 {
         say("resolved before", count(resolved as u64, "incident"));

@@ -2,13 +2,17 @@
 //! `open` → `growing` → `acknowledged` → `resolved`; a finding on a resolved one opens it again.
 
 mod absorbed;
+mod budget;
 mod grouping;
 mod people;
 mod register;
 
 #[cfg(test)]
+mod rank_tests;
+#[cfg(test)]
 mod tests;
 
+pub use budget::{AlertsConfig, Daily, Standing, notices_per_day, pages_per_day, rate_lower};
 pub use register::Incidents;
 
 use serde::{Deserialize, Serialize};
@@ -72,6 +76,11 @@ crate::counters! {
         informed => "incident.informed",
         /// Resolved incidents forgotten: old, or to make room.
         forgotten => "incident.forgotten",
+        /// By rank, reopened ones included; raised: those that got worse later and rose.
+        pages => "incident.rank.page",
+        notices => "incident.rank.notice",
+        digest => "incident.rank.digest",
+        raised => "incident.rank.raised",
         /// Unresolved incidents forgotten because the register is full of them.
         lost => "incident.lost",
     }

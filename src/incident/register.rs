@@ -7,14 +7,16 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::absorbed::Absorbed;
+use super::budget::{AlertsConfig, Budget, Daily, Standing};
 use super::grouping::{self, Group, NEW_PEER, NEW_VM, SERVICE_DETECTORS};
 use super::{IncidentConfig, IncidentCounters, IncidentEvent, Joined};
 use crate::model::{
-    Finding, Incident, IncidentId, IncidentState, Sample, ServiceKey, Severity, TimelineEntry, Timestamp, VmId,
+    Finding, Incident, IncidentId, IncidentState, Rank, Ranking, Sample, ServiceKey, Severity, TimelineEntry,
+    Timestamp, VmId,
 };
 use crate::store::{Batch, Kind, Store, StoreError};
 
-static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 2 };
+static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 3 };
 
 const OURSELVES: &str = "eastwatch";
 const DAY_S: i64 = 86_400;
@@ -32,6 +34,7 @@ pub struct Incidents {
     pub(super) dirty: BTreeSet<IncidentId>,
     pub(super) counters: IncidentCounters,
     absorbed: Absorbed,
+    budget: Budget,
     ticked: Timestamp,
 }
 
@@ -40,8 +43,9 @@ impl Incidents {
         Incidents { config, ..Incidents::default() }
     }
 
-    pub fn load(store: &dyn Store, config: IncidentConfig) -> Result<Self, StoreError> {
-        let mut loaded = Incidents { absorbed: Absorbed::load(store)?, ..Incidents::new(config) };
+    pub fn load(store: &dyn Store, config: IncidentConfig, alerts: AlertsConfig) -> Result<Self, StoreError> {
+        let budget = Budget::load(store, alerts)?;
+        let mut loaded = Incidents { absorbed: Absorbed::load(store)?, budget, ..Incidents::new(config) };
         for (_, body) in store.scan(&INCIDENT)? {
             let incident: Incident = INCIDENT.read(&body)?;
             loaded.all.insert(incident.id, incident);
@@ -53,6 +57,7 @@ impl Incidents {
     /// Writes what changed since the last call.
     pub fn save(&mut self, batch: &mut Batch) {
         self.absorbed.save(batch);
+        self.budget.save(batch);
         for id in std::mem::take(&mut self.dirty) {
             let key = id.raw().to_be_bytes();
             match self.all.get(&id) {
@@ -134,8 +139,24 @@ impl Incidents {
         self.list().into_iter().filter(|i| i.vm == vm).collect()
     }
 
-    pub fn configure(&mut self, config: IncidentConfig) {
+    pub fn configure(&mut self, config: IncidentConfig, alerts: AlertsConfig) {
         self.config = config;
+        self.budget.configure(alerts);
+    }
+
+    /// How long the probe has watched; thresholds of the alert budget follow once a watched day.
+    pub fn watch(&mut self, watched_ns: i64, vms: impl FnOnce() -> u64) {
+        self.budget.watch(watched_ns, vms);
+    }
+
+    /// The alert budget, and what it has come to.
+    pub fn standing(&self) -> Standing {
+        self.budget.standing()
+    }
+
+    /// Ranks by day, oldest first.
+    pub fn calendar(&self) -> impl Iterator<Item = &Daily> {
+        self.budget.calendar()
     }
 
     /// The detector of an unresolved incident about this service, where there is one: its own, or its VM's that
@@ -198,10 +219,13 @@ impl Incidents {
         }
         let id = self.mint(group, finding);
         let (ip, segment) = grouping::place(finding);
+        let ranking = self.budget.rank(finding.severity, finding.always, finding.surprise);
+        self.ranked(&ranking, finding.severity, self.stands_alone(finding, None), finding);
         let mut incident = Incident {
             id,
             state: IncidentState::Open,
             severity: finding.severity,
+            ranking,
             detector: finding.detector.name.to_owned(),
             signature_id: finding.detector.signature_id,
             techniques: finding.detector.techniques.iter().map(|t| (*t).to_owned()).collect(),
@@ -229,7 +253,33 @@ impl Incidents {
         Joined { incident: id, opened: true }
     }
 
+    /// Counts a rank: that of an incident that opened, or opened again.
+    fn ranked(&mut self, ranking: &Ranking, severity: Severity, alone: bool, finding: &Finding) {
+        match ranking.rank {
+            Rank::Page => self.counters.pages += 1,
+            Rank::Notice => self.counters.notices += 1,
+            Rank::Digest => self.counters.digest += 1,
+        }
+        self.budget.opened(ranking, severity, alone, finding.detector.name, finding.time);
+    }
+
+    /// Is nothing else wrong with the VMs of a finding? What happens inside an open incident, or to a VM in trouble, is
+    /// no measure of ordinary days; nor is the second remark of a day about one VM.
+    fn stands_alone(&self, finding: &Finding, but: Option<IncidentId>) -> bool {
+        let peer = finding.peer.and_then(|(vm, _)| vm);
+        let concerned = |i: &Incident| {
+            Some(i.id) != but
+                && (i.vm == finding.vm || Some(i.vm) == peer)
+                && i.state != IncidentState::Resolved
+                && (i.severity >= Severity::Medium || finding.time < i.last_seen.plus_s(DAY_S))
+        };
+        !self.all.values().any(concerned)
+    }
+
     fn join(&mut self, id: IncidentId, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Joined {
+        // Only asked where it opens again: it looks at every incident.
+        let resolved = self.get(id).is_some_and(|i| i.state == IncidentState::Resolved);
+        let alone = resolved && self.stands_alone(finding, Some(id));
         let Some(incident) = self.all.get_mut(&id) else { return Joined { incident: id, opened: false } };
         self.dirty.insert(id);
         let from = incident.state;
@@ -238,6 +288,12 @@ impl Incidents {
             && incident.samples.len() < Incident::SAMPLES_MAX
             && !incident.samples.iter().any(|s| s.detector == finding.detector.name && s.title == finding.title);
         let worse = finding.severity > incident.severity;
+        let surprise = finding.surprise.max(incident.ranking.surprise);
+        let again = self.budget.rank(finding.severity.max(incident.severity), finding.always, surprise);
+        let raised = (worse || finding.always) && again.rank > incident.ranking.rank;
+        if raised || from == IncidentState::Resolved {
+            incident.ranking = again;
+        }
         incident.findings = incident.findings.saturating_add(1);
         incident.last_seen = incident.last_seen.max(finding.time);
         incident.severity = incident.severity.max(finding.severity);
@@ -263,12 +319,18 @@ impl Incidents {
             note(incident, finding.time, OURSELVES, "reopened", &finding.title);
             out.push(IncidentEvent::Changed { incident: incident.clone(), from });
             self.counters.reopened += 1;
+            let severity = incident.severity;
+            self.ranked(&again, severity, alone, finding);
             return Joined { incident: id, opened: true };
         }
         self.counters.joined += 1;
-        if worse || unknown || is_power_of_three(incident.findings) {
+        if raised {
+            self.counters.raised += 1;
+            self.budget.raised(finding.time);
+        }
+        if worse || raised || unknown || is_power_of_three(incident.findings) {
             // An acknowledged incident stays so unless it got worse: someone is on it already.
-            if from != IncidentState::Acknowledged || worse {
+            if from != IncidentState::Acknowledged || worse || raised {
                 incident.state = IncidentState::Growing;
             }
             note(incident, finding.time, OURSELVES, "grew", &finding.title);

@@ -5,7 +5,7 @@ use std::net::IpAddr;
 
 use super::*;
 use crate::model::{
-    AppProto, CaptureQuality, Detector, Evidence, Finding, ServiceKey, Severity, Timestamp, Transport, VmId,
+    AppProto, CaptureQuality, Detector, Evidence, Finding, ServiceKey, Severity, Surprise, Timestamp, Transport, VmId,
 };
 use crate::store::{Batch, MemoryStore, Store};
 
@@ -13,7 +13,7 @@ static VM_NEW: Detector = Detector { signature_id: 1, name: "new-vm", signature:
 static SERVICE: Detector = Detector { signature_id: 2, name: "new-service", signature: "", techniques: &["T1571"] };
 static PEER: Detector = Detector { signature_id: 5, name: "new-peer", signature: "", techniques: &["T1021"] };
 
-fn vm(n: u8) -> VmId {
+pub(super) fn vm(n: u8) -> VmId {
     VmId::derive(&[&[n]], 0)
 }
 
@@ -21,13 +21,15 @@ fn key(n: u8, port: u16) -> ServiceKey {
     ServiceKey { vm: vm(n), transport: Transport::Tcp, port }
 }
 
-fn at(second: i64) -> Timestamp {
+pub(super) fn at(second: i64) -> Timestamp {
     Timestamp::from_parts(1_767_225_600, 0).plus_s(second)
 }
 
-fn finding(detector: &'static Detector, n: u8, port: u16, second: i64) -> Finding {
+pub(super) fn finding(detector: &'static Detector, n: u8, port: u16, second: i64) -> Finding {
     Finding {
         fold: None,
+        surprise: Surprise::of(Severity::High),
+        always: false,
         detector,
         severity: Severity::High,
         time: at(second),
@@ -44,13 +46,13 @@ fn finding(detector: &'static Detector, n: u8, port: u16, second: i64) -> Findin
     }
 }
 
-fn take(incidents: &mut Incidents, finding: &Finding) -> (Joined, Vec<IncidentEvent>) {
+pub(super) fn take(incidents: &mut Incidents, finding: &Finding) -> (Joined, Vec<IncidentEvent>) {
     let mut out = Vec::new();
     let joined = incidents.take(finding, &mut out).unwrap();
     (joined, out)
 }
 
-fn incidents() -> Incidents {
+pub(super) fn incidents() -> Incidents {
     Incidents::new(IncidentConfig::default())
 }
 
@@ -116,7 +118,7 @@ fn an_absorbed_service_is_of_concern_until_the_incident_is_resolved_and_another_
     let (mut batch, mut store) = (Batch::default(), MemoryStore::default());
     incidents.save(&mut batch);
     store.apply(&batch).unwrap();
-    let mut loaded = Incidents::load(&store, IncidentConfig::default()).unwrap();
+    let mut loaded = Incidents::load(&store, IncidentConfig::default(), AlertsConfig::default()).unwrap();
     assert_eq!(loaded.concern(&absorbed), Some("new-service"));
     loaded.merge(key(7, 22).vm, absorbed.vm);
     assert_eq!((loaded.concern(&absorbed), loaded.concern(&key(7, 22))), (None, Some("new-service")));
@@ -262,7 +264,8 @@ fn what_is_saved_is_what_is_loaded() {
     let mut batch = Batch::default();
     incidents.save(&mut batch);
     let loaded =
-        Incidents::load(&MemoryStore::of(&batch).expect("memory"), IncidentConfig::default()).expect("a store");
+        Incidents::load(&MemoryStore::of(&batch).expect("memory"), IncidentConfig::default(), AlertsConfig::default())
+            .expect("a store");
     assert_eq!(loaded.all, incidents.all);
     assert_eq!(loaded.groups, incidents.groups);
     assert_eq!(loaded.of_vm(vm(3)).len(), 1);

@@ -10,6 +10,7 @@ use super::app::AppProto;
 use super::flow::{FlowRef, Transport};
 use super::ids::VmId;
 use super::quality::CaptureQuality;
+use super::rank::Surprise;
 use super::time::Timestamp;
 
 /// A detector's name, as users hold on to it. Each detector's file declares its own.
@@ -99,6 +100,10 @@ pub struct Finding {
     pub quality: CaptureQuality,
     /// Findings of one detector with one of these are one incident, whatever their VMs: `web-#`.
     pub fold: Option<String>,
+    /// How little it was to be expected: what the alert budget ranks by.
+    pub surprise: Surprise,
+    /// It is on the list that is reported whatever the budget.
+    pub always: bool,
 }
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]

@@ -13,6 +13,7 @@ use super::app::AppProto;
 use super::finding::{Evidence, Severity};
 use super::flow::Transport;
 use super::ids::{IncidentId, VmId};
+use super::rank::Ranking;
 use super::segment::Segment;
 use super::time::Timestamp;
 
@@ -53,6 +54,7 @@ pub struct Incident {
     pub id: IncidentId,
     pub state: IncidentState,
     pub severity: Severity,
+    pub ranking: Ranking,
     /// Detector name and its EVE signature id, of the finding that opened it.
     pub detector: String,
     pub signature_id: u32,

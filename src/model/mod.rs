@@ -21,6 +21,7 @@ mod mirror;
 mod observation;
 mod order;
 mod quality;
+mod rank;
 mod segment;
 mod service;
 mod time;
@@ -45,6 +46,7 @@ pub use observation::{
 };
 pub use order::Order;
 pub use quality::{CaptureQuality, Shown, SourceQuality};
+pub use rank::{Rank, RankedBy, Ranking, Surprise};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
 pub use time::Timestamp;

@@ -70,6 +70,57 @@ impl Office {
 }
 
 #[test]
+fn incidents_have_a_rank_that_lists_select_and_why_explains() {
+    let office = Office::new("ranks");
+    let all = office.json("incidents");
+    assert_eq!((all[0]["rank"].as_str(), all[0]["ranked_by"].as_str()), (Some("page"), Some("above-threshold")));
+    assert_eq!(office.json("incidents list --rank page"), all);
+    assert_eq!(office.json("incidents list --rank digest"), serde_json::json!([]));
+    let days = office.json("incidents --by-day");
+    let ranks = ["page", "notice", "digest"].map(|rank| days[0][rank].as_u64().unwrap());
+    assert_eq!((days.as_array().unwrap().len(), ranks), (1, [1, 0, 0]));
+    let why = office.good("why web-01 tcp/4444");
+    assert!(why.contains("page: ") && why.contains("nats") && why.contains("pages a day for"), "{why}");
+    assert!(office.good("incidents").contains("RANK"));
+    let (status, said) = office.bad("incidents list --rank loud");
+    assert!(status == 2 && said.contains("page, notice or digest"), "{said}");
+}
+
+#[test]
+fn calibrate_prints_rates_and_what_they_imply_and_keeps_nothing() {
+    let folder = Folder::new("calibrate");
+    let mut args = vec!["baseline".to_owned(), "calibrate".to_owned()];
+    for (part, scenario) in scenarios::shell_port() {
+        let file = folder.file(&format!("{part}.pcap"));
+        scenario.write_pcap(&file).unwrap();
+        args.push(shown(&file));
+    }
+    let state = folder.file("state");
+    args.extend(["--state".to_owned(), shown(&state)]);
+    let ran = eastwatch(args.clone());
+    assert_eq!(ran.status, 0, "{}", ran.stderr);
+    for word in ["the site", "NEW SERVICES", "budget: 2 a day for 1,000 VMs", "implied at first", "h watched"] {
+        assert!(ran.stdout.contains(word), "{word}: {}", ran.stdout);
+    }
+    assert!(!state.exists(), "it keeps nothing");
+    let json = eastwatch(args.iter().cloned().chain(["--format".to_owned(), "json".to_owned()]));
+    let told: Value = serde_json::from_str(&json.stdout).unwrap();
+    assert_eq!(told["site"]["vms"], 4, "{told}");
+    // The refused connection to tcp/4444 is the one first contact that failed, the answered one after it is none.
+    let contacts = told["site"]["first_contacts"].as_f64().unwrap();
+    let failed = told["site"]["failed_share"].as_f64().unwrap() * contacts;
+    assert!((failed - 1.0).abs() < 0.1, "{failed} of {contacts}");
+    let rows = told["roles"].as_array().unwrap();
+    let sum: u64 = rows.iter().map(|row| row["vms"].as_u64().unwrap()).sum();
+    assert_eq!(sum, 4, "every VM is in one row");
+    assert_eq!((told["pages_per_day"].as_f64(), told["first_day_only"].as_bool()), (Some(0.144), Some(false)));
+    let began = &told["site"]["new_services"];
+    assert_eq!(began["events"], 1, "what web-01 began after the first day: {began}");
+    assert!(began["lower"].as_f64() < began["per_day"].as_f64() && began["per_day"].as_f64() < began["upper"].as_f64());
+    assert!(told["at_first"]["page"].as_f64() > told["settled"]["page"].as_f64(), "{told}");
+}
+
+#[test]
 fn every_list_has_the_fields_of_the_reference_and_no_other() {
     let office = Office::new("fields");
     for query in ["services", "vms", "peers", "incidents", "baseline status", "sanction list", "inventory list"] {
