@@ -6,6 +6,7 @@ mod corpus;
 mod suite {
     mod apps;
     mod bad_input;
+    mod carry;
     mod cases;
     mod class_scenarios;
     mod corpus;

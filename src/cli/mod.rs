@@ -1,6 +1,7 @@
 //! The commands: one file each, or one for a family. Human output goes to stdout, logs and progress to stderr.
 
 pub mod args;
+mod carry;
 mod doctor;
 mod generate;
 mod handle;

@@ -43,4 +43,4 @@ pub use order::Order;
 pub use quality::{CaptureQuality, SourceQuality};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
-pub use time::Timestamp;
+pub use time::{NS_PER_S, Timestamp};
