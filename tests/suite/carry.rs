@@ -30,7 +30,9 @@ impl Carry {
     }
 
     fn run<'a>(&self, args: impl IntoIterator<Item = &'a str>) -> Ran {
-        eastwatch(args.into_iter().chain(["--state", self.path("state").as_str()]))
+        let state = self.path("state");
+        let args: Vec<String> = args.into_iter().map(str::to_owned).collect();
+        eastwatch(args.into_iter().chain(["--state".to_owned(), state]))
     }
 
     fn baseline(&self, args: &str) -> Ran {
@@ -65,7 +67,7 @@ fn an_edited_export_is_taken_and_a_faulty_one_changes_nothing_and_says_where() {
     for (from, to, told) in [
         ("version = 2", "version = 9", "schema version 9"),
         ("first_seen = ", "frist_seen = ", "did you mean `first_seen`?"),
-        ("learned = ", "learned = 9", "later than the document's `watched`"),
+        ("learned = ", "learned = 99999999", "later than the document's `watched`"),
     ] {
         let ran = edit(from, to);
         assert!(ran.status == 1 && ran.stderr.contains("baseline.toml:") && ran.stderr.contains(told), "{ran:?}");
