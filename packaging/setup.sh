@@ -14,6 +14,10 @@ if [ "${1:-}" = tests ]; then
     have python3 || need="$need python3"
     have setcap || [ -x /usr/sbin/setcap ] || need="$need libcap2-bin"
     have tcpdump || need="$need tcpdump"
+    # Signed baselines, and rules as nftables takes them.
+    have minisign || need="$need minisign"
+    have ssh-keygen || need="$need openssh-client"
+    have nft || [ -x /usr/sbin/nft ] || need="$need nftables"
     # The real servers and clients that tests/record puts on a wire; without namespaces nothing is recorded.
     if [ -z "${EASTWATCH_NO_NETNS:-}" ] && command -v dpkg-query >/dev/null 2>&1; then
         for package in $(cat tests/record/packages.txt); do

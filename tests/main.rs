@@ -9,6 +9,7 @@ mod site;
 mod suite {
     mod apps;
     mod bad_input;
+    mod carry;
     mod cases;
     mod class_scenarios;
     mod corpus;

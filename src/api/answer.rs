@@ -6,8 +6,9 @@ use std::net::IpAddr;
 use serde_json::{Value, json};
 use tokio::sync::oneshot;
 
+use super::carry;
 use super::request::{Request, SanctionRow};
-use crate::baseline::{DiffLine, Document, Port, Sanction, SanctionSource, diff, parse_port};
+use crate::baseline::{Port, Sanction, SanctionSource, parse_port};
 use crate::brain::Brain;
 use crate::deliver::incident_row;
 use crate::incident::IncidentEvent;
@@ -142,20 +143,12 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
             let wanted = wanted(brain, vm.as_deref())?;
             Ok(in_reading_order(brain, &wanted).into_iter().map(|v| brain.baseline_row(v)).collect())
         }
-        Request::BaselineExport {} => serde_json::to_value(export(brain)).map_err(|e| e.to_string()),
-        Request::BaselineImport { document, dry_run, by: _ } => {
-            let (document, now) = (read(document)?, brain.now());
-            let lines = match dry_run {
-                true => brain.baselines.preview(&document, false, now)?,
-                false => brain.baselines.import(&document, false, now)?,
-            };
-            Ok(lines.iter().map(diff_row).collect())
+        Request::BaselineExport { format } => carry::export(brain, format.as_deref()),
+        Request::BaselineImport { file, signature, keys, dry_run, by: _ } => {
+            carry::import(brain, &file, signature.as_ref(), keys.as_ref(), dry_run)
         }
-        Request::BaselineDiff { document, other } => {
-            let before = read(document)?;
-            let after = other.map_or_else(|| Ok(export(brain)), read)?;
-            Ok(diff(&before, &after).iter().map(diff_row).collect())
-        }
+        Request::BaselineDiff { file, other } => carry::compare(brain, &file, other.as_ref()),
+        Request::BaselineNews { from, to } => carry::news(brain, &from, &to),
         Request::BaselineReset { vm, by: _ } => {
             let vm = vm.as_deref().map(|text| one(brain, text)).transpose()?;
             let count = brain.baselines.reset(vm);
@@ -331,23 +324,6 @@ fn sanction_row(brain: &Brain, sanction: &Sanction) -> Value {
 
 fn port_text((transport, port): Port) -> String {
     format!("{transport}/{port}")
-}
-
-fn export(brain: &Brain) -> Document {
-    brain.baselines.export(brain.now(), &|vm| brain.inventory.vm(vm).and_then(|vm| vm.name.clone()))
-}
-
-fn read(document: Value) -> Result<Document, String> {
-    serde_json::from_value(document).map_err(|e| format!("not a baseline export: {e}"))
-}
-
-fn diff_row(line: &DiffLine) -> Value {
-    json!({
-        "change": match line.sign { crate::baseline::DiffSign::Added => "+", crate::baseline::DiffSign::Removed => "-" },
-        "vm": line.vm,
-        "vm_name": line.name,
-        "what": line.what,
-    })
 }
 
 /// The seen first, by name, then the others.

@@ -4,6 +4,7 @@
 //! `STATE/control.sock`, or one loaded from the store. Both give the same JSON, which the command line prints.
 
 mod answer;
+mod carry;
 mod client;
 mod health;
 mod request;
@@ -12,5 +13,5 @@ mod server;
 pub use answer::{Asked, answer};
 pub use client::{ask, socket_path};
 pub use health::{Health, HealthConfig, Sight};
-pub use request::{ROUTES, Request, Route, SanctionRow};
+pub use request::{ROUTES, Request, Route, SanctionRow, TextFile};
 pub use server::{Server, serve};

@@ -100,17 +100,33 @@ pub enum Request {
         #[serde(default, skip_serializing_if = "Option::is_none")]
         vm: Option<String>,
     },
-    BaselineExport {},
+    BaselineExport {
+        /// `json` (when none is given), `toml`, or a kind of rules: `nftables`, `nsx-csv`, `k8s-networkpolicy`,
+        /// `aws-security-group`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        format: Option<String>,
+    },
     BaselineImport {
-        document: Value,
+        file: TextFile,
+        /// What lies beside it: `.minisig` or `.sig`.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        signature: Option<TextFile>,
+        /// Keys of which one must have signed it.
+        #[serde(default, skip_serializing_if = "Option::is_none")]
+        keys: Option<TextFile>,
         #[serde(default)]
         dry_run: bool,
         by: String,
     },
     BaselineDiff {
-        document: Value,
+        file: TextFile,
         #[serde(default, skip_serializing_if = "Option::is_none")]
-        other: Option<Value>,
+        other: Option<TextFile>,
+    },
+    /// What came between two days, as far as what is known now tells.
+    BaselineNews {
+        from: String,
+        to: String,
     },
     BaselineReset {
         #[serde(default, skip_serializing_if = "Option::is_none")]
@@ -128,6 +144,14 @@ pub enum Request {
         by: String,
     },
     Status {},
+}
+
+/// A file's contents, and its name for faults: the probe may not be able to read a path.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TextFile {
+    pub name: String,
+    pub text: String,
 }
 
 /// One approval of a file, and the line it stands on.
@@ -181,6 +205,7 @@ pub const ROUTES: &[Route] = &[
     route("GET", "/v1/baseline/export", "baseline-export"),
     route("POST", "/v1/baseline/import", "baseline-import"),
     route("POST", "/v1/baseline/diff", "baseline-diff"),
+    route("GET", "/v1/baseline/news", "baseline-news"),
     route("POST", "/v1/baseline/reset", "baseline-reset"),
     route("GET", "/v1/inventory", "inventory-list"),
     route("POST", "/v1/inventory", "inventory-import"),
@@ -277,7 +302,7 @@ mod tests {
             Request::IncidentsByDay {},
             Request::Incident { id: "inc-0123456789ab".into() },
             Request::Ack { id: "inc-0123456789ab".into(), by: "ann".into(), message: "on it".into() },
-            Request::BaselineExport {},
+            Request::BaselineExport { format: Some("toml".into()) },
         ] {
             assert_eq!(round_trip(&request), Ok(request));
         }

@@ -98,7 +98,11 @@ async fn respond<M: From<Asked> + Send + 'static>(
     ask: SyncSender<M>,
 ) -> Response<Full<Bytes>> {
     let (head, body) = request.into_parts();
-    let bytes_max = if head.uri.path() == "/v1/inventory" { INVENTORY_BYTES_MAX } else { BODY_BYTES_MAX };
+    let bytes_max = if ["/v1/inventory", "/v1/baseline/import", "/v1/baseline/diff"].contains(&head.uri.path()) {
+        INVENTORY_BYTES_MAX
+    } else {
+        BODY_BYTES_MAX
+    };
     let body = match Limited::new(body, bytes_max).collect().await {
         Ok(body) => body.to_bytes(),
         Err(_) => {

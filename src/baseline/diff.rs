@@ -6,7 +6,9 @@ use std::fmt;
 use serde::Serialize;
 
 use super::document::{Document, VmDocument};
-use crate::model::VmId;
+use super::profile::Port;
+use super::ripeness::Feature;
+use crate::model::{Timestamp, VmId};
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiffLine {
@@ -50,26 +52,62 @@ pub fn diff(before: &Document, after: &Document) -> Vec<DiffLine> {
     out
 }
 
+/// What a document of now tells of the time between two others: VMs, services and edges first learned after `from`
+/// and not after `to`, and what ripened then. What was forgotten is not in it.
+pub fn news(document: &Document, from: Timestamp, to: Timestamp) -> Vec<DiffLine> {
+    let within = |time: Timestamp| time > from && time <= to;
+    let mut out = Vec::new();
+    for page in &document.vms {
+        let mut what = BTreeSet::new();
+        if within(page.first_seen) {
+            what.insert("VM".to_owned());
+        }
+        let ripe = [Feature::Services, Feature::Uses, Feature::Peers].into_iter().zip(&page.tracks);
+        what.extend(
+            ripe.filter(|(_, t)| t.ripe_since.is_some_and(within)).map(|(feature, _)| format!("{feature}: ripe")),
+        );
+        what.extend(page.services.iter().filter(|s| within(s.learned.first_seen)).map(|s| serves(s.port)));
+        what.extend(page.peers.iter().filter(|p| within(p.learned.first_seen)).map(|p| uses(p.server, p.port)));
+        let line = |what| DiffLine { sign: DiffSign::Added, vm: page.vm, name: page.name.clone(), what };
+        out.extend(what.into_iter().map(line));
+    }
+    out
+}
+
 fn by_vm(document: &Document) -> BTreeMap<VmId, &VmDocument> {
     document.vms.iter().map(|d| (d.vm, d)).collect()
 }
 
 /// Everything that a person would call a difference, as text.
-fn lines(document: &VmDocument) -> BTreeSet<String> {
+pub(crate) fn lines(document: &VmDocument) -> BTreeSet<String> {
     let mut out = BTreeSet::from(["VM".to_owned()]);
-    if document.services_ripe_since.is_some() {
-        out.insert("services: ripe".to_owned());
-    }
-    if document.peers_ripe_since.is_some() {
-        out.insert("peers: ripe".to_owned());
+    for (feature, track) in [Feature::Services, Feature::Uses, Feature::Peers].iter().zip(&document.tracks) {
+        if track.ripe_since.is_some() {
+            out.insert(format!("{feature}: ripe"));
+        }
     }
     for service in &document.services {
-        let (transport, port) = service.port;
-        out.insert(format!("serves {transport}/{port}"));
-        out.extend(service.learned.identity.texts().map(|text| format!("serves {transport}/{port}: {text}")));
+        let shown = serves(service.port);
+        out.extend(service.learned.identity.texts().map(|text| format!("{shown}: {text}")));
+        if service.learned.provisional {
+            out.insert(format!("{shown}: provisional"));
+        }
+        out.insert(shown);
     }
     for peer in &document.peers {
-        out.insert(format!("uses {}/{} of {}", peer.port.0, peer.port.1, peer.server));
+        let shown = uses(peer.server, peer.port);
+        if peer.learned.provisional {
+            out.insert(format!("{shown}: provisional"));
+        }
+        out.insert(shown);
     }
     out
+}
+
+pub(crate) fn serves((transport, port): Port) -> String {
+    format!("serves {transport}/{port}")
+}
+
+pub(crate) fn uses(server: VmId, (transport, port): Port) -> String {
+    format!("uses {transport}/{port} of {server}")
 }

@@ -22,6 +22,22 @@ pub enum Aspect {
     Issuer,
 }
 
+impl Aspect {
+    pub const ALL: [Aspect; 5] =
+        [Aspect::Application, Aspect::ProductFamily, Aspect::HostKey, Aspect::KeyExchange, Aspect::Issuer];
+
+    /// As an exported baseline calls it.
+    pub(crate) fn key(self) -> &'static str {
+        match self {
+            Aspect::Application => "app",
+            Aspect::ProductFamily => "product",
+            Aspect::HostKey => "host_key",
+            Aspect::KeyExchange => "key_exchange",
+            Aspect::Issuer => "issuer",
+        }
+    }
+}
+
 impl fmt::Display for Aspect {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
@@ -100,6 +116,18 @@ impl Identity {
     /// Applications proved so far, `http` once for all of HTTP.
     pub fn applications(&self) -> impl Iterator<Item = &str> {
         self.marks.iter().filter(|m| m.aspect == Aspect::Application).map(|m| m.value.as_str())
+    }
+
+    /// Every mark: its aspect, what it belongs to, its value.
+    pub(crate) fn rows(&self) -> impl Iterator<Item = (Aspect, &str, &str)> {
+        self.marks.iter().map(|m| (m.aspect, m.of.as_str(), m.value.as_str()))
+    }
+
+    /// Of marks that were written down; what is beyond [`MARKS_MAX`] is left out.
+    pub(crate) fn of_rows(rows: impl IntoIterator<Item = (Aspect, String, String)>) -> Self {
+        let mut identity = Identity::default();
+        rows.into_iter().for_each(|(aspect, of, value)| identity.add(Mark { aspect, of, value }));
+        identity
     }
 
     pub(crate) fn texts(&self) -> impl Iterator<Item = String> + '_ {

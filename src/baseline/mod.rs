@@ -7,20 +7,24 @@ mod diff;
 mod document;
 mod identity;
 mod novelty;
+mod policy_out;
 mod profile;
 mod rate;
 mod records;
 mod ripeness;
 mod role;
 mod sanction;
+mod signature;
 #[cfg(test)]
 mod tests;
+mod text;
 mod watched;
 
 pub use collection::{Baselines, Lesson};
-pub use diff::{DiffLine, DiffSign, diff};
-pub use document::{Document, VmDocument};
+pub use diff::{DiffLine, DiffSign, diff, news};
+pub use document::{Directory, Document, Fault, VmDocument};
 pub use identity::{Aspect, Identity, Replaced};
+pub use policy_out::{RuleFormat, Rules, Simulated};
 pub use profile::{LearnedPeer, LearnedService, Port, Profile};
 pub use rate::NoveltyRate;
 pub(crate) use ripeness::Hours;
@@ -28,6 +32,10 @@ pub(crate) use ripeness::Hours;
 pub use ripeness::{Feature, Phase, Ripeness, Tally};
 pub use role::{Role, Roles, Who, stem};
 pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
+pub use signature::{NAMESPACE, Signers};
+pub use text::TEXT_BYTES_MAX;
+
+use std::path::PathBuf;
 
 use serde::{Deserialize, Serialize};
 
@@ -71,6 +79,8 @@ pub struct BaselineConfig {
     pub services_max: usize,
     /// Peer edges learned of one client VM; further ones are refused and counted.
     pub peers_max: usize,
+    /// Keys (minisign or ssh) of those whose signed baselines are imported. Where it is set, nothing else is.
+    pub signers: Option<PathBuf>,
 }
 
 impl Default for BaselineConfig {
@@ -86,6 +96,7 @@ impl Default for BaselineConfig {
             vms_max: 100_000,
             services_max: 1_024,
             peers_max: 4_096,
+            signers: None,
         }
     }
 }

@@ -53,6 +53,21 @@ impl Days {
         dated.take_while(|(day, _)| *day >= first).map(|(_, count)| u64::from(*count)).sum()
     }
 
+    /// Number of the newest day, and the counts from there back.
+    pub fn parts(&self) -> (i64, &[u8]) {
+        (self.day, &self.counts)
+    }
+
+    /// From their parts, as another watched clock counts days: `shift_ns` later.
+    pub fn of_parts(day: i64, mut counts: Vec<u8>, whole: u64, shift_ns: i64) -> Self {
+        counts.truncate(WINDOW_D);
+        if counts.is_empty() {
+            counts.push(0);
+        }
+        let day = day.saturating_mul(NS_PER_DAY).saturating_add(shift_ns).div_euclid(NS_PER_DAY);
+        Days { day, counts, whole }
+    }
+
     pub fn unite(&mut self, other: &Days) {
         let newest = self.day.max(other.day);
         let at = |days: &Days, back: i64| {

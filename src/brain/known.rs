@@ -3,6 +3,7 @@
 use super::blind::Blind;
 use super::sight::Sight;
 use super::totals::Totals;
+use crate::baseline::Directory;
 use crate::baseline::Who;
 use crate::detect::{Known, Seen};
 use crate::inventory::{Inventory, Service, Sight as Seeing};
@@ -89,5 +90,19 @@ impl Who for Inventory {
 
     fn tags(&self, vm: VmId) -> Vec<String> {
         self.vm(vm).map_or(Vec::new(), |vm| vm.tags.clone())
+    }
+}
+
+impl Directory for Inventory {
+    fn name(&self, vm: VmId) -> Option<String> {
+        self.vm(vm)?.name.clone()
+    }
+
+    fn is_known(&self, vm: VmId) -> bool {
+        self.vm(vm).is_some()
+    }
+
+    fn called(&self, name: &str) -> Vec<VmId> {
+        self.find(name)
     }
 }

@@ -294,23 +294,39 @@ pub struct WhyArgs {
 pub enum BaselineCommand {
     /// How ripe each VM's baseline is, and what it waits for
     Status(QueryArgs),
-    /// Write the baseline as JSON
+    /// Write what was learned: for review, git, signing, another probe; or as rules of a firewall, for review
     Export {
         /// Where to [default: stdout]
         #[arg(short, long, value_name = "FILE")]
         output: Option<PathBuf>,
+        /// How to write it [default: toml]
+        #[arg(long, value_parser = ["toml", "json"], conflicts_with = "rules")]
+        format: Option<String>,
+        /// As allow rules of this kind; eastwatch itself never enforces
+        #[arg(long = "as", value_name = "RULES", value_parser = ["nftables", "nsx-csv", "k8s-networkpolicy", "aws-security-group"])]
+        rules: Option<String>,
     },
-    /// Take a baseline from an export; shows what changes
+    /// Take a baseline from an export, as it is or edited; shows what changes
     Import {
         file: PathBuf,
         /// Only show what would change
         #[arg(long)]
         dry_run: bool,
+        /// Take it only if one of these keys (minisign, ssh-ed25519) signed it: FILE.minisig or FILE.sig
+        #[arg(long, value_name = "KEYS")]
+        verify: Option<PathBuf>,
     },
-    /// Compare an export with the baseline, or two exports
+    /// Compare an export with the baseline, two exports, or two days
     Diff {
-        file: PathBuf,
+        #[arg(required_unless_present = "from")]
+        file: Option<PathBuf>,
         other: Option<PathBuf>,
+        /// What was learned after this day
+        #[arg(long, value_name = "DATE", conflicts_with = "file")]
+        from: Option<String>,
+        /// And not after this one [default: now]
+        #[arg(long, value_name = "DATE", requires = "from")]
+        to: Option<String>,
         /// How to print it
         #[arg(long, value_enum, default_value_t)]
         format: Format,

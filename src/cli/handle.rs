@@ -11,6 +11,7 @@ use super::args::{
     BaselineCommand, Format, Global, HandleArgs, IncidentListArgs, IncidentsArgs, IncidentsCommand, SanctionAddArgs,
     SanctionCommand,
 };
+use super::carry;
 use super::output::{Column, column, print, text, time, wrapped, write_out};
 use super::place::ask;
 use super::query::{named, read_text};
@@ -282,24 +283,16 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
             let rows = ask(global, config, Request::BaselineStatus { vm: args.vm })?;
             Ok(print(&rows, STATUS, args.format, global.color, "nothing learned yet")?)
         }
-        BaselineCommand::Export { output } => {
-            let document = ask(global, config, Request::BaselineExport {})?;
-            let content = serde_json::to_string_pretty(&document).map_err(|e| Failure::run(e.to_string()))? + "\n";
-            match output {
-                Some(file) => {
-                    std::fs::write(&file, content).map_err(|e| Failure::run(format!("{}: {e}", file.display())))
-                }
-                None => Ok(write_out(&content)?),
-            }
+        BaselineCommand::Export { output, format, rules } => {
+            let format = rules.or(format).unwrap_or_else(|| "toml".to_owned());
+            carry::export(global, config, output.as_deref(), format)
         }
-        BaselineCommand::Import { file, dry_run } => {
-            let document = document(&file)?;
-            let rows = ask(global, config, Request::BaselineImport { document, dry_run, by: user_name() })?;
+        BaselineCommand::Import { file, dry_run, verify } => {
+            let rows = carry::import(global, config, &file, dry_run, verify.as_deref())?;
             Ok(print(&rows, DIFF, Format::Table, global.color, "nothing changes")?)
         }
-        BaselineCommand::Diff { file, other, format } => {
-            let other = other.as_deref().map(document).transpose()?;
-            let rows = ask(global, config, Request::BaselineDiff { document: document(&file)?, other })?;
+        BaselineCommand::Diff { file, other, from, to, format } => {
+            let rows = carry::compare(global, config, file.as_deref(), other.as_deref(), from, to)?;
             Ok(print(&rows, DIFF, format, global.color, "no difference")?)
         }
         BaselineCommand::Calibrate(_) => Ok(()),
@@ -318,11 +311,4 @@ fn feature(row: &Value, name: &str) -> String {
         (_, Some(share)) => format!("{:.0} %", (share * 100.0).floor()),
         _ => "-".to_owned(),
     }
-}
-
-fn document(file: &Path) -> Result<Value, Failure> {
-    let content = read_text(file)?;
-    serde_json::from_str(&content).map_err(|e| {
-        Failure::run(format!("{}:{}:{}: not a baseline export: {e}", file.display(), e.line(), e.column()))
-    })
 }

@@ -2,6 +2,7 @@
 
 pub mod args;
 mod calibrate;
+mod carry;
 mod doctor;
 mod generate;
 mod handle;

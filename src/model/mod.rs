@@ -49,4 +49,4 @@ pub use quality::{CaptureQuality, Shown, SourceQuality};
 pub use rank::{Rank, RankedBy, Ranking, Surprise};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
-pub use time::Timestamp;
+pub use time::{NS_PER_S, Timestamp};

@@ -337,7 +337,7 @@ fn approvals_from_a_file_are_taken_all_or_none() {
 fn a_baseline_is_exported_compared_reset_and_taken_back() {
     let office = Office::new("baseline");
     let file = shown(&office.folder.file("baseline.json"));
-    office.good(&format!("baseline export -o {file} -q"));
+    office.good(&format!("baseline export --format json -o {file} -q"));
     let document: Value = serde_json::from_str(&std::fs::read_to_string(&file).unwrap()).unwrap();
     assert!(document.is_object());
     assert_eq!(office.good(&format!("baseline diff {file} -q")), "no difference\n");
