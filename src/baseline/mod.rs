@@ -3,6 +3,7 @@
 //! writes the third.
 
 mod collection;
+mod component;
 mod diff;
 mod document;
 mod identity;
@@ -14,6 +15,7 @@ mod role;
 mod sanction;
 #[cfg(test)]
 mod tests;
+mod volume;
 mod watched;
 
 pub use collection::{Baselines, Lesson};
@@ -25,6 +27,8 @@ pub(crate) use ripeness::Hours;
 
 pub use ripeness::{Feature, Phase, Ripeness, Tally};
 pub use role::{Role, Roles, Who, stem};
+pub use volume::{By, Current, Receiver, Usual, Volumes, z_among};
+
 pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
 
 use serde::{Deserialize, Serialize};

@@ -8,6 +8,7 @@ mod copies;
 mod events;
 mod held;
 mod known;
+mod meter;
 mod rows;
 mod sight;
 mod totals;
@@ -27,13 +28,15 @@ use crate::detect::{self, Code, DetectConfig, Detectors, Explanation, Reason, Ve
 use crate::incident::{IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
 use crate::model::{
-    CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, SourceCounts, Timestamp, VmId,
+    CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, SourceCounts, Timestamp, Transport,
+    VmId,
 };
 use crate::recog::Recog;
 use crate::store::{Batch, Shed, Store, StoreError};
 
 use blind::{Blind, Cause, Notice};
 use held::Held;
+use meter::Meter;
 use sight::Sight;
 use trouble::Trouble;
 use watched::Watched;
@@ -42,6 +45,8 @@ use watched::Watched;
 const SAVE_EVERY_S: i64 = 60;
 /// EVE `stats` interval in packet seconds.
 const STATS_EVERY_S: i64 = 10;
+/// Pasts of VMs, 1.4 KB each, in one batch: all that changed in an hour are written within it.
+const VOLUMES_SAVED_MAX: usize = 4_096;
 /// VMs that are badly seen, in the status.
 const HALF_SEEN_SHOWN_MAX: usize = 20;
 
@@ -69,6 +74,7 @@ pub struct Brain {
     teller: Teller,
     totals: Totals,
     blind: Blind,
+    meter: Meter,
     sight: Sight,
     trouble: Trouble,
     watched: Watched,
@@ -103,6 +109,7 @@ impl Brain {
             teller: Teller::silent(),
             totals: Totals::default(),
             blind: Blind::default(),
+            meter: Meter::default(),
             sight: Sight::default(),
             watched: Watched::default(),
             now: held.now(),
@@ -221,10 +228,14 @@ impl Brain {
         }
     }
 
-    /// How well the ends of a flow are seen.
+    /// How much the ends of a flow sent, and how well they are seen.
     fn look(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool) {
+        let Some(added) = self.meter.added(flow, totals, ended) else { return };
         let vms = [&flow.orig, &flow.resp].map(|end| self.inventory.holder(flow.segment, end.ip));
-        self.sight.flow(flow, totals, ended, vms, self.now);
+        if flow.transport == Transport::Tcp {
+            self.sight.flow(&added, vms, self.now);
+        }
+        self.baselines.volumes.flow(flow, added.lately, vms, self.now);
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -286,6 +297,7 @@ impl Brain {
 
     fn tick(&mut self) {
         self.baselines.tick(&self.inventory, self.now);
+        self.baselines.roll(self.now, &self.detectors.barred());
         let mut events = Vec::new();
         self.incidents.tick(self.now, &mut events);
         self.happened(&events);
@@ -301,6 +313,7 @@ impl Brain {
         self.baselines.report(&mut own);
         self.detectors.report(&mut own);
         self.incidents.report(&mut own);
+        self.meter.report(&mut own);
         if let Some(recog) = &self.recog {
             recog.report(&mut own);
         }
@@ -468,6 +481,7 @@ impl Brain {
             self.inventory.save(&mut batch)
         }
         self.baselines.save(&mut batch);
+        self.baselines.volumes.save(&mut batch, if self.ended { usize::MAX } else { VOLUMES_SAVED_MAX });
         self.sanctions.save(&mut batch);
         self.incidents.save(&mut batch);
         self.detectors.save(&mut batch);

@@ -2,16 +2,16 @@
 //! and flows of which one direction was never seen.
 //!
 //! Two windows of [`WINDOW_S`] packet seconds, the present one and the one before. At most [`VMS_MAX`] VMs, of more
-//! only the whole is known; at most [`LONG_MAX`] long flows, of more the end alone tells.
+//! only the whole is known.
 
 use std::collections::BTreeMap;
 
-use crate::model::{CaptureQuality, FlowRef, FlowTotals, Timestamp, Transport, VmId};
+use super::meter::Added;
+use crate::model::{CaptureQuality, Timestamp, VmId};
 
 /// A service that fails is judged after a minute; a mirror that was bad for a while is trusted again soon after.
 const WINDOW_S: i64 = 600;
 const VMS_MAX: usize = 65_536;
-const LONG_MAX: usize = 65_536;
 /// With less the shares of a VM say nothing, and those of the whole count.
 const FLOWS_MIN: u64 = 20;
 const BYTES_MIN: u64 = 100_000;
@@ -40,30 +40,16 @@ struct Window {
 pub struct Sight {
     whole: Window,
     vms: BTreeMap<VmId, Window>,
-    /// Bytes and missed bytes of flows under way that were counted already.
-    long: BTreeMap<u64, (u64, u64)>,
 }
 
 impl Sight {
-    /// Running totals of a flow, or its last ones; `vms` are its ends.
-    pub fn flow(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool, vms: [Option<VmId>; 2], now: Timestamp) {
-        if flow.transport != Transport::Tcp {
-            return;
-        }
-        let (bytes, missed) = (totals.orig_bytes.saturating_add(totals.resp_bytes), totals.missed_bytes);
-        let counted = match ended {
-            true => self.long.remove(&flow.id),
-            false if self.long.len() < LONG_MAX || self.long.contains_key(&flow.id) => {
-                Some(self.long.insert(flow.id, (bytes, missed)).unwrap_or_default())
-            }
-            false => return,
-        };
-        let (bytes_before, missed_before) = counted.unwrap_or_default();
+    /// What a TCP flow carried since it was last counted; `vms` are its ends.
+    pub fn flow(&mut self, added: &Added, vms: [Option<VmId>; 2], now: Timestamp) {
         let added = Counts {
-            flows: u64::from(ended),
-            one_way: u64::from(ended && totals.one_way),
-            bytes: bytes.saturating_sub(bytes_before),
-            missed: missed.saturating_sub(missed_before),
+            flows: u64::from(added.ended),
+            one_way: u64::from(added.one_way),
+            bytes: added.orig_bytes.saturating_add(added.resp_bytes),
+            missed: added.missed_bytes,
         };
         let number = now.second().div_euclid(WINDOW_S);
         self.whole.add(added, number);
@@ -154,17 +140,6 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::model::{Endpoint, Segment};
-
-    const VMS: [Option<VmId>; 2] = [None, None];
-
-    fn flow(id: u64) -> FlowRef {
-        let end =
-            |port| Endpoint { ip: [10, 0, 0, 1].into(), port, mac: None, host_hint: None, path: Default::default() };
-        let (orig, resp) = (end(40_000), end(80));
-        let transport = Transport::Tcp;
-        FlowRef { id, segment: Segment::UNTAGGED, transport, orig, resp, first_seen: Timestamp::ZERO, first_frame: id }
-    }
 
     fn vm(n: u8) -> VmId {
         VmId::derive(&[&[n]], 0)
@@ -174,9 +149,9 @@ mod tests {
     fn a_vm_whose_mirror_loses_is_told_from_one_whose_does_not() {
         let mut sight = Sight::default();
         let now = Timestamp::ZERO.plus_s(60);
-        for (id, missed_bytes) in [(1, 10_000), (2, 0)] {
-            let totals = FlowTotals { orig_bytes: 190_000, missed_bytes, ..FlowTotals::default() };
-            sight.flow(&flow(id), &totals, true, [Some(vm(id as u8)), None], now);
+        for (n, missed_bytes) in [(1, 10_000), (2, 0)] {
+            let added = Added { orig_bytes: 190_000, missed_bytes, ended: true, ..Added::default() };
+            sight.flow(&added, [Some(vm(n)), None], now);
         }
         assert_eq!(sight.of(vm(1), now).loss, 0.05);
         assert_eq!(sight.of(vm(2), now).loss, 0.0);
@@ -186,14 +161,14 @@ mod tests {
     }
 
     #[test]
-    fn a_long_flow_counts_once_and_a_bad_hour_is_forgotten() {
+    fn a_bad_hour_is_forgotten() {
         let mut sight = Sight::default();
-        let totals = |n: u64| FlowTotals { orig_bytes: n * 99_000, missed_bytes: n * 1_000, ..FlowTotals::default() };
         let at = |s| Timestamp::ZERO.plus_s(s);
-        sight.flow(&flow(1), &totals(1), false, VMS, at(60));
-        sight.flow(&flow(1), &totals(2), false, VMS, at(120));
-        sight.flow(&flow(1), &totals(3), true, VMS, at(130));
-        assert_eq!(sight.whole.counts(0).bytes, 3 * 99_000);
+        for (s, ended) in [(60, false), (120, false), (130, true)] {
+            let added = Added { orig_bytes: 99_000, missed_bytes: 1_000, ended, ..Added::default() };
+            sight.flow(&added, [None, None], at(s));
+        }
+        assert_eq!((sight.whole.counts(0).bytes, sight.whole.counts(0).flows), (3 * 99_000, 1));
         assert_eq!(sight.of(vm(1), at(700)).loss, 0.01);
         assert_eq!(sight.of(vm(1), at(1_300)).loss, 0.0);
     }
