@@ -92,7 +92,11 @@ pub fn one_more_of_many() -> Parts {
 
 fn files() -> [Vm; 2] {
     let vm = |n: u8| {
-        Scenario::new(0).vm(&format!("files-{n:02}"), &format!("52:54:00:00:00:{:02x}", 32 + n), &format!("10.0.0.{}", 20 + n))
+        Scenario::new(0).vm(
+            &format!("files-{n:02}"),
+            &format!("52:54:00:00:00:{:02x}", 32 + n),
+            &format!("10.0.0.{}", 20 + n),
+        )
     };
     [vm(1), vm(2)]
 }

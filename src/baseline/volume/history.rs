@@ -16,6 +16,8 @@ const DAY: usize = 24;
 /// 1.4826 MAD is the standard deviation of a normal distribution; below a factor of 1.4 nothing is told apart.
 const MAD_SIGMA: f64 = 1.4826;
 const SIGMA_MIN: f64 = 0.35;
+/// Where day turns to night the hours beside are of two kinds: that must not hide what is larger than both.
+const SIGMA_MAX: f64 = 0.7;
 /// Same hours of the week that say more than all hours do.
 const NEIGHBOURS_MIN: usize = 6;
 /// A job starts up to so many hours off.
@@ -117,7 +119,7 @@ pub struct Usual {
 impl Usual {
     /// Robust z of a volume.
     pub fn z(&self, bytes: u64) -> f64 {
-        ((bytes as f64 + 1.0).ln() - self.median) / self.sigma.max(SIGMA_MIN)
+        ((bytes as f64 + 1.0).ln() - self.median) / self.sigma.clamp(SIGMA_MIN, SIGMA_MAX)
     }
 
     pub fn has_week(&self) -> bool {
