@@ -42,3 +42,43 @@ fn share_of_likes(world: &World<'_>, vm: VmId, is: impl Fn(VmId) -> bool) -> f64
     }
     likes.iter().filter(|like| is(**like)).count() as f64 / likes.len() as f64
 }
+
+#[cfg(test)]
+mod tests {
+    use super::super::world::{Lab, key, vm};
+    use crate::baseline::Mode;
+
+    /// VMs 2, 3 and 4 are one ripe role, and reach `port` of VM 50; VM 1 is ripe and of no role.
+    fn lab(port: u16) -> Lab {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.serve(key(50, port), 40);
+        lab.ripen(vm(1));
+        lab.seat_together(&[2, 3, 4], &[2, 3, 4], 9_100);
+        for _ in 0..60 {
+            lab.after_s(1_800);
+            (2..=4).for_each(|n| lab.knows(vm(n), key(99, 5_432)));
+            [3, 4].iter().for_each(|n| lab.knows(vm(*n), key(50, port)));
+        }
+        lab
+    }
+
+    #[test]
+    fn one_more_client_of_what_eight_use_is_quiet_and_remote_access_is_not() {
+        for (port, told) in [(8_080, 0), (22, 1)] {
+            let mut lab = lab(port);
+            lab.known.set_clients(key(50, port), 8);
+            assert_eq!(lab.reach(vm(1), key(50, port)).len(), told, "{port}");
+        }
+        let mut few = lab(8_080);
+        few.known.set_clients(key(50, 8_080), 7);
+        assert_eq!(few.reach(vm(1), key(50, 8_080)).len(), 1);
+    }
+
+    #[test]
+    fn what_half_of_its_likes_use_is_quiet_also_by_remote_access() {
+        for port in [8_080, 22] {
+            assert_eq!(lab(port).reach(vm(2), key(50, port)), [], "{port}");
+            assert_eq!(lab(port).reach(vm(1), key(50, port)).len(), 1, "{port}: of no role");
+        }
+    }
+}
