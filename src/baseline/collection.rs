@@ -5,9 +5,11 @@
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use super::component::Components;
 use super::profile::{Entry, Moment, Port, Profile};
 use super::ripeness::{Feature, Phase, Ripeness, Tally};
 use super::role::{Roles, Who};
+use super::volume::Volumes;
 use super::watched::{Watched, hours};
 use super::{BaselineConfig, BaselineCounters, LearnedService, Mode};
 use crate::inventory::{Change, What};
@@ -25,6 +27,8 @@ pub struct Baselines {
     pub(crate) profiles: BTreeMap<VmId, Profile>,
     pub(crate) roles: Roles,
     pub(crate) site: Site,
+    pub volumes: Volumes,
+    pub(crate) components: Components,
     /// What differs from the store.
     pub(crate) dirty: BTreeSet<Dirty>,
     pub(crate) counters: BaselineCounters,
@@ -63,7 +67,7 @@ pub enum Lesson {
 
 impl Baselines {
     pub fn new(config: BaselineConfig) -> Self {
-        Baselines { config, ..Baselines::default() }
+        Baselines { volumes: Volumes::new(config.vms_max), config, ..Baselines::default() }
     }
 
     pub fn mode(&self) -> Mode {
@@ -76,6 +80,7 @@ impl Baselines {
 
     /// Another configuration (reload); what was learned stays.
     pub fn configure(&mut self, config: BaselineConfig) {
+        self.volumes.configure(config.vms_max);
         self.config = config;
     }
 
@@ -181,9 +186,29 @@ impl Baselines {
         })
     }
 
-    /// Looks at roles, once a packet second.
+    /// Has one of these VMs a learned edge to the other?
+    pub fn are_acquainted(&self, one: VmId, other: VmId) -> bool {
+        let knows = |client: VmId, server: VmId| {
+            let from = self.profiles.get(&client).and_then(|p| p.peers.range((server, PORT_MIN)..).next());
+            from.is_some_and(|((vm, _), _)| *vm == server)
+        };
+        knows(one, other) || knows(other, one)
+    }
+
+    /// Looks at roles and at what hangs together, once a packet second.
     pub fn tick(&mut self, who: &dyn Who, now: Timestamp) {
         self.roles.tick(&self.profiles, who, now, self.site.watched.at(now));
+        self.components.tick(&self.profiles, now);
+    }
+
+    /// The hour is over: what VMs sent in it is learned, save of those that are `barred`.
+    pub fn roll(&mut self, now: Timestamp, barred: &[VmId]) {
+        self.volumes.roll(now, barred);
+    }
+
+    /// Would an edge between these VMs join two parts of the network that shared none in 28 days?
+    pub fn joins_components(&self, client: VmId, server: VmId) -> bool {
+        self.components.joins(client, server)
     }
 
     /// Does this client use the same port of another member of that server's role already? One more of a farm is
@@ -242,6 +267,7 @@ impl Baselines {
             return;
         }
         self.roles.merge(kept, gone);
+        self.volumes.merge(kept, gone);
         if let Some(theirs) = self.profiles.remove(&gone) {
             self.soil(gone, &theirs);
             let mut mine = self.profiles.remove(&kept).unwrap_or_else(|| Profile {
@@ -292,6 +318,7 @@ impl Baselines {
     pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
         out.push(("baseline.vms", self.profiles.len() as u64));
         self.roles.report(out);
+        self.volumes.report(out);
         self.counters.report(out);
     }
 
@@ -403,6 +430,7 @@ impl Baselines {
 
     fn forget(&mut self, vm: VmId) {
         self.roles.forget(vm);
+        self.volumes.forget(vm);
         if let Some(profile) = self.profiles.remove(&vm) {
             self.soil(vm, &profile);
         }

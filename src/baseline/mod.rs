@@ -3,6 +3,7 @@
 //! writes the third.
 
 mod collection;
+mod component;
 mod diff;
 mod document;
 mod identity;
@@ -18,6 +19,7 @@ mod signature;
 #[cfg(test)]
 mod tests;
 mod text;
+mod volume;
 mod watched;
 
 pub use collection::{Baselines, Lesson};
@@ -31,6 +33,8 @@ pub(crate) use ripeness::Hours;
 
 pub use ripeness::{Feature, Phase, Ripeness, Tally};
 pub use role::{Role, Roles, Who, stem};
+pub use volume::{By, Current, Receiver, Usual, Volumes, z_among};
+
 pub use sanction::{Sanction, SanctionSource, Sanctions, parse_port};
 pub use signature::{NAMESPACE, Signers};
 pub use text::TEXT_BYTES_MAX;

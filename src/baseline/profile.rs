@@ -214,6 +214,11 @@ impl Profile {
         self.ports.keys().copied()
     }
 
+    /// Was it ever a client of this port?
+    pub fn uses_port(&self, port: Port) -> bool {
+        self.ports.contains_key(&port)
+    }
+
     fn counts(&self, port: Port, service: &LearnedService) -> bool {
         !service.weak && (service.uses >= EPHEMERAL_USES_MIN || !self.is_ephemeral(port.1))
     }

@@ -6,6 +6,7 @@ use serde::Serialize;
 use super::collection::{Baselines, Dirty, Site};
 use super::profile::{LearnedPeer, LearnedService, Port, Profile};
 use super::role::Roles;
+use super::volume::Volumes;
 use super::{BaselineConfig, Sanctions};
 use crate::model::VmId;
 use crate::store::{Batch, Kind, Store, StoreError};
@@ -39,6 +40,7 @@ impl Baselines {
             }
         }
         loaded.profiles.values_mut().for_each(Profile::recount);
+        loaded.volumes = Volumes::load(store, loaded.config.vms_max)?;
         loaded.roles = Roles::load(store)?;
         loaded.roles.recount(&loaded.profiles);
         Ok(loaded)

@@ -10,6 +10,7 @@ mod copies;
 mod events;
 mod held;
 mod known;
+mod meter;
 mod mirrors;
 mod rows;
 mod sight;
@@ -37,6 +38,7 @@ use crate::store::{Batch, Shed, Store, StoreError};
 use blind::{Blind, Cause, Notice};
 use calibration::{Calibration, budget_line};
 use held::Held;
+use meter::Meter;
 use sight::Sight;
 use trouble::Trouble;
 use watched::Watched;
@@ -45,6 +47,8 @@ use watched::Watched;
 const SAVE_EVERY_S: i64 = 60;
 /// EVE `stats` interval in packet seconds.
 const STATS_EVERY_S: i64 = 10;
+/// Pasts of VMs, 1.4 KB each, in one batch: all that changed in an hour are written within it.
+const VOLUMES_SAVED_MAX: usize = 4_096;
 
 /// Where the store did not say more: the disk is full before any batch met its end.
 const DISK_FULL: &str = "no room is left on it: free some space there";
@@ -71,6 +75,7 @@ pub struct Brain {
     teller: Teller,
     totals: Totals,
     blind: Blind,
+    meter: Meter,
     sight: Sight,
     trouble: Trouble,
     watched: Watched,
@@ -106,6 +111,7 @@ impl Brain {
             teller: Teller::silent(),
             totals: Totals::default(),
             blind: Blind::default(),
+            meter: Meter::default(),
             sight: Sight::default(),
             watched: Watched::default(),
             calibration: None,
@@ -227,10 +233,13 @@ impl Brain {
         }
     }
 
-    /// How well the ends of a flow are seen.
+    /// How much the ends of a flow sent, and how well they are seen.
     fn look(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool) {
         let vms = [&flow.orig, &flow.resp].map(|end| self.inventory.holder(flow.segment, end.ip));
         self.sight.flow(flow, totals, ended, vms, self.now);
+        if let Some(lately) = self.meter.lately(flow, totals, ended) {
+            self.baselines.volumes.flow(flow, lately, vms, self.now);
+        }
     }
 
     fn facts(&self) -> Facts<'_> {
@@ -299,6 +308,7 @@ impl Brain {
 
     fn tick(&mut self) {
         self.baselines.tick(&self.inventory, self.now);
+        self.baselines.roll(self.now, &self.detectors.barred());
         let mut events = Vec::new();
         self.incidents.tick(self.now, &mut events);
         let Brain { incidents, inventory, baselines, now, .. } = self;
@@ -316,6 +326,7 @@ impl Brain {
         self.baselines.report(&mut own);
         self.detectors.report(&mut own);
         self.incidents.report(&mut own);
+        self.meter.report(&mut own);
         if let Some(recog) = &self.recog {
             recog.report(&mut own);
         }
@@ -485,6 +496,7 @@ impl Brain {
             self.inventory.save(&mut batch)
         }
         self.baselines.save(&mut batch);
+        self.baselines.volumes.save(&mut batch, if self.ended { usize::MAX } else { VOLUMES_SAVED_MAX });
         self.sanctions.save(&mut batch);
         self.incidents.save(&mut batch);
         self.detectors.save(&mut batch);

@@ -6,14 +6,19 @@ mod new_peer;
 mod new_service;
 mod new_service_reason;
 mod new_vm;
+mod peering;
 mod remote_access;
+mod role_flip;
 mod service_gone;
 mod service_replaced;
 mod surprise;
 mod verdict;
 mod vm_moved;
+mod volume_deviation;
 mod why;
 
+#[cfg(test)]
+mod volume_deviation_tests;
 #[cfg(test)]
 mod world;
 
@@ -40,7 +45,7 @@ macro_rules! roster {
         #[serde(default, deny_unknown_fields, rename_all = "kebab-case")]
         pub struct DetectConfig { $(pub $file: $file::Config),* }
 
-        /// Every detector there is, in order of signature id.
+        /// Every detector there is, in the order in which they judge.
         pub static DETECTORS: &[DetectorId] = &[$(&$file::DETECTOR),*];
 
         fn enlist(config: &DetectConfig) -> Vec<Box<dyn Detect>> {
@@ -56,8 +61,11 @@ roster! {
     new_service => NewService,
     service_replaced => ServiceReplaced,
     service_gone => ServiceGone,
+    // Before `new-peer`, which leaves to it what it told.
+    role_flip => RoleFlip,
     new_peer => NewPeer,
     vm_moved => VmMoved,
+    volume_deviation => VolumeDeviation,
 }
 
 /// One detector. It sees every change once, in order, before the baseline learns from it.
@@ -66,6 +74,11 @@ pub trait Detect: Send {
 
     /// Judges one change and says whether it may be learned from.
     fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict;
+
+    /// VMs whose hour, judged at the last tick, must not become usual.
+    fn barred(&self) -> &[VmId] {
+        &[]
+    }
 
     /// `gone` is an alias of `kept` from now on. A merge raises nothing.
     fn merged(&mut self, _kept: VmId, _gone: VmId) {}
@@ -178,6 +191,11 @@ impl Detectors {
         }
         self.findings += out.len().saturating_sub(before) as u64;
         verdict
+    }
+
+    /// VMs whose hour, judged at the last tick, must not become usual.
+    pub fn barred(&self) -> Vec<VmId> {
+        self.roster.iter().flat_map(|detector| detector.barred().iter().copied()).collect()
     }
 
     pub fn save(&mut self, batch: &mut Batch) {

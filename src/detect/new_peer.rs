@@ -1,6 +1,7 @@
 //! `new-peer`: a VM whose use of others is ripe reached a service outside its learned peers. Low, and medium for
-//! remote access, because clients change more than servers; quiet towards names, time and leases that many use,
-//! and towards a service that is itself new (`new-service` tells that story, client included).
+//! remote access, because clients change more than servers; a step more where the edge joins two parts of the network
+//! that shared none in 28 days. Quiet for ordinary clients of what many, or half of their likes, use; towards names,
+//! time and leases; and towards a service that is itself new (`new-service` tells that story, client included).
 //! Told edges are remembered up to `told_max`; the longest untouched is forgotten, and counted.
 
 use std::net::IpAddr;
@@ -8,7 +9,7 @@ use std::net::IpAddr;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
-use super::{Detect, Verdict, World, count, frames, remote_access, surprise};
+use super::{Detect, Verdict, World, count, frames, peering, remote_access, role_flip, surprise};
 use crate::baseline::{Feature, Hours};
 use crate::inventory::{Change, What};
 use crate::model::{Detector, DetectorId, Evidence, Finding, ServiceKey, Severity, Timestamp, VmId};
@@ -82,16 +83,33 @@ impl Detect for NewPeer {
         {
             return Verdict::Learn;
         }
+        let app = world.app(service);
+        let admin = remote_access::is_remote_access(service.transport, service.port, app.as_ref().map(|a| a.as_str()));
+        let usual = match admin {
+            true => peering::is_granted(world, client, service, now),
+            false => peering::is_ordinary(world, client, service),
+        };
+        if usual && !world.is_unsanctioned(service, now) {
+            return Verdict::Learn;
+        }
+        let flipped = |f: &Finding| f.detector.signature_id == role_flip::DETECTOR.signature_id && f.vm == client;
         let edge = (client, *service);
+        if out.last().is_some_and(flipped) {
+            self.told.insert(edge, now, now);
+            return Verdict::Withhold;
+        }
         let told = self.told.get(&edge).is_some_and(|at| now.since_s(*at) < self.config.again_s as f64);
         if told || world.is_unsanctioned(service, now) {
             return Verdict::Withhold;
         }
         self.told.insert(edge, now, now);
 
-        let app = world.app(service);
-        let admin = remote_access::is_remote_access(service.transport, service.port, app.as_ref().map(|a| a.as_str()));
-        let severity = if admin { Severity::Medium } else { Severity::Low };
+        let joins = world.baselines.joins_components(client, service.vm);
+        let severity = match (admin, joins) {
+            (false, false) => Severity::Low,
+            (true, true) => Severity::High,
+            _ => Severity::Medium,
+        };
         let mut finding = world.finding(&DETECTOR, severity, change, client);
         let server = world.known.label(service.vm);
         let port = format!("{}/{}", service.transport, service.port);
@@ -104,10 +122,11 @@ impl Detect for NewPeer {
             format!("it had never spoken to {server}")
         };
         finding.reason = format!(
-            "{} reached {port} of {server} for the first time; {} in {} before; {before}",
+            "{} reached {port} of {server} for the first time; {} in {} before; {before}{}",
             finding.vm_label,
             count(peers, "learned peer edge"),
             Hours(watched_h),
+            if joins { "; nothing joined its part of the network to the server's in 28 days" } else { "" },
         );
         finding.service = Some((service.transport, service.port, app));
         finding.peer = server_ip.map(|ip: IpAddr| (Some(service.vm), ip));

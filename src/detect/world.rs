@@ -292,6 +292,11 @@ impl Lab {
         }
     }
 
+    /// The edge is learned.
+    pub fn knows(&mut self, client: VmId, service: ServiceKey) {
+        self.teach(What::PeerUsed { client, server: service.vm, service });
+    }
+
     pub fn sanction(&mut self, vm: VmId, service: Option<Port>) {
         let sanction = Sanction {
             vm,

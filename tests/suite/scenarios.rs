@@ -7,7 +7,7 @@ use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
-use super::{media_scenarios, mirror_scenarios};
+use super::{detect_scenarios, media_scenarios, mirror_scenarios};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
@@ -51,6 +51,11 @@ pub const ALL: &[(&str, Write)] = &[
     ("two-tenants", mirror_scenarios::two_tenants),
     ("moved-to-another-host", mirror_scenarios::moved_to_another_host),
     ("stays-on-its-host", mirror_scenarios::stays_on_its_host),
+    ("upload-to-a-stranger", detect_scenarios::upload_to_a_stranger),
+    ("uploads-as-every-night", detect_scenarios::uploads_as_every_night),
+    ("file-server-as-client", detect_scenarios::file_server_as_client),
+    ("replicas", detect_scenarios::replicas),
+    ("one-more-of-many", detect_scenarios::one_more_of_many),
     ("camera", media_scenarios::camera),
     ("camera-elsewhere", media_scenarios::camera_elsewhere),
     ("moved-to-another-interface", mirror_scenarios::moved_to_another_interface),
@@ -447,7 +452,7 @@ fn ftp(s: &mut Scenario, client: &Vm, server: &Vm, data_port: u16) {
     s.at(begun);
 }
 
-fn v4(vm: &Vm) -> Ipv4Addr {
+pub fn v4(vm: &Vm) -> Ipv4Addr {
     match vm.ip {
         IpAddr::V4(ip) => ip,
         IpAddr::V6(_) => Ipv4Addr::UNSPECIFIED,
