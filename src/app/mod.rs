@@ -113,6 +113,7 @@ mod rtsp;
 mod rtsp_media;
 mod sap;
 mod sdp;
+mod shell;
 mod sip;
 mod slp;
 mod smb;
@@ -366,4 +367,5 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &pptp::Pptp,
     &opcua::OpcUa,
     &alicloud::Alicloud,
+    &shell::Shell,
 ];

@@ -12,6 +12,7 @@ mod records;
 mod ripeness;
 mod role;
 mod sanction;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod watched;
