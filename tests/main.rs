@@ -13,6 +13,7 @@ mod suite {
     #[allow(dead_code)]
     #[path = "../../examples/datacentre.rs"]
     mod datacentre;
+    mod day0_scenarios;
     mod determinism;
     mod docs;
     mod encapsulations;

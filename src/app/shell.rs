@@ -40,7 +40,9 @@ impl Protocol for Shell {
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         let (typed, said) = (opening.orig, opening.resp);
-        if opening.midstream || !is_text(typed) || !is_text(said) {
+        // A command begins so; an upper-case greeting is another protocol's client.
+        let command = |b: &u8| b.is_ascii_lowercase() || matches!(b, b'/' | b'\r' | b'\n');
+        if opening.midstream || !typed.first().is_none_or(command) || !is_text(typed) || !is_text(said) {
             return Probe::NotForUs;
         }
         let begins = said.trim_ascii_start();

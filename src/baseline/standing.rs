@@ -25,6 +25,11 @@ impl Baselines {
         Some(hours(profile.born_ns, learned.unwrap_or_else(|| self.site.watched.at(now))))
     }
 
+    /// Hours that the probe has watched so far.
+    pub fn watched_h(&self) -> f64 {
+        hours(0, self.site.watched.read())
+    }
+
     /// At most `n` VMs that follow `vm`, in order; from the beginning without one.
     pub fn profiles_after(&self, vm: Option<VmId>, n: usize) -> Vec<VmId> {
         let from = vm.map_or(Bound::Unbounded, Bound::Excluded);

@@ -38,7 +38,7 @@ impl Known for Facts<'_> {
     fn arrived(&self, vm: VmId) -> bool {
         // A gratuitous ARP alone is not enough: a guest that boots sends one too.
         let underway = |row: &Service| row.basis.sight == Seeing::Midstream;
-        self.inventory.services_of(vm).any(underway)
+        self.inventory.vm(vm).is_some_and(|vm| vm.arrived) || self.inventory.services_of(vm).any(underway)
     }
 
     /// The server is on the link of its segment, and the client is on none of those links: it came through a router.

@@ -5,6 +5,7 @@
 
 mod blind;
 mod copies;
+mod discovery;
 mod events;
 mod held;
 mod known;
@@ -233,6 +234,12 @@ impl Brain {
     }
 
     fn judge(&mut self, change: &Change) {
+        let watched_h = self.baselines.watched_h();
+        self.judge_and_learn(change);
+        self.summarise(watched_h);
+    }
+
+    fn judge_and_learn(&mut self, change: &Change) {
         let mut findings = Vec::new();
         self.baselines.greet(change, &self.inventory);
         let Brain { inventory, sight, blind, totals, baselines, sanctions, detectors, .. } = self;
@@ -240,6 +247,9 @@ impl Brain {
         let world = World { known: &facts, baselines, sanctions, quality: totals.quality() };
         let verdict = detectors.judge(change, &world, &mut findings);
         self.teller.change(change, &self.inventory, &self.baselines);
+        for (vm, text) in self.detectors.vm_events() {
+            self.teller.vm(change, text, vm, &self.inventory, &self.baselines);
+        }
         let mut events = Vec::new();
         for finding in &findings {
             let joined = self.incidents.take(finding, &mut events);

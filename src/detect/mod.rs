@@ -2,6 +2,7 @@
 //! with its tunables at the top and two lines here. None knows what a packet is, and none asks the time.
 
 mod day0;
+mod gone;
 mod memory;
 mod new_peer;
 mod new_service;
@@ -72,6 +73,16 @@ pub trait Detect: Send {
 
     /// `gone` is an alias of `kept` from now on. A merge raises nothing.
     fn merged(&mut self, _kept: VmId, _gone: VmId) {}
+
+    /// What became of whole VMs since it was asked last: events that are no findings.
+    fn vm_events(&mut self) -> Vec<(VmId, &'static str)> {
+        Vec::new()
+    }
+
+    /// Has the VM fallen silent with all that it serves?
+    fn is_gone(&self, _vm: VmId) -> bool {
+        false
+    }
 
     fn save(&mut self, _batch: &mut Batch) {}
 
@@ -185,6 +196,15 @@ impl Detectors {
         }
         self.findings += out.len().saturating_sub(before) as u64;
         verdict
+    }
+
+    /// What became of whole VMs since this was asked last.
+    pub fn vm_events(&mut self) -> Vec<(VmId, &'static str)> {
+        self.roster.iter_mut().flat_map(|detector| detector.vm_events()).collect()
+    }
+
+    pub fn is_gone(&self, vm: VmId) -> bool {
+        self.roster.iter().any(|detector| detector.is_gone(vm))
     }
 
     pub fn save(&mut self, batch: &mut Batch) {

@@ -1,0 +1,52 @@
+//! The discovery summary: a fresh state is a discovery, not a storm. What was found in its first day is told in one
+//! message when that day of watching ends; of a capture that is shorter nothing is told here.
+
+use super::Brain;
+use super::events::Summary;
+use crate::inventory::Client;
+use crate::model::Severity;
+
+const DAY_H: f64 = 24.0;
+
+/// Applications that give control, as people count them.
+const REMOTE: &[&str] = &["ssh", "rdp", "rfb", "telnet", "smb", "rsh", "rlogin", "spice", "teamviewer", "shell"];
+const DATABASES: &[&str] = &["redis", "memcached", "mongodb", "cassandra", "clickhouse", "mysql", "pgsql"];
+
+impl Brain {
+    /// After each change; `before_h` was watched before it. Has the first day of watching ended in between?
+    pub(super) fn summarise(&mut self, before_h: f64) {
+        let after_h = self.baselines.watched_h();
+        if before_h >= DAY_H || after_h < DAY_H {
+            return;
+        }
+        let summary = self.discovered();
+        tracing::info!("discovery: {}", summary.reason);
+        let quality = self.totals.quality();
+        self.teller.summary(self.now, &summary, quality);
+    }
+
+    fn discovered(&self) -> Summary {
+        let services = || self.inventory.services();
+        let speaks = |among: &[&str]| {
+            services().filter(|row| row.app.as_ref().is_some_and(|app| among.contains(&app.proto.as_str()))).count()
+        };
+        let clients = self.inventory.peers().filter(|edge| matches!(edge.client, Client::Vm(_))).count();
+        let unknown = services().filter(|row| row.app.is_none() && row.clients == 1 && row.basis.level >= 4).count();
+        let reported = self.incidents.list().len();
+        let counts = [
+            ("VMs", self.inventory.vms().count()),
+            ("services", services().count()),
+            ("edges between VMs", clients),
+            ("remote access", speaks(REMOTE)),
+            ("databases", speaks(DATABASES)),
+            ("unrecognised services with one client", unknown),
+            ("incidents opened", reported),
+        ];
+        let counts: Vec<(&'static str, u64)> = counts.into_iter().map(|(name, n)| (name, n as u64)).collect();
+        let list: Vec<String> = counts.iter().map(|(name, n)| format!("{name} {n}")).collect();
+        Summary {
+            severity: Severity::Info,
+            reason: format!("found in the first 24 h of watching: {}", list.join(", ")),
+        }
+    }
+}
