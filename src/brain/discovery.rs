@@ -2,9 +2,7 @@
 //! message when that day of watching ends; of a capture that is shorter nothing is told here.
 
 use super::Brain;
-use super::events::Summary;
 use crate::inventory::Client;
-use crate::model::Severity;
 
 const DAY_H: f64 = 24.0;
 
@@ -19,34 +17,26 @@ impl Brain {
         if before_h >= DAY_H || after_h < DAY_H {
             return;
         }
-        let summary = self.discovered();
-        tracing::info!("discovery: {}", summary.reason);
-        let quality = self.totals.quality();
-        self.teller.summary(self.now, &summary, quality);
+        let counts = self.discovered();
+        tracing::info!("discovery of the first 24 h: {counts}");
+        self.teller.summary(self.now, counts);
     }
 
-    fn discovered(&self) -> Summary {
+    fn discovered(&self) -> serde_json::Value {
         let services = || self.inventory.services();
         let speaks = |among: &[&str]| {
             services().filter(|row| row.app.as_ref().is_some_and(|app| among.contains(&app.proto.as_str()))).count()
         };
         let clients = self.inventory.peers().filter(|edge| matches!(edge.client, Client::Vm(_))).count();
         let unknown = services().filter(|row| row.app.is_none() && row.clients == 1 && row.basis.level >= 4).count();
-        let reported = self.incidents.list().len();
-        let counts = [
-            ("VMs", self.inventory.vms().count()),
-            ("services", services().count()),
-            ("edges between VMs", clients),
-            ("remote access", speaks(REMOTE)),
-            ("databases", speaks(DATABASES)),
-            ("unrecognised services with one client", unknown),
-            ("incidents opened", reported),
-        ];
-        let counts: Vec<(&'static str, u64)> = counts.into_iter().map(|(name, n)| (name, n as u64)).collect();
-        let list: Vec<String> = counts.iter().map(|(name, n)| format!("{name} {n}")).collect();
-        Summary {
-            severity: Severity::Info,
-            reason: format!("found in the first 24 h of watching: {}", list.join(", ")),
-        }
+        serde_json::json!({
+            "vms": self.inventory.vms().count(),
+            "services": services().count(),
+            "peers": clients,
+            "remote_access": speaks(REMOTE),
+            "databases": speaks(DATABASES),
+            "unrecognised_with_one_client": unknown,
+            "incidents": self.incidents.list().len(),
+        })
     }
 }

@@ -10,12 +10,11 @@ use super::rows::{service_row, vm_row};
 use super::totals::Totals;
 use crate::baseline::Baselines;
 use crate::deliver::{Eve, Event, incident_row};
-use crate::detect::DETECTORS;
 use crate::incident::IncidentEvent;
 use crate::inventory::{Change, Inventory, What};
 use crate::model::{
-    AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey, Severity,
-    Side, SourceCounts, SourceQuality, Timestamp, VmId,
+    AppProto, CaptureQuality, Finding, FlowEnd, FlowRef, FlowTotals, IncidentId, IncidentState, ServiceKey, Side,
+    SourceCounts, SourceQuality, Timestamp, VmId,
 };
 
 const FLOWS_MAX: usize = 262_144;
@@ -25,12 +24,6 @@ const FLOWS_MAX: usize = 262_144;
 struct Told {
     app: Option<AppProto>,
     conflict: Option<Side>,
-}
-
-/// What the first day of watching found.
-pub(super) struct Summary {
-    pub severity: Severity,
-    pub reason: String,
 }
 
 #[derive(Default)]
@@ -84,20 +77,9 @@ impl Teller {
         }
     }
 
-    /// The discovery summary: of no VM and no incident.
-    pub(super) fn summary(&mut self, time: Timestamp, summary: &Summary, quality: CaptureQuality) {
-        let Some(detector) = DETECTORS.iter().find(|detector| detector.name == "new-vm") else { return };
-        let title = "discovery of the first day has ended";
-        self.write(Event::probe_alert(
-            time,
-            detector,
-            IncidentState::Resolved,
-            summary.severity,
-            "discovery",
-            title,
-            &summary.reason,
-            quality,
-        ));
+    /// The discovery summary: of no single VM, and no alert.
+    pub(super) fn summary(&mut self, time: Timestamp, counts: serde_json::Value) {
+        self.write(Event::discovery(time, "vm", "discovery", counts, None));
     }
 
     pub fn incident(&mut self, time: Timestamp, event: &IncidentEvent) {
