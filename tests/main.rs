@@ -17,6 +17,7 @@ mod suite {
     #[allow(dead_code)]
     #[path = "../../examples/datacentre.rs"]
     mod datacentre;
+    mod day0_scenarios;
     mod detect_scenarios;
     mod determinism;
     mod docs;

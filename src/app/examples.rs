@@ -210,6 +210,7 @@ fn all() -> Vec<Example> {
     all.extend(super::pptp::tests::examples());
     all.extend(super::opcua::tests::examples());
     all.extend(super::alicloud::tests::examples());
+    all.extend(super::shell::tests::examples());
     all
 }
 

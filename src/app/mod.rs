@@ -115,6 +115,7 @@ mod rtsp;
 mod rtsp_media;
 mod sap;
 mod sdp;
+mod shell;
 mod sip;
 mod slp;
 mod smb;
@@ -369,4 +370,5 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &pptp::Pptp,
     &opcua::OpcUa,
     &alicloud::Alicloud,
+    &shell::Shell,
 ];

@@ -45,6 +45,13 @@ impl Protocol for Mysql {
                 None => info.product("MySQL", Some(text.as_bytes())),
             }
         }
+        // HandshakeResponse41 or SSLRequest: four bytes of header, then the client's capabilities, of which 0x800 is TLS.
+        let client = info.server.map(|side| opening.side(side.other())).unwrap_or_default();
+        match client {
+            [_, _, _, _, _, flags, ..] => info.detail("encryption", if flags & 8 != 0 { "accepted" } else { "none" }),
+            _ if client.len() < 6 && matches!(greeting(said), Greeting::Whole(_)) => return Described::Partly,
+            _ => {}
+        }
         Described::Whole
     }
 }

@@ -16,6 +16,7 @@ mod ripeness;
 mod role;
 mod sanction;
 mod signature;
+mod standing;
 #[cfg(test)]
 mod tests;
 mod text;

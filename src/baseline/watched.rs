@@ -22,6 +22,11 @@ impl Watched {
         self.total_ns.saturating_add(step)
     }
 
+    /// The reading at the last packet.
+    pub fn read(&self) -> i64 {
+        self.total_ns
+    }
+
     pub fn advance(&mut self, now: Timestamp) {
         self.total_ns = self.at(now);
         self.last = self.last.max(now);

@@ -79,6 +79,11 @@ impl Teller {
         }
     }
 
+    /// The discovery summary: of no single VM, and no alert.
+    pub(super) fn summary(&mut self, time: Timestamp, counts: serde_json::Value) {
+        self.write(Event::discovery(time, "vm", "discovery", counts, None));
+    }
+
     pub fn incident(&mut self, time: Timestamp, event: &IncidentEvent) {
         let from = match event {
             IncidentEvent::Opened(_) => None,
@@ -118,7 +123,7 @@ impl Teller {
         }
     }
 
-    fn vm(&mut self, change: &Change, text: &str, vm: VmId, inventory: &Inventory, baselines: &Baselines) {
+    pub fn vm(&mut self, change: &Change, text: &str, vm: VmId, inventory: &Inventory, baselines: &Baselines) {
         if let Some(vm) = inventory.vm(vm) {
             let row = vm_row(vm, inventory, baselines, change.time);
             self.write(Event::discovery(change.time, "vm", text, row, None));

@@ -6,7 +6,9 @@ use super::totals::Totals;
 use crate::baseline::Directory;
 use crate::baseline::Who;
 use crate::detect::{Known, Seen};
-use crate::inventory::{Inventory, Service, Sight as Seeing};
+use crate::inventory::{Inventory, Service, Sight as Seeing, Vm};
+use std::net::IpAddr;
+
 use crate::model::{CaptureQuality, ServiceKey, Timestamp, VmId};
 
 pub struct Facts<'a> {
@@ -37,7 +39,20 @@ impl Known for Facts<'_> {
     fn arrived(&self, vm: VmId) -> bool {
         // A gratuitous ARP alone is not enough: a guest that boots sends one too.
         let underway = |row: &Service| row.basis.sight == Seeing::Midstream;
-        self.inventory.services_of(vm).any(underway)
+        self.inventory.vm(vm).is_some_and(|vm| vm.arrived) || self.inventory.services_of(vm).any(underway)
+    }
+
+    /// The server is on the link of its segment, and the client is on none of those links: it came through a router.
+    fn is_elsewhere(&self, service: &ServiceKey, client: IpAddr) -> bool {
+        let on_link = |vm: &Vm, segment| vm.nics.iter().any(|nic| nic.mac.is_some() && nic.segment == segment);
+        let Some(server) = self.inventory.vm(service.vm) else { return false };
+        let mut links =
+            self.inventory.service(service).map(|row| row.segment).filter(|s| on_link(server, *s)).peekable();
+        links.peek().is_some()
+            && links.all(|segment| {
+                let vm = self.inventory.holder(segment, client).and_then(|vm| self.inventory.vm(vm));
+                vm.is_none_or(|vm| !on_link(vm, segment))
+            })
     }
 
     fn quality(&self, vm: VmId) -> Option<CaptureQuality> {

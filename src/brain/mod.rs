@@ -7,6 +7,7 @@ mod baseline_rows;
 mod blind;
 mod calibration;
 mod copies;
+mod discovery;
 mod events;
 mod held;
 mod known;
@@ -248,6 +249,12 @@ impl Brain {
     }
 
     fn judge(&mut self, change: &Change) {
+        let watched_h = self.baselines.watched_h();
+        self.judge_and_learn(change);
+        self.summarise(watched_h);
+    }
+
+    fn judge_and_learn(&mut self, change: &Change) {
         let mut findings = Vec::new();
         self.baselines.greet(change, &self.inventory);
         let Brain { inventory, sight, blind, totals, baselines, sanctions, detectors, .. } = self;
@@ -255,6 +262,9 @@ impl Brain {
         let world = World { known: &facts, baselines, sanctions, quality: totals.quality() };
         let verdict = detectors.judge(change, &world, &mut findings);
         self.teller.change(change, &self.inventory, &self.baselines);
+        for (vm, text) in self.detectors.vm_events() {
+            self.teller.vm(change, text, vm, &self.inventory, &self.baselines);
+        }
         let mut events = Vec::new();
         for finding in &mut findings {
             // Who is used first by a VM in trouble may be the next.

@@ -42,6 +42,7 @@ impl Brain {
         let app = service.app.as_ref().map(|a| &a.proto);
         match self.incidents.concern(&service.key) {
             Some("service-gone") => "gone",
+            _ if self.detectors.is_gone(service.key.vm) => "gone",
             _ if self.sanctions.covers(&service.key, app, self.now()).is_some() => "sanctioned",
             Some(_) => "unsanctioned",
             None if self.baselines.is_learned(&service.key) && self.ripe(service.key.vm, Feature::Services) => {

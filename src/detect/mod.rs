@@ -1,11 +1,14 @@
 //! Detectors: judgements on what changed in the inventory, against the baseline and the sanctions. One file each,
 //! with its tunables at the top and two lines here. None knows what a packet is, and none asks the time.
 
+mod day0;
+mod gone;
 mod memory;
 mod new_peer;
 mod new_service;
 mod new_service_reason;
 mod new_vm;
+mod outlier;
 mod peering;
 mod remote_access;
 mod role_flip;
@@ -36,6 +39,9 @@ use crate::model::{
     Surprise, Timestamp, VmId,
 };
 use crate::store::{Batch, Store, StoreError};
+
+/// For so long the services of an arrived VM are observed and not judged.
+const ARRIVED_H: f64 = 24.0;
 
 /// Declares the roster: `[detect.NAME]` tables, the list of ids, and how each is made.
 macro_rules! roster {
@@ -83,6 +89,16 @@ pub trait Detect: Send {
     /// `gone` is an alias of `kept` from now on. A merge raises nothing.
     fn merged(&mut self, _kept: VmId, _gone: VmId) {}
 
+    /// What became of whole VMs since it was asked last: events that are no findings.
+    fn vm_events(&mut self) -> Vec<(VmId, &'static str)> {
+        Vec::new()
+    }
+
+    /// Has the VM fallen silent with all that it serves?
+    fn is_gone(&self, _vm: VmId) -> bool {
+        false
+    }
+
     fn save(&mut self, _batch: &mut Batch) {}
 
     fn load(&mut self, _store: &dyn Store) -> Result<(), StoreError> {
@@ -117,6 +133,10 @@ pub trait Known {
     }
     /// Were its connections under way when it was first seen, or did a hypervisor announce it (RARP)?
     fn arrived(&self, _vm: VmId) -> bool {
+        false
+    }
+    /// Does this client of a service live in another segment than it, behind a router?
+    fn is_elsewhere(&self, _service: &ServiceKey, _client: IpAddr) -> bool {
         false
     }
     /// How well the mirror shows this VM; `None` where only the whole is known.
@@ -198,6 +218,15 @@ impl Detectors {
         self.roster.iter().flat_map(|detector| detector.barred().iter().copied()).collect()
     }
 
+    /// What became of whole VMs since this was asked last.
+    pub fn vm_events(&mut self) -> Vec<(VmId, &'static str)> {
+        self.roster.iter_mut().flat_map(|detector| detector.vm_events()).collect()
+    }
+
+    pub fn is_gone(&self, vm: VmId) -> bool {
+        self.roster.iter().any(|detector| detector.is_gone(vm))
+    }
+
     pub fn save(&mut self, batch: &mut Batch) {
         self.roster.iter_mut().for_each(|detector| detector.save(batch));
     }
@@ -227,8 +256,21 @@ impl World<'_> {
     fn is_unsanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
         !self.baselines.is_learned(service)
             && !self.baselines.is_usual(service)
-            && self.baselines.judges(service.vm, Feature::Services, now)
+            && self.judges_services(service.vm, now)
             && !self.sanctioned(service, now)
+    }
+
+    /// Is a service of this VM judged? One that arrived from a host that we do not see brings what it served there:
+    /// its role alone does not judge it in its first day.
+    fn judges_services(&self, vm: VmId, now: Timestamp) -> bool {
+        self.baselines.judges(vm, Feature::Services, now) && !self.observes(vm, now)
+    }
+
+    /// Has it arrived, less than a day ago, with no ripe baseline of its own (watched or imported)?
+    fn observes(&self, vm: VmId, now: Timestamp) -> bool {
+        let ripeness = self.baselines.ripeness(vm, Feature::Services, now);
+        let young = ripeness.tally.observed_h < ARRIVED_H;
+        self.mode() == Mode::Auto && ripeness.by_role && young && self.known.arrived(vm)
     }
 
     /// How well the mirror shows a VM.

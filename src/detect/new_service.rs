@@ -6,9 +6,11 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::day0::{self, Case, Exposed};
 use super::memory::Memory;
+use super::outlier::Outliers;
 use super::{Detect, Seen, Verdict, World, new_service_reason, remote_access};
-use crate::baseline::{Feature, Mode};
+use crate::baseline::Mode;
 use crate::inventory::{Change, Sight, What};
 use crate::model::{
     AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId, app_names,
@@ -22,7 +24,7 @@ pub static DETECTOR: Detector = Detector {
     techniques: &["T1571", "T1133", "T1219", "T1505.003", "T1090.001"],
 };
 
-static PENDING: Kind = Kind { tag: 0x28, name: "new-service candidate", version: 1 };
+static PENDING: Kind = Kind { tag: 0x28, name: "new-service candidate", version: 2 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -69,6 +71,8 @@ pub struct Candidate {
     pub uses: u64,
     /// When it was last told, with how many uses and which application; `None` while it waits for evidence.
     told: Option<(Timestamp, u64, Option<AppProto>)>,
+    /// It is on the day-0 list.
+    pub day0: Option<Case>,
 }
 
 pub struct NewService {
@@ -76,12 +80,15 @@ pub struct NewService {
     pending: Memory<ServiceKey, Candidate>,
     /// Where the polling goes on at the next tick.
     cursor: Option<ServiceKey>,
+    exposed: Exposed,
+    outliers: Outliers,
 }
 
 impl NewService {
     pub fn new(config: Config) -> Self {
         let pending = Memory::new(&PENDING, config.pending_max);
-        NewService { config, pending, cursor: None }
+        let (exposed, outliers) = (Exposed::new(config.pending_max), Outliers::new(config.pending_max));
+        NewService { config, pending, cursor: None, exposed, outliers }
     }
 
     fn meet(
@@ -92,21 +99,22 @@ impl NewService {
         world: &World<'_>,
         out: &mut Vec<Finding>,
     ) -> Verdict {
-        if world.baselines.is_learned(key) && !self.breaks_day0(key, change, world) {
+        let case = day0::case(key, change, world, &self.config.day0);
+        if world.baselines.is_learned(key) && case.is_none() {
             return Verdict::Learn;
         }
         // It came with an address of a cluster, or its likes all serve it.
-        if world.known.taken_over(key) || (world.baselines.is_usual(key) && !self.breaks_day0(key, change, world)) {
+        if world.known.taken_over(key) || (world.baselines.is_usual(key) && case.is_none()) {
             self.pending.remove(key);
             return Verdict::Learn;
         }
-        let judged = world.baselines.judges(key.vm, Feature::Services, change.time);
+        let judged = world.judges_services(key.vm, change.time);
         if world.sanctioned(key, change.time) {
             self.pending.remove(key);
             // On a judged VM an approval is not knowledge: when it expires, the service is a finding again.
             return if judged { Verdict::Withhold } else { Verdict::Learn };
         }
-        if !judged && !self.breaks_day0(key, change, world) && !self.told_day0(key, world) {
+        if !judged && case.is_none() && !self.told_day0(key, world) {
             self.pending.remove(key);
             return Verdict::Learn;
         }
@@ -119,21 +127,16 @@ impl NewService {
             Some(candidate) => candidate.uses += u64::from(used),
             None => self.pending.insert(*key, Candidate::of(change), change.time),
         }
+        if let Some(candidate) = self.pending.touch(key, change.time).filter(|_| case.is_some()) {
+            candidate.day0 = case;
+        }
         self.decide(key, change, world, out);
         Verdict::Withhold
     }
 
-    /// The first proof of a day-0 application, on a service that its handshake may just have made learned.
-    fn breaks_day0(&self, key: &ServiceKey, change: &Change, world: &World<'_>) -> bool {
-        let What::ServiceApp { now, .. } = &change.what else { return false };
-        let fresh = world.baselines.service(key).is_none_or(|s| s.identity.is_empty());
-        world.mode() == Mode::Auto && fresh && self.config.day0.contains(&now.proto)
-    }
-
     /// Was it told by the day-0 list? Then it stays unlearned though its VM is not ripe.
     fn told_day0(&self, key: &ServiceKey, world: &World<'_>) -> bool {
-        let told = self.pending.get(key).is_some_and(|c| c.told.is_some());
-        world.mode() == Mode::Auto && told && world.app(key).is_some_and(|app| self.config.day0.contains(&app))
+        world.mode() == Mode::Auto && self.pending.get(key).is_some_and(|c| c.told.is_some() && c.day0.is_some())
     }
 
     /// Tells a candidate that has enough evidence, or has more to tell than before.
@@ -183,7 +186,7 @@ impl NewService {
                 Sight::Record => !ephemeral || candidate.uses >= 2,
             };
         }
-        if remote_access::is_remote_access(key.transport, key.port, app) {
+        if candidate.day0.is_some() || remote_access::is_remote_access(key.transport, key.port, app) {
             return true;
         }
         // A handshake alone is what a SYN scan leaves of an idle listener; silent back doors carry more bytes.
@@ -235,7 +238,8 @@ impl Detect for NewService {
     }
 
     fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
-        match &change.what {
+        let exposed = self.exposed.judge(change, world, out);
+        let verdict = match &change.what {
             What::ServiceRetracted { service } => {
                 self.pending.remove(service);
                 Verdict::Learn
@@ -255,27 +259,36 @@ impl Detect for NewService {
             }
             What::Tick => {
                 self.poll(change, world, out);
+                self.outliers.look(change, world, out);
                 Verdict::Learn
             }
             _ => Verdict::Learn,
-        }
+        };
+        if exposed { Verdict::Withhold } else { verdict }
     }
 
     fn merged(&mut self, _kept: VmId, gone: VmId) {
         self.pending.forget(|key| key.vm == gone);
+        self.exposed.forget(gone);
+        self.outliers.forget(gone);
     }
 
     fn save(&mut self, batch: &mut Batch) {
         self.pending.save(batch);
+        self.exposed.save(batch);
+        self.outliers.save(batch);
     }
 
     fn load(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.exposed.load(store)?;
+        self.outliers.load(store)?;
         self.pending.load(store)
     }
 
     fn report(&self, out: &mut Vec<(&'static str, u64)>) {
         out.push(("detect.new-service.pending", self.pending.len() as u64));
-        out.push(("detect.new-service.evicted", self.pending.evicted()));
+        let evicted = self.pending.evicted() + self.exposed.evicted() + self.outliers.evicted();
+        out.push(("detect.new-service.evicted", evicted));
     }
 }
 
@@ -285,7 +298,15 @@ impl Candidate {
             What::ServiceUsed { client, client_vm, .. } => Some((*client_vm, *client)),
             _ => change.flow.as_ref().map(|f| (None, f.orig.ip)),
         };
-        Candidate { since: change.time, first_frame: change.frame, flow: change.flow, client, uses: 1, told: None }
+        Candidate {
+            since: change.time,
+            first_frame: change.frame,
+            flow: change.flow,
+            client,
+            uses: 1,
+            told: None,
+            day0: None,
+        }
     }
 }
 

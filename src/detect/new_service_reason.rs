@@ -3,6 +3,7 @@
 
 use std::net::IpAddr;
 
+use super::day0::Case;
 use super::new_service::{Candidate, DETECTOR};
 use super::{Seen, World, count, frames, remote_access, surprise};
 use crate::baseline::{Feature, Hours};
@@ -34,10 +35,18 @@ pub fn argue(
     world: &World<'_>,
 ) -> Finding {
     let aggravations = Aggravations::of(key, seen, candidate, world);
-    let mut finding = world.finding(&DETECTOR, aggravations.severity(seen), change, key.vm);
+    let severity = match candidate.day0.filter(|_| !world.judges_services(key.vm, change.time)) {
+        Some(case) => case.severity(),
+        None => aggravations.severity(seen),
+    };
+    let mut finding = world.finding(&DETECTOR, severity, change, key.vm);
     let app = seen.app.map(|a| a.proto.clone());
     finding.service = Some((key.transport, key.port, app));
     finding.flow = change.flow.or(candidate.flow);
+    // An hour into a new network whoever administers it reaches every desktop for the first time.
+    if candidate.day0 == Some(Case::FirstAccess) && !world.judges_services(key.vm, change.time) {
+        finding.fold = Some(format!("first {}", seen.app.map_or("access", |app| app.proto.as_str())));
+    }
     let group = group(seen, finding.flow.as_ref());
     finding.peer = candidate.client.filter(|_| group.is_none());
     let speaks = seen.app.map(|a| format!(" ({})", a.proto)).unwrap_or_default();
@@ -154,6 +163,9 @@ fn reason(
         }
     } else if matches!(key.transport, Transport::Tcp | Transport::Sctp) {
         parts.push("no known protocol was recognised".to_owned());
+    }
+    if let Some(case) = candidate.day0 {
+        parts.push(case.text().to_owned());
     }
     if let Some(client) = candidate.client.filter(|_| group.is_none()) {
         let who = world.client_label(client);

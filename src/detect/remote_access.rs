@@ -4,8 +4,14 @@
 use crate::model::Transport;
 
 /// Application (as the payload proved it) and its usual TCP ports.
-const PROTOCOLS: &[(&str, &[u16])] =
-    &[("ssh", &[22]), ("telnet", &[23]), ("smb", &[139, 445]), ("rdp", &[3389]), ("rfb", &[5900, 5901, 5902])];
+const PROTOCOLS: &[(&str, &[u16])] = &[
+    ("ssh", &[22]),
+    ("telnet", &[23]),
+    ("smb", &[139, 445]),
+    ("rdp", &[3389]),
+    ("rfb", &[5900, 5901, 5902]),
+    ("shell", &[]),
+];
 
 /// WinRM speaks HTTP or TLS, so that only its ports tell.
 const WINRM_PORTS: &[u16] = &[5985, 5986];
@@ -49,6 +55,10 @@ pub fn is_remote_access(transport: Transport, port: u16, app: Option<&str>) -> b
 /// else on a port with a usual application. HTTP on 8080 is nobody's mismatch.
 pub fn mismatch(transport: Transport, port: u16, app: &str) -> bool {
     if transport != Transport::Tcp {
+        return false;
+    }
+    // A shell is nowhere at home, which says less than that it is one.
+    if app == "shell" {
         return false;
     }
     let own = PROTOCOLS.iter().find(|(name, _)| *name == app).map(|(_, ports)| *ports);

@@ -6,6 +6,7 @@ use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
+use super::gone::{self, Gone, Whole};
 use super::memory::Memory;
 use super::{Detect, Verdict, World, frames};
 use crate::baseline::Feature;
@@ -66,12 +67,21 @@ struct Failing {
 pub struct ServiceGone {
     config: Config,
     failing: Memory<ServiceKey, Failing>,
+    gone: Gone,
 }
 
 impl ServiceGone {
     pub fn new(config: Config) -> Self {
         let failing = Memory::new(&FAILING, config.failing_max);
-        ServiceGone { config, failing }
+        let gone = Gone::new(config.failing_max);
+        ServiceGone { config, failing, gone }
+    }
+
+    /// It answers, or uses others, again.
+    fn seen(&mut self, vm: VmId) {
+        if self.gone.back(vm) {
+            self.failing.forget(|key| key.vm == vm);
+        }
     }
 
     fn refused(
@@ -84,7 +94,7 @@ impl ServiceGone {
     ) {
         let Some(learned) = world.baselines.service(key) else { return };
         let regular = learned.uses >= self.config.uses_min;
-        if !regular || !world.baselines.judges(key.vm, Feature::Services, change.time) {
+        if !regular || self.gone.has(key.vm) || !world.baselines.judges(key.vm, Feature::Services, change.time) {
             return;
         }
         let quality = world.quality_of(key.vm);
@@ -109,6 +119,14 @@ impl ServiceGone {
         if failing.told || failing.failures < self.config.failures_min || silent_s < gone_s {
             return;
         }
+        let since = failing.since;
+        let held_s = silent_s - gone_s;
+        match gone::whole(key, since, held_s, &self.config, |other| self.failing.get(other).is_some(), change, world) {
+            Whole::Gone => return self.gone.tell(key.vm, change.time),
+            Whole::Unsure => return,
+            Whole::Alive => {}
+        }
+        let Some(failing) = self.failing.touch(key, change.time) else { return };
         failing.told = true;
         if world.sanctioned(key, change.time) {
             return;
@@ -145,7 +163,10 @@ impl Detect for ServiceGone {
             What::ServiceRefused { service, client } => self.refused(service, *client, change, world, out),
             What::ServiceUsed { service, .. } => {
                 self.failing.remove(service);
+                self.seen(service.vm);
             }
+            What::ServiceNew { service, .. } => self.seen(service.vm),
+            What::PeerNew { client, .. } | What::PeerUsed { client, .. } => self.seen(*client),
             _ => {}
         }
         // A refusal is not learned from in any case, and an answer always is.
@@ -154,13 +175,24 @@ impl Detect for ServiceGone {
 
     fn merged(&mut self, _kept: VmId, gone: VmId) {
         self.failing.forget(|key| key.vm == gone);
+        self.gone.forget(gone);
+    }
+
+    fn vm_events(&mut self) -> Vec<(VmId, &'static str)> {
+        self.gone.events()
+    }
+
+    fn is_gone(&self, vm: VmId) -> bool {
+        self.gone.has(vm)
     }
 
     fn save(&mut self, batch: &mut Batch) {
         self.failing.save(batch);
+        self.gone.save(batch);
     }
 
     fn load(&mut self, store: &dyn Store) -> Result<(), StoreError> {
+        self.gone.load(store)?;
         self.failing.load(store)
     }
 
@@ -180,7 +212,14 @@ mod tests {
     fn refusals(lab: &mut Lab, n: u64) -> Vec<Finding> {
         let client = IpAddr::from([10, 0, 0, 9]);
         let refused = || What::ServiceRefused { service: key(1, 443), client };
-        (0..n).flat_map(|_| lab.after_s(3_600).see(refused())).collect()
+        // The VM itself goes on.
+        let hour = |lab: &mut Lab| {
+            lab.after_s(3_600);
+            let found = lab.see(refused());
+            lab.reach(vm(1), key(99, 5_432));
+            found
+        };
+        (0..n).flat_map(|_| hour(lab)).collect()
     }
 
     #[test]

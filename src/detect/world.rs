@@ -44,6 +44,8 @@ pub struct FakeInventory {
     pub arrived: BTreeSet<VmId>,
     pub taken_over: BTreeSet<ServiceKey>,
     pub rows: BTreeMap<ServiceKey, Row>,
+    /// Clients of another segment.
+    pub elsewhere: BTreeSet<IpAddr>,
     pub quality: Option<CaptureQuality>,
     pub blind_until: Option<Timestamp>,
     /// Services that only join a known group.
@@ -108,6 +110,10 @@ impl Known for FakeInventory {
 
     fn arrived(&self, vm: VmId) -> bool {
         self.arrived.contains(&vm)
+    }
+
+    fn is_elsewhere(&self, _service: &ServiceKey, client: IpAddr) -> bool {
+        self.elsewhere.contains(&client)
     }
 
     fn listed(&self, vm: VmId) -> bool {

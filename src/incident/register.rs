@@ -88,7 +88,8 @@ impl Incidents {
             _ => self.open(group, finding, out),
         };
         if finding.fold.is_some() {
-            let own = (finding.detector.signature_id, finding.vm, None);
+            let service = finding.service.as_ref().map(|service| (service.0, service.1));
+            let own = (finding.detector.signature_id, finding.vm, service);
             self.absorbed.add(own, joined.incident, finding.detector.name);
         }
         Some(joined)

@@ -115,6 +115,9 @@ impl Inventory {
         match (flow.transport, opening) {
             (Transport::Tcp | Transport::Sctp, Opening::SynAck | Opening::Midstream) => {
                 self.remember(flow).began = Some(opening);
+                if opening == Opening::Midstream {
+                    self.underway(flow, at.time);
+                }
             }
             (Transport::Udp, _) => {
                 let (orig, resp) = (&flow.orig, &flow.resp);

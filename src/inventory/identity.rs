@@ -26,7 +26,7 @@ const RELAYED_S: f64 = 60.0;
 /// What is told of a VM that the inventory declared before its first packet.
 const EXPECTED_CAME: &str = "is in the inventory and was seen for the first time";
 
-static VM: Kind = Kind { tag: 0x10, name: "vm", version: 1 };
+static VM: Kind = Kind { tag: 0x10, name: "vm", version: 2 };
 static STATION: Kind = Kind { tag: 0x11, name: "station", version: 1 };
 static ALIAS: Kind = Kind { tag: 0x12, name: "vm alias", version: 1 };
 

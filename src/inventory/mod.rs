@@ -3,6 +3,7 @@
 
 mod advert;
 mod after_move;
+mod arrival;
 mod bindings;
 mod change;
 mod client_id;

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 use hashbrown::HashMap;
 
 use super::advert::Introductions;
+use super::arrival::Arrivals;
 use super::change::{Change, What};
 use super::closed::ClosedPorts;
 use super::config::InventoryConfig;
@@ -74,6 +75,7 @@ pub struct Inventory {
     pub(super) live: HashMap<u64, Live, foldhash::fast::RandomState>,
     pub(super) counters: FlowCounters,
     pub(super) turns: Vec<Turn>,
+    pub(super) arrivals: Arrivals,
     now: Timestamp,
     saved: Timestamp,
 }
@@ -102,6 +104,7 @@ impl Inventory {
             live: HashMap::default(),
             counters: FlowCounters::default(),
             turns: Vec::new(),
+            arrivals: Arrivals::default(),
             now: Timestamp::ZERO,
             saved: Timestamp::ZERO,
         }
@@ -115,6 +118,9 @@ impl Inventory {
     /// Takes in one observation and appends what it changed, in a fixed order: VMs, then services, then peers.
     pub fn observe(&mut self, obs: &Observation, out: &mut Vec<Change>) {
         self.now = self.now.max(obs.time);
+        if self.arrivals.begun == Timestamp::ZERO {
+            self.arrivals.begun = obs.time;
+        }
         let at = At { time: obs.time, frame: if obs.order.packet { obs.order.frame } else { 0 } };
         match &obs.fact {
             Fact::Flow(flow, fact) => {
@@ -130,6 +136,7 @@ impl Inventory {
                 self.identity.claim(claim, at, &mut self.turns);
                 self.settle(None, at, out);
                 self.announced(claim, at.time);
+                self.heralded(claim, at.time);
             }
             Fact::Membership(said) if said.joined => {
                 self.members.joined(said.segment, said.group, said.member, at.time);
@@ -358,8 +365,11 @@ impl Inventory {
 
     pub fn load(store: &dyn Store, config: InventoryConfig) -> Result<Self, StoreError> {
         let services = Services::load(store, &config)?;
+        let identity = Identity::load(store, &config)?;
+        let begun = identity.vms.iter().map(|(_, vm)| vm).filter(|vm| vm.seen).map(|vm| vm.first_seen).min();
         Ok(Inventory {
-            identity: Identity::load(store, &config)?,
+            identity,
+            arrivals: Arrivals::since(begun.unwrap_or_default()),
             key_holders: KeyHolders::of_services(services.rows.iter().map(|(_, service)| service)),
             locations: Locations::load(store)?,
             introductions: Introductions::load(store)?,
@@ -417,10 +427,13 @@ impl Inventory {
             return;
         }
         let mut tell = |what| out.push(Change { time: at.time, frame: at.frame, flow: flow.copied(), what });
-        let mut forgotten = Vec::new();
+        let (mut forgotten, mut new) = (Vec::new(), Vec::new());
         for turn in std::mem::take(&mut self.turns) {
             match turn {
-                Turn::New(vm) => tell(What::VmNew { vm }),
+                Turn::New(vm) => {
+                    tell(What::VmNew { vm });
+                    new.push(vm);
+                }
                 Turn::Changed(vm, text) => tell(What::VmChanged { vm: self.identity.resolve(vm), text }),
                 Turn::Merged { kept, gone } => {
                     self.services.merge(kept, gone);
@@ -452,6 +465,9 @@ impl Inventory {
                     forgotten.push(vm);
                 }
             }
+        }
+        for vm in new {
+            self.was_heralded(vm, at.time);
         }
         if !forgotten.is_empty() {
             forgotten.sort_unstable();

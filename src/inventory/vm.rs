@@ -36,6 +36,9 @@ pub struct Vm {
     pub router: bool,
     /// It took part in a conversation that was answered, or ARP, ND or DHCP named it. A spoofed sender never did.
     pub proved: bool,
+    /// It came from a host that we do not see: its connections were under way in its first seconds, or a hypervisor
+    /// announced it.
+    pub arrived: bool,
     /// False while only an inventory file knows it.
     pub seen: bool,
     pub first_seen: Timestamp,

@@ -130,6 +130,7 @@ pub static APP_NAMES: &[AppName] = &[
     unmeasured("sap", &[]),
     measured("service_location_protocol", &["slp", "srvloc"]),
     measured("sflow", &[]),
+    unmeasured("shell", &[]),
     measured("sip", &[]),
     measured("smb", &["cifs"]),
     unmeasured("smb-direct", &["smbdirect"]),

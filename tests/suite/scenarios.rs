@@ -7,6 +7,7 @@ use eastwatch::model::{Side, Timestamp};
 use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
+use super::day0_scenarios as day0;
 use super::{detect_scenarios, media_scenarios, mirror_scenarios};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
@@ -56,6 +57,13 @@ pub const ALL: &[(&str, Write)] = &[
     ("file-server-as-client", detect_scenarios::file_server_as_client),
     ("replicas", detect_scenarios::replicas),
     ("one-more-of-many", detect_scenarios::one_more_of_many),
+    ("shell-once", day0::shell_once),
+    ("planted-shell", day0::planted_shell),
+    ("first-hour", day0::first_hour),
+    ("role-outlier", day0::role_outlier),
+    ("role-of-two", day0::role_of_two),
+    ("vm-gone", day0::vm_gone),
+    ("arrived", day0::arrived),
     ("camera", media_scenarios::camera),
     ("camera-elsewhere", media_scenarios::camera_elsewhere),
     ("moved-to-another-interface", mirror_scenarios::moved_to_another_interface),
