@@ -215,6 +215,6 @@ pub(super) mod tests {
 
     #[test]
     fn a_shell_that_connected_out_is_not_told_as_a_service() {
-        assert_eq!(ask(&Shell, Transport::Tcp, CMD, b""), Probe::Unsure);
+        assert_eq!(ask(&Shell, Transport::Tcp, CMD, b""), Probe::NotForUs);
     }
 }

@@ -26,22 +26,22 @@ fn counted(incidents: &Incidents) -> u64 {
 #[test]
 fn an_incident_is_ranked_when_it_opens_and_again_when_it_gets_worse() {
     let mut incidents = incidents();
-    let (opened, _) = take(&mut incidents, &of(Severity::Info, 1, 80, 0));
-    assert_eq!(rank(&incidents, opened), Rank::Digest);
-    let (same, events) = take(&mut incidents, &of(Severity::Info, 1, 80, 1));
-    assert_eq!((rank(&incidents, same), events.len()), (Rank::Digest, 0));
+    let (opened, _) = take(&mut incidents, &of(Severity::Low, 1, 80, 0));
+    assert_eq!(rank(&incidents, opened), Rank::Notice);
+    let (same, events) = take(&mut incidents, &of(Severity::Low, 1, 80, 1));
+    assert_eq!((rank(&incidents, same), events.len()), (Rank::Notice, 0));
     let (worse, events) = take(&mut incidents, &of(Severity::High, 1, 80, 2));
     assert_eq!((rank(&incidents, worse), events.len()), (Rank::Page, 1));
     let (better, _) = take(&mut incidents, &of(Severity::Low, 1, 80, 3));
     assert_eq!(rank(&incidents, better), Rank::Page, "it does not sink");
-    assert_eq!(incidents.calendar().map(|day| (day.digest, day.page, day.raised)).collect::<Vec<_>>(), [(1, 0, 1)]);
+    assert_eq!(incidents.calendar().map(|day| (day.notice, day.page, day.raised)).collect::<Vec<_>>(), [(1, 0, 1)]);
 }
 
 #[test]
 fn the_always_report_list_is_a_page_and_is_told_though_its_severity_is_low() {
     let mut incidents = incidents();
-    let (first, _) = take(&mut incidents, &of(Severity::Info, 1, 23, 0));
-    let listed = Finding { always: true, ..of(Severity::Info, 1, 23, 1) };
+    let (first, _) = take(&mut incidents, &of(Severity::Low, 1, 23, 0));
+    let listed = Finding { always: true, ..of(Severity::Low, 1, 23, 1) };
     let (joined, events) = take(&mut incidents, &listed);
     assert_eq!((joined.incident, events.len()), (first.incident, 1));
     let ranking = incidents.get(joined.incident).expect("it is there").ranking;
@@ -53,12 +53,13 @@ fn pages_notices_and_lines_of_the_digest_are_all_the_incidents_there_were() {
     let mut incidents = incidents();
     let mut opened = 0;
     for n in 0..200u16 {
-        let severity = Severity::ALL[usize::from(n) % 5];
+        // A remark alone has no incident.
+        let severity = Severity::ALL[1 + usize::from(n) % 4];
         opened += u64::from(take(&mut incidents, &of(severity, 1, n + 1, i64::from(n) * 7_200)).0.opened);
     }
     let id = incidents.list()[0].id;
     incidents.resolve(id, "ann", "done", at(0)).expect("it is open");
-    opened += u64::from(take(&mut incidents, &of(Severity::Info, 1, 1, 60)).0.opened);
+    opened += u64::from(take(&mut incidents, &of(Severity::Low, 1, 1, 60)).0.opened);
     let mut report = Vec::new();
     incidents.report(&mut report);
     let of = |name: &str| report.iter().filter(|(n, _)| n.starts_with(name)).map(|(_, v)| v).sum::<u64>();

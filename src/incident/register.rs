@@ -71,7 +71,7 @@ impl Incidents {
     /// and nobody has to act on it: it has no incident of its own, or two hundred moves on a maintenance day would be as
     /// many. Where it is folded with its likes, one incident tells of them all.
     pub fn take(&mut self, finding: &Finding, out: &mut Vec<IncidentEvent>) -> Option<Joined> {
-        if finding.severity == Severity::Info && finding.fold.is_none() {
+        if finding.severity == Severity::Info && finding.fold.is_none() && !finding.always {
             self.counters.informed += 1;
             return None;
         }

@@ -244,13 +244,18 @@ fn fail_on_ends_with_status_3_from_its_severity_on() {
     for (part, scenario) in scenarios::shell_port() {
         scenario.write_pcap(folder.file(&format!("{part}.pcap"))).unwrap();
     }
+    // A page on a port that nobody served: high, and nothing aggravates it.
+    for (part, scenario) in scenarios::learned_with(|_, _, _| {}, |s, office| scenarios::new_page(s, office)) {
+        scenario.write_pcap(folder.file(&format!("page-{part}.pcap"))).unwrap();
+    }
     assert_eq!(read(&folder, &["-q", "--fail-on", "info"], &["learn.pcap"]).status, 0);
     copy_folder(&folder.file("eastwatch-state"), &folder.file("learned"));
-    for (severity, status) in [("low", 3), ("high", 3), ("critical", 0)] {
-        let state = folder.file(severity);
-        copy_folder(&folder.file("learned"), &state);
-        let ran = read(&folder, &["-q", "--state", severity, "--fail-on", severity], &["after.pcap"]);
-        assert_eq!((ran.status, ran.stderr.as_str(), ran.stdout.as_str()), (status, "", ""), "{severity}");
+    let all = [("after", "low", 3), ("after", "critical", 3), ("page-after", "high", 3), ("page-after", "critical", 0)];
+    for (part, severity, status) in all {
+        let state = format!("{part}-{severity}");
+        copy_folder(&folder.file("learned"), &folder.file(&state));
+        let ran = read(&folder, &["-q", "--state", &state, "--fail-on", severity], &[&format!("{part}.pcap")]);
+        assert_eq!((ran.status, ran.stderr.as_str(), ran.stdout.as_str()), (status, "", ""), "{part} {severity}");
     }
 }
 

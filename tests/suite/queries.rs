@@ -249,8 +249,8 @@ fn an_incident_is_shown_taken_commented_and_closed() {
     assert_eq!(office.json("incidents --only open"), Value::Array(vec![]));
     let timeline = office.json(&format!("incidents show {id}"))["timeline"].clone();
     let steps: Vec<_> = timeline.as_array().unwrap().iter().map(|s| s["what"].as_str().unwrap()).collect();
-    assert_eq!(steps, ["opened", "acknowledged", "comment", "resolved"]);
-    assert_eq!(timeline[3]["by"], "ann");
+    assert_eq!(steps, ["opened", "grew", "acknowledged", "comment", "resolved"]);
+    assert_eq!(timeline[4]["by"], "ann");
     assert_eq!(office.bad(&format!("incidents comment {id}")).0, 2);
 }
 

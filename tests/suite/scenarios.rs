@@ -189,6 +189,15 @@ fn shell_port_comes_back() -> Parts {
     parts
 }
 
+/// A page on a port that nobody served before; nothing aggravates it.
+pub fn new_page(s: &mut Scenario, office: &Office) {
+    s.tcp(&office.app, &office.web, 8_080)
+        .handshake()
+        .send(Side::Orig, payload::http_get(&office.web.name, "/"))
+        .send(Side::Resp, payload::http_ok("nginx/1.24.0", "hello"))
+        .close();
+}
+
 // new-vm
 
 fn unknown_vm() -> Parts {
