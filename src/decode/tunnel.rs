@@ -36,6 +36,7 @@ impl<'a> Inner<'a> {
         Inner { path: Some(path), ..self }
     }
 
+    #[inline]
     pub fn plausible(self, cut: u32) -> Option<Self> {
         plausible::inner(self.header, self.bytes, cut).then_some(self)
     }
