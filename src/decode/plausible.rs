@@ -17,6 +17,7 @@ const CONTROL: &[u16] = &[
 const FRAME_MIN: usize = 60;
 
 /// Can what starts here be followed to IP, ARP, or a frame of some known kind?
+#[inline]
 pub(super) fn inner(header: Header, bytes: &[u8], cut: u32) -> bool {
     match header {
         Header::Ethernet => ethernet(bytes, cut),
@@ -29,6 +30,7 @@ pub(super) fn inner(header: Header, bytes: &[u8], cut: u32) -> bool {
 }
 
 /// An Ethernet frame with a source that can send and a type that is known; IP inside must be readable.
+#[inline]
 pub(super) fn ethernet(bytes: &[u8], cut: u32) -> bool {
     let Some((ethertype, payload)) = addressed(bytes) else { return false };
     match link::from_ethertype(ethertype) {
@@ -63,6 +65,7 @@ fn exact(ip: &Ip<'_>, bytes: &[u8], cut: u32, padded: bool) -> bool {
     ip.len == there || (padded && ip.len < there)
 }
 
+#[inline]
 fn packet(network: Network, bytes: &[u8], cut: u32) -> bool {
     match network {
         // Hardware type Ethernet, protocol type IPv4, their lengths (RFC 826).
@@ -72,6 +75,7 @@ fn packet(network: Network, bytes: &[u8], cut: u32) -> bool {
 }
 
 /// The type field and what follows, of a frame that one interface can have sent to somebody.
+#[inline]
 fn addressed(bytes: &[u8]) -> Option<(u16, &[u8])> {
     let mut reader = Reader::new(bytes);
     let dst: [u8; 6] = reader.array()?;

@@ -42,6 +42,7 @@ impl<'a> Inner<'a> {
         Inner { number, ..self }
     }
 
+    #[inline]
     pub fn plausible(self, cut: u32) -> Option<Self> {
         plausible::inner(self.header, self.bytes, cut).then_some(self)
     }

@@ -65,6 +65,7 @@ pub(super) fn is_l2tp(udp: &[u8]) -> bool {
 }
 
 /// RFC 7348: only the I flag, reserved fields zero; or with the group policy extension (flag G, group id).
+#[inline]
 fn vxlan(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
     let (&[flags, a, _, _, v2, v1, v0, reserved], frame) = payload.split_first_chunk()?;
     let group_policy = flags == 0x88;

@@ -84,6 +84,7 @@ impl Segment {
 
     /// This segment with one more layer inside it.
     #[must_use]
+    #[inline]
     pub fn with(mut self, kind: LayerKind, id: u32) -> Self {
         let depth = self.depth();
         if let (Some(k), Some(i)) = (self.kinds.get_mut(depth), self.ids.get_mut(depth)) {
@@ -101,8 +102,10 @@ impl Segment {
         self
     }
 
+    /// Layers are kept without a gap.
+    #[inline]
     pub fn depth(&self) -> usize {
-        self.kinds.iter().take_while(|k| **k != LayerKind::None).count()
+        self.kinds.iter().map(|kind| usize::from(*kind != LayerKind::None)).sum()
     }
 
     pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
