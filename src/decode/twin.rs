@@ -262,14 +262,12 @@ impl Twins {
         standing: Standing,
         located: &Located<'_>,
     ) -> Option<Verdict> {
-        let entry = self.ring.elsewhere(print, &located.segment, when.time, self.pairs.known)?;
-        let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
-        if shown || (!print.numbered && entry.again != standing.again) {
-            return None;
-        }
-        if !self.pairs.note(entry, located, print.ttl) {
-            return None;
-        }
+        let pairs = &mut self.pairs;
+        let entry = self.ring.elsewhere(print, &located.segment, when.time, pairs.known, |entry| {
+            let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
+            let again = !print.numbered && entry.again != standing.again;
+            !shown && !again && pairs.note(entry, located, print.ttl)
+        })?;
         entry.seen_by(point, print.ttl);
         self.counters.routed += 1;
         for segment in [&entry.segment, &located.segment] {

@@ -138,7 +138,8 @@ impl Ring {
         self.get_mut(number)
     }
 
-    /// Shows the packets of this print in this segment within the window, the newest first, until `wanted` takes one.
+    /// Shows the packets of this print in this segment within the window, the oldest first, until `wanted` takes one:
+    /// copies of what was sent again come in its order, and the newest may be wanted by the next.
     #[inline]
     pub fn find(
         &mut self,
@@ -151,7 +152,7 @@ impl Ring {
             self.shorten();
         }
         let mut hits = self.by_segment.hits(self.key(print) ^ segment.1);
-        while let Some(number) = self.by_segment.next(&mut hits, self.count, self.live) {
+        while let Some(number) = self.by_segment.oldest(&mut hits, self.count, self.live) {
             let same = |entry: &&mut Entry| entry.is_near(print, time) && entry.segment == *segment.0;
             if self.get_mut(number).filter(same).is_some_and(&mut wanted) {
                 return self.get_mut(number);
@@ -160,15 +161,23 @@ impl Ring {
         None
     }
 
-    /// The newest packet of this print in another segment; of a sample unless `across`.
+    /// The same of packets in another segment, of a sample unless `across`.
     #[inline]
-    pub fn elsewhere(&mut self, print: &Print, segment: &Segment, time: i64, across: bool) -> Option<&mut Entry> {
+    pub fn elsewhere(
+        &mut self,
+        print: &Print,
+        segment: &Segment,
+        time: i64,
+        across: bool,
+        mut wanted: impl FnMut(&mut Entry) -> bool,
+    ) -> Option<&mut Entry> {
         if !self.several_segments || !sampled(print, across) {
             return None;
         }
         let mut hits = self.by_print.hits(self.key(print));
-        while let Some(number) = self.by_print.next(&mut hits, self.count, self.live) {
-            if self.get_mut(number).is_some_and(|entry| entry.is_near(print, time) && entry.segment != *segment) {
+        while let Some(number) = self.by_print.oldest(&mut hits, self.count, self.live) {
+            let other = |entry: &&mut Entry| entry.is_near(print, time) && entry.segment != *segment;
+            if self.get_mut(number).filter(other).is_some_and(&mut wanted) {
                 return self.get_mut(number);
             }
         }
@@ -288,9 +297,9 @@ impl Index {
         Hits { set, places }
     }
 
-    /// The newest of them that is still there.
+    /// The oldest of them that is still there.
     #[inline]
-    fn next(&self, hits: &mut Hits, newest: u32, live: u32) -> Option<u32> {
+    fn oldest(&self, hits: &mut Hits, newest: u32, live: u32) -> Option<u32> {
         let mut best: Option<(u32, u32, u32)> = None;
         let mut places = hits.places;
         while places != 0 {
@@ -298,7 +307,7 @@ impl Index {
             places &= places - 1;
             let number = *self.0.get(hits.set)?.numbers.get(at as usize)?;
             let age = newest.wrapping_sub(number);
-            if age < live && best.is_none_or(|(least, ..)| age < least) {
+            if age < live && best.is_none_or(|(most, ..)| age > most) {
                 best = Some((age, number, at));
             }
         }
@@ -390,6 +399,6 @@ mod tests {
             seen.push(entry.time);
             false
         });
-        assert_eq!(seen, [7, 6, 5, 4, 3, 2, 1]);
+        assert_eq!(seen, [1, 2, 3, 4, 5, 6, 7]);
     }
 }

@@ -82,6 +82,17 @@ fn a_sender_of_a_tunnel_is_a_point_of_its_own() {
     assert_eq!(mirror.kept(&[(1, &one), (1, &other), (1, &other)]), [true, false, true]);
 }
 
+#[test]
+fn copies_of_what_was_sent_again_are_matched_in_their_order() {
+    let mut mirror = Mirror::new();
+    let frame = vm_frame();
+    let mut at = |ms: i64, source: u16| {
+        mirror.at = Timestamp::from_parts(1_767_225_600, 0).plus_ms(ms);
+        mirror.keeps(source, &frame)
+    };
+    assert_eq!([at(0, 1), at(20, 1), at(30, 2), at(65, 2)], [true, true, false, false]);
+}
+
 /// In an ERSPAN II session, from one port of the switch.
 fn erspan(session: u8, port: u8) -> Vec<u8> {
     let head = [0x10, 0, 0x88, 0xbe, 0, 0, 0, 1, 0x10, 0, 0, session, 0, 0, 0, port];
