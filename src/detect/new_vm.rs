@@ -159,7 +159,9 @@ fn tell(vm: VmId, newcomer: &Newcomer, kin: Option<Kin>, change: &Change, world:
         Some(Kin::Returned(name)) => Some(format!("{name} (come back)")),
         Some(Kin::Arrived) => Some("arrivals".to_owned()),
         Some(Kin::Clone(role) | Kin::Named(role)) => Some(role),
-        Some(Kin::Stranger) | None => None,
+        // Of an autoscaled farm without names, too, one incident tells; what one of them does besides has its own.
+        Some(Kin::Stranger) => Some("newcomers".to_owned()),
+        None => None,
     };
     finding.evidence = Evidence { frames: frames(newcomer.flow.as_ref(), &[newcomer.frame]), facts: Vec::new() };
     finding
@@ -254,9 +256,9 @@ mod tests {
     }
 
     #[test]
-    fn a_stranger_is_low_and_alone_and_one_of_a_kind_is_folded() {
+    fn a_stranger_is_low_and_one_of_a_kind_is_folded_with_its_kind() {
         let stranger = &told(|lab| drop(lab.known.names.insert(vm(10), "fileserver".to_owned())))[0];
-        assert_eq!((stranger.severity, stranger.fold.as_deref()), (Severity::Low, None));
+        assert_eq!((stranger.severity, stranger.fold.as_deref()), (Severity::Low, Some("newcomers")));
         let named = &told(|lab| drop(lab.known.names.insert(vm(10), "desk-017".to_owned())))[0];
         assert_eq!((named.severity, named.fold.as_deref()), (Severity::Low, Some("desk-#")));
     }

@@ -86,6 +86,8 @@ struct Seat {
 pub struct Roles {
     roles: BTreeMap<RoleId, Role>,
     seats: BTreeMap<VmId, Seat>,
+    /// What most servers of the site offer, as of the last round.
+    everywhere: BTreeSet<Port>,
     /// Where the round goes on; `None` between rounds.
     cursor: Option<VmId>,
     round: Option<seating::Round>,

@@ -1,9 +1,9 @@
 //! Who sits where: the hourly round over all VMs, and the greeting of newcomers.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use super::minhash::{Bands, Buckets, bands};
-use super::token::{jaccard, stem, tokens};
+use super::token::{everywhere, jaccard, stem, tokens};
 use super::{
     COMMON, Dirty, FLOWS_MIN, JOIN, LEAVE_S, MASS_MAX, MEMBERS_MIN, Profiles, QUIET_H, ROLES_MAX, ROUND_S, Role, Roles,
     SEATED_A_TICK, STAY, Seat, Token, Tokens, Who,
@@ -38,6 +38,7 @@ impl Roles {
                 return;
             }
             self.round_at = now;
+            self.everywhere = everywhere(profiles.values());
             self.round = Some(self.begin());
             self.cursor = None;
         }
@@ -73,7 +74,7 @@ impl Roles {
         if hours(profile.born_ns, watched_ns) < SEATED_AFTER_H {
             return;
         }
-        let own = tokens(profile, who.name(vm).as_deref(), &who.tags(vm));
+        let own = tokens(profile, who.name(vm).as_deref(), &who.tags(vm), &self.everywhere);
         if self.stays(vm, &own, now) || own.is_empty() {
             return;
         }
@@ -176,7 +177,7 @@ impl Roles {
             kept
         });
         for (id, role) in &mut self.roles {
-            if role.refresh(profiles, now, watched_ns) {
+            if role.refresh(profiles, &self.everywhere, now, watched_ns) {
                 self.dirty.insert(Dirty::Role(*id));
             }
         }
@@ -228,7 +229,7 @@ impl Roles {
 
 impl Role {
     /// True where something that is kept changed.
-    fn refresh(&mut self, profiles: &Profiles, now: Timestamp, watched_ns: i64) -> bool {
+    fn refresh(&mut self, profiles: &Profiles, everywhere: &BTreeSet<Port>, now: Timestamp, watched_ns: i64) -> bool {
         let before = (self.middle.len(), self.ripe_since);
         let (flows, once, observed_h) = self.count(profiles);
         let half = (self.members.len() as f64 * COMMON).ceil() as u32;
@@ -241,7 +242,7 @@ impl Role {
         let serves = self.serves.iter().filter(|(_, n)| **n >= half).map(|((t, p), _)| Token::Serves(*t, *p));
         let uses = self.uses.iter().filter(|(_, n)| **n >= half).map(|((t, p), _)| Token::Uses(*t, *p));
         for token in serves.chain(uses).take(super::token::TOKENS_MAX) {
-            let weight = token.weight();
+            let weight = token.weight(everywhere);
             if !self.middle.contains_key(&token) {
                 self.common_ns = watched_ns;
             }

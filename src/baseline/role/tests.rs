@@ -182,3 +182,18 @@ fn roles_are_kept_over_a_restart() {
     let of = |b: &Baselines| b.roles().of(vm(3)).map(|(id, role)| (id, role.members.len()));
     assert_eq!(of(&loaded), of(&site.baselines));
 }
+
+#[test]
+fn what_every_server_offers_makes_no_role() {
+    let mut site = Site::farm(0, false);
+    // Nine servers, each with its own job, an exporter and sshd.
+    for hour in 0..30 {
+        for n in 1..=9 {
+            for port in [22, 9_100, 10_000 + u16::from(n)] {
+                site.serve(n, port, hour == 0);
+            }
+        }
+        site.pass_s(3_600);
+    }
+    assert!((1..=9).all(|n| site.role_of(n).is_none()), "{:?}", site.role_of(1));
+}

@@ -1,7 +1,7 @@
 //! What tells a VM's job: the services it offers, those it uses, the stem of its name, its tags, each with a weight.
 //! At most [`TOKENS_MAX`] tokens of a VM, the heaviest first in the order of the type; what is beyond says no more.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 
 use serde::{Deserialize, Serialize};
 
@@ -15,6 +15,10 @@ const USES: u16 = 1;
 const STEM: u16 = 3;
 const TAG: u16 = 2;
 const TAGS_MAX: usize = 8;
+/// What more than this share of all servers offer (an agent, an exporter, sshd) tells no job from another. Of fewer
+/// servers than this nothing is said to be common.
+const EVERYWHERE: f64 = 0.4;
+const SERVERS_MIN: usize = 8;
 
 #[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
 pub enum Token {
@@ -28,13 +32,29 @@ pub enum Token {
 pub type Tokens = BTreeMap<Token, u16>;
 
 /// Of a profile, and of what people call the VM. Ports of its own ephemeral range say nothing about its job.
-pub(super) fn tokens(profile: &Profile, name: Option<&str>, tags: &[String]) -> Tokens {
+pub(super) fn tokens(profile: &Profile, name: Option<&str>, tags: &[String], everywhere: &BTreeSet<Port>) -> Tokens {
     let stem = name.and_then(stem).map(Token::Stem);
     let tags = tags.iter().take(TAGS_MAX).cloned().map(Token::Tag);
     let serves = profile.firm_services().map(|(t, p)| Token::Serves(t, p));
     let uses = profile.uses().map(|(t, p)| Token::Uses(t, p));
     let all = serves.chain(stem).chain(tags).chain(uses).take(TOKENS_MAX);
-    all.map(|token| (token.clone(), token.weight())).collect()
+    all.map(|token| (token.clone(), token.weight(everywhere))).collect()
+}
+
+/// Ports that so many servers offer that they tell nothing.
+pub(super) fn everywhere<'a>(profiles: impl Iterator<Item = &'a Profile>) -> BTreeSet<Port> {
+    let mut servers = 0usize;
+    let mut counts: BTreeMap<Port, usize> = BTreeMap::new();
+    for profile in profiles {
+        let mut serves = false;
+        for port in profile.firm_services() {
+            *counts.entry(port).or_default() += 1;
+            serves = true;
+        }
+        servers += usize::from(serves);
+    }
+    let many = |count: usize| servers >= SERVERS_MIN && count as f64 > servers as f64 * EVERYWHERE;
+    counts.into_iter().filter(|(_, count)| many(*count)).map(|(port, _)| port).collect()
 }
 
 /// The name without what counts its likes: `web-014.dc.example` and `web-2` are `web-#`. `None` where nothing is
@@ -70,8 +90,9 @@ pub(super) fn jaccard(a: &Tokens, b: &Tokens) -> f64 {
 }
 
 impl Token {
-    pub(super) fn weight(&self) -> u16 {
+    pub(super) fn weight(&self, everywhere: &BTreeSet<Port>) -> u16 {
         match self {
+            Token::Serves(transport, port) if everywhere.contains(&(*transport, *port)) => USES,
             Token::Serves(..) => SERVES,
             Token::Stem(_) => STEM,
             Token::Tag(_) => TAG,
