@@ -10,7 +10,7 @@ use hashbrown::HashTable;
 
 use super::packet::Located;
 use crate::counters;
-use crate::model::{Direction, Location, Mac, Sighting};
+use crate::model::{Direction, Location, Mac, MirrorPath, PathKind, Sighting};
 
 /// A thousand VMs that talk to ten others each, with both ends mirrored; 64 bytes each.
 const SIGHTINGS_MAX: usize = 20_480;
@@ -51,26 +51,32 @@ impl Sightings {
     /// Counts one frame.
     #[inline]
     pub fn see(&mut self, located: &Located<'_>) {
-        let Some(location) = Location::of(located.host_hint, located.path) else { return };
-        if located.path.direction() == Direction::Egress {
-            return; // the receiver's port
+        let (host, MirrorPath { kind, id, .. }) = (located.host_hint, located.path);
+        if (host.is_none() && kind == PathKind::Wire) || located.path.direction() == Direction::Egress {
+            return; // no location, or the receiver's port
         }
         let (Some(from), Some(to)) = (located.src_mac.filter(|mac| mac.is_unicast()), located.dst_mac) else { return };
-        let one = Sighting { from, to, segment: located.segment, location, frames: 1 };
         let ([.., f1, f0], [.., t1, t0]) = (from.0, to.0);
         let recent = usize::from(f0 ^ f1.rotate_left(3) ^ t0.rotate_left(5) ^ t1.rotate_left(1)) % RECENT;
         let at = self.recent.get(recent).map_or(0, |at| usize::from(*at));
-        if let Some(seen) = self.seen.get_mut(at).filter(|seen| same(seen, &one)) {
+        if let Some(seen) = self.seen.get_mut(at)
+            && (seen.from, seen.to) == (from, to)
+            && seen.segment == located.segment
+            && (seen.location.kind, seen.location.id) == (kind, id)
+            && seen.location.host == host
+        {
             seen.frames = seen.frames.saturating_add(1);
             return;
         }
-        let at = self.look_up(one);
+        let Some(location) = Location::of(host, located.path) else { return };
+        let at = self.look_up(Sighting { from, to, segment: located.segment, location, frames: 1 });
         if let (Some(recent), Some(at)) = (self.recent.get_mut(recent), at) {
             *recent = at as u16;
         }
     }
 
     /// Counts it, and tells where.
+    #[inline(never)]
     fn look_up(&mut self, one: Sighting) -> Option<u32> {
         let hash = hash(&self.hasher, &one);
         let found = self.index.find(hash, |at| self.seen.get(*at as usize).is_some_and(|seen| same(seen, &one)));
