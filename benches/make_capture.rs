@@ -1,13 +1,13 @@
 //! Makes one large capture out of many small ones, for `benches/replay.sh` and `benches/cost.sh`:
-//! `make_capture FOLDER MEGABYTES OUT [mixed|plain|vxlan|hosts]`.
+//! `make_capture FOLDER MEGABYTES OUT [mixed|plain|padded|vxlan|hosts]`.
 //!
 //! Every Ethernet capture below FOLDER is one round; rounds are repeated in time until OUT has the size asked for.
 //! Within a round captures overlap, each beginning a quarter of a second after the one before, and a silence inside a
 //! capture is shortened to one second. The first round is held in memory, so FOLDER should not be larger than that.
 //!
 //! `mixed` (the default) takes every Ethernet capture, `plain` those without a tag or tunnel; `vxlan` wraps what `plain`
-//! takes in VXLAN from one host, `hosts` from one of sixteen by the sender's MAC. Their sizes are those of `plain`, so
-//! that the three hold the same packets.
+//! takes in VXLAN from one host, `hosts` from one of sixteen by the sender's MAC, and `padded` puts as many bytes behind
+//! each frame as those put before it. All four hold the same packets.
 
 use std::fs::{self, File};
 use std::io::{self, BufWriter, Write};
@@ -41,6 +41,7 @@ fn main() -> ExitCode {
         [how] => match how.as_str() {
             "mixed" => How::Mixed,
             "plain" => How::Plain,
+            "padded" => How::Padded,
             "vxlan" => How::Vxlan { hosts: 1 },
             "hosts" => How::Vxlan { hosts: 16 },
             _ => return usage(),
@@ -64,7 +65,7 @@ fn main() -> ExitCode {
 }
 
 fn usage() -> ExitCode {
-    eprintln!("make_capture FOLDER MEGABYTES OUT [mixed|plain|vxlan|hosts]");
+    eprintln!("make_capture FOLDER MEGABYTES OUT [mixed|plain|padded|vxlan|hosts]");
     ExitCode::FAILURE
 }
 
@@ -73,6 +74,7 @@ fn usage() -> ExitCode {
 enum How {
     Mixed,
     Plain,
+    Padded,
     Vxlan { hosts: u8 },
 }
 
@@ -107,6 +109,7 @@ fn make(folder: &Path, bytes_wanted: u64, out: &Path, how: How) -> io::Result<St
             counted += 16 + frame.bytes.len() as u64;
             written += match how {
                 How::Vxlan { hosts } => record(&mut file, ns, &in_vxlan(frame, hosts))?,
+                How::Padded => record(&mut file, ns, &padded(frame))?,
                 How::Mixed | How::Plain => record(&mut file, ns, frame)?,
             };
         }
@@ -163,9 +166,18 @@ fn plain(frames: &[Frame]) -> bool {
     })
 }
 
+/// Ethernet, IPv4, UDP, VXLAN.
+const AROUND: usize = 50;
+
+/// The frame with link padding.
+fn padded(frame: &Frame) -> Frame {
+    let mut bytes = frame.bytes.clone();
+    bytes.resize(bytes.len() + AROUND, 0);
+    Frame { ns: frame.ns, wire_len: frame.wire_len + AROUND as u32, bytes }
+}
+
 /// The frame as a host with an overlay sends it: VNI 5001, from 10.99.0.1 to 10.99.1.1 and so on, no checksum.
 fn in_vxlan(frame: &Frame, hosts: u8) -> Frame {
-    const AROUND: usize = 50;
     let sum = |macs: Option<&[u8]>| macs.unwrap_or_default().iter().fold(0u8, |sum, byte| sum.wrapping_add(*byte));
     let (to, from) = (sum(frame.bytes.get(..6)), sum(frame.bytes.get(6..12)));
     let len = |before: usize| ((frame.wire_len as usize + AROUND - before).min(65_535) as u16).to_be_bytes();

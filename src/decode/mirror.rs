@@ -166,10 +166,12 @@ impl Mirrors {
     }
 
     /// Passes into a tunnel from `src` to `dst`: what its identifier is, where a table says so.
+    #[inline]
     pub fn tunnel(&self, src: IpAddr, dst: IpAddr, layer: (LayerKind, u32), stack: &mut Stack) -> Option<Part> {
-        if self.here.all == 0 {
-            return None;
-        }
+        if self.here.all == 0 { None } else { self.said(src, dst, layer, stack) }
+    }
+
+    fn said(&self, src: IpAddr, dst: IpAddr, layer: (LayerKind, u32), stack: &mut Stack) -> Option<Part> {
         let within = |nets: &NetSet, ip| no_nets(nets) || nets.contains(ip);
         let mut met = self.here.open;
         for (bit, table) in self.those(self.here.all & !self.here.open) {

@@ -12,7 +12,7 @@ use hashbrown::HashTable;
 
 use super::packet::{Located, Network};
 use crate::counters;
-use crate::model::{CaptureInterface, Direction, Interface, Location, Mac, Sighting};
+use crate::model::{CaptureInterface, Direction, Interface, Location, Mac, MirrorPath, PathKind, Sighting};
 
 /// A thousand VMs that talk to ten others each, with both ends mirrored; 96 bytes each.
 const SIGHTINGS_MAX: usize = 20_480;
@@ -94,29 +94,42 @@ impl Sightings {
         if matches!(located.network, Network::Lldp | Network::Cdp) {
             return; // no host passes them on, so they tell no receiver's host
         }
-        let tunnel = Location::of(located.host_hint, located.path);
-        let Some(location) = tunnel.or_else(|| self.interface(located.path.source)) else { return };
+        let (host, MirrorPath { kind, id, source, .. }) = (located.host_hint, located.path);
         if located.path.direction() == Direction::Egress {
             return; // the receiver's port
         }
+        let plain = if host.is_none() && kind == PathKind::Wire {
+            let Some(location) = self.interface(source) else { return };
+            Some(location)
+        } else {
+            None
+        };
         let (Some(from), Some(to)) = (located.src_mac.filter(|mac| mac.is_unicast()), located.dst_mac) else { return };
         // What goes to all is copied at every port.
         let port = if to.is_unicast() { located.path.port } else { 0 };
-        let one = Sighting { from, to, segment: located.segment, location, port, frames: 1 };
         let ([.., f1, f0], [.., t1, t0]) = (from.0, to.0);
         let recent = usize::from(f0 ^ f1.rotate_left(3) ^ t0.rotate_left(5) ^ t1.rotate_left(1)) % RECENT;
         let at = self.recent.get(recent).map_or(0, |at| usize::from(*at));
-        if let Some(seen) = self.seen.get_mut(at).filter(|seen| same(seen, &one)) {
+        if let Some(seen) = self.seen.get_mut(at)
+            && (seen.from, seen.to, seen.port) == (from, to, port)
+            && seen.segment == located.segment
+            && match plain {
+                Some(location) => seen.location == location,
+                None => (seen.location.kind, seen.location.id, seen.location.host) == (kind, id, host),
+            }
+        {
             seen.frames = seen.frames.saturating_add(1);
             return;
         }
-        let at = self.look_up(one);
+        let Some(location) = plain.or_else(|| Location::of(host, located.path)) else { return };
+        let at = self.look_up(Sighting { from, to, segment: located.segment, location, port, frames: 1 });
         if let (Some(recent), Some(at)) = (self.recent.get_mut(recent), at) {
             *recent = at as u16;
         }
     }
 
     /// Counts it, and tells where.
+    #[inline(never)]
     fn look_up(&mut self, one: Sighting) -> Option<u32> {
         let hash = hash(&self.hasher, &one);
         let found = self.index.find(hash, |at| self.seen.get(*at as usize).is_some_and(|seen| same(seen, &one)));

@@ -50,7 +50,7 @@ impl TunnelEnds {
     /// One frame in a tunnel of this kind. False where one of its ends is not watched.
     #[inline]
     pub fn count(&mut self, kind: LayerKind, src: IpAddr, dst: IpAddr) -> bool {
-        match self.last.get_mut(usize::from(src < dst)) {
+        match self.last.get_mut(way(src, dst)) {
             Some(Some(pair)) if pair.src == src && pair.dst == dst && pair.kind == kind => {
                 pair.frames += 1;
                 pair.watched
@@ -60,7 +60,7 @@ impl TunnelEnds {
     }
 
     fn begin(&mut self, kind: LayerKind, src: IpAddr, dst: IpAddr) -> bool {
-        let way = usize::from(src < dst);
+        let way = way(src, dst);
         if let Some(pair) = self.last.get(way).copied().flatten() {
             self.add(pair);
         }
@@ -110,6 +110,15 @@ impl TunnelEnds {
         let end = slot.get_or_insert(End { address, kind, sent: 0, received: 0, sender: None, several: false });
         (end.address == address && end.kind == kind).then_some(end)
     }
+}
+
+/// The two directions of a pair differ in it.
+#[inline]
+fn way(src: IpAddr, dst: IpAddr) -> usize {
+    usize::from(match (src, dst) {
+        (IpAddr::V4(src), IpAddr::V4(dst)) => src.to_bits() < dst.to_bits(),
+        _ => src < dst,
+    })
 }
 
 #[cfg(test)]
