@@ -32,7 +32,9 @@ use crate::baseline::{BaselineConfig, Baselines, Lesson, Port, Sanction, Sanctio
 use crate::detect::{self, Code, DetectConfig, Detectors, Explanation, Reason, Verdict, World};
 use crate::incident::{AlertsConfig, IncidentConfig, IncidentEvent, Incidents};
 use crate::inventory::{Change, Imported, Inventory, InventoryConfig, What};
-use crate::model::{CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, Timestamp, VmId};
+use crate::model::{
+    CaptureQuality, Fact, FlowFact, FlowRef, FlowTotals, Observation, ServiceKey, Timestamp, Transport, VmId,
+};
 use crate::recog::Recog;
 use crate::store::{Batch, Shed, Store, StoreError};
 
@@ -236,11 +238,12 @@ impl Brain {
 
     /// How much the ends of a flow sent, and how well they are seen.
     fn look(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool) {
+        let Some(added) = self.meter.added(flow, totals, ended) else { return };
         let vms = [&flow.orig, &flow.resp].map(|end| self.inventory.holder(flow.segment, end.ip));
-        self.sight.flow(flow, totals, ended, vms, self.now);
-        if let Some(lately) = self.meter.lately(flow, totals, ended) {
-            self.baselines.volumes.flow(flow, lately, vms, self.now);
+        if flow.transport == Transport::Tcp {
+            self.sight.flow(flow, totals, &added, vms, self.now);
         }
+        self.baselines.volumes.flow(flow, added.lately, vms, self.now);
     }
 
     fn facts(&self) -> Facts<'_> {

@@ -3,17 +3,16 @@
 //! numbers that the mirror skipped, and of what kernel and interface dropped.
 //!
 //! Two windows of [`WINDOW_S`] packet seconds, the present one and the one before. At most [`VMS_MAX`] VMs, of more
-//! only the whole is known; at most [`LONG_MAX`] long flows, of more the end alone tells; at most [`SOURCES_MAX`]
-//! sources, of more nothing is kept apart.
+//! only the whole is known; at most [`SOURCES_MAX`] sources, of more nothing is kept apart.
 
 use std::collections::BTreeMap;
 
-use crate::model::{CaptureQuality, FlowRef, FlowTotals, SourceCounts, SourceQuality, Timestamp, Transport, VmId};
+use super::meter::Added;
+use crate::model::{CaptureQuality, FlowRef, FlowTotals, SourceCounts, SourceQuality, Timestamp, VmId};
 
 /// A service that fails is judged after a minute; a mirror that was bad for a while is trusted again soon after.
 const WINDOW_S: i64 = 600;
 const VMS_MAX: usize = 65_536;
-const LONG_MAX: usize = 65_536;
 /// As many as a run may have.
 const SOURCES_MAX: usize = 1_024;
 /// With less the shares of a VM say nothing, and those of its sources count, or of the whole.
@@ -79,26 +78,12 @@ pub struct Sight {
     whole: Window,
     vms: BTreeMap<VmId, Window>,
     sources: BTreeMap<u16, Source>,
-    /// Bytes and missed bytes, of each side, of flows under way that were counted already.
-    long: BTreeMap<u64, [(u64, u64); 2]>,
 }
 
 impl Sight {
-    /// Running totals of a flow, or its last ones; `vms` are its ends.
-    pub fn flow(&mut self, flow: &FlowRef, totals: &FlowTotals, ended: bool, vms: [Option<VmId>; 2], now: Timestamp) {
-        if flow.transport != Transport::Tcp {
-            return;
-        }
-        let of_orig = totals.missed_of_orig.min(totals.missed_bytes);
-        let sides = [(totals.orig_bytes, of_orig), (totals.resp_bytes, totals.missed_bytes - of_orig)];
-        let counted = match ended {
-            true => self.long.remove(&flow.id),
-            false if self.long.len() < LONG_MAX || self.long.contains_key(&flow.id) => {
-                Some(self.long.insert(flow.id, sides).unwrap_or_default())
-            }
-            false => return,
-        };
-        let [orig, resp] = added(sides, counted.unwrap_or_default());
+    /// What a TCP flow carried since it was last counted; `vms` are its ends.
+    pub fn flow(&mut self, flow: &FlowRef, totals: &FlowTotals, added: &Added, vms: [Option<VmId>; 2], now: Timestamp) {
+        let [orig, resp] = added.sides.map(|(bytes, missed)| Counts { bytes, missed, ..Counts::default() });
         let sources = match (flow.orig.path.source, flow.resp.path.source) {
             // A side that was never seen came by no source.
             (_, resp) if totals.orig_packets == 0 => [resp, resp],
@@ -106,8 +91,8 @@ impl Sight {
             (orig, resp) => [orig, resp],
         };
         let flows = Counts {
-            flows: u64::from(ended),
-            one_way: u64::from(ended && totals.one_way),
+            flows: u64::from(added.ended),
+            one_way: u64::from(added.ended && totals.one_way),
             sources: sources.into_iter().fold(0, |bits, source| bits | bit(source)),
             ..Counts::default()
         };
@@ -275,16 +260,6 @@ fn bit(source: u16) -> u64 {
     1 << source.min(63)
 }
 
-/// What came since it was last counted, of each side. Late bytes may take some of it back.
-fn added(sides: [(u64, u64); 2], before: [(u64, u64); 2]) -> [Counts; 2] {
-    let ([a, b], [a_before, b_before]) = (sides, before);
-    [(a, a_before), (b, b_before)].map(|((bytes, missed), (bytes_before, missed_before))| Counts {
-        bytes: bytes.saturating_sub(bytes_before),
-        missed: missed.saturating_sub(missed_before),
-        ..Counts::default()
-    })
-}
-
 impl Window {
     fn add(&mut self, added: Counts, number: i64) {
         if number > self.number {
@@ -351,8 +326,9 @@ pub(super) fn share(part: u64, whole: u64) -> f64 {
 
 #[cfg(test)]
 mod tests {
+    use super::super::meter::Meter;
     use super::*;
-    use crate::model::{Endpoint, Segment, Shown};
+    use crate::model::{Endpoint, Segment, Shown, Transport};
 
     const VMS: [Option<VmId>; 2] = [None, None];
 
@@ -364,17 +340,29 @@ mod tests {
         FlowRef { id, segment: Segment::UNTAGGED, transport, orig, resp, first_seen: Timestamp::ZERO, first_frame: id }
     }
 
+    fn tell(
+        sight: &mut Sight,
+        meter: &mut Meter,
+        flow: &FlowRef,
+        totals: &FlowTotals,
+        ended: bool,
+        vms: [Option<VmId>; 2],
+        now: Timestamp,
+    ) {
+        sight.flow(flow, totals, &meter.added(flow, totals, ended).expect("room"), vms, now);
+    }
+
     fn vm(n: u8) -> VmId {
         VmId::derive(&[&[n]], 0)
     }
 
     #[test]
     fn a_vm_whose_mirror_loses_is_told_from_one_whose_does_not() {
-        let mut sight = Sight::default();
+        let (mut sight, mut meter) = <(Sight, Meter)>::default();
         let now = Timestamp::ZERO.plus_s(60);
         for (id, missed_bytes) in [(1, 10_000), (2, 0)] {
             let totals = FlowTotals { orig_bytes: 190_000, missed_bytes, ..FlowTotals::default() };
-            sight.flow(&flow(id), &totals, true, [Some(vm(id as u8)), None], now);
+            tell(&mut sight, &mut meter, &flow(id), &totals, true, [Some(vm(id as u8)), None], now);
         }
         assert_eq!(sight.of(vm(1), now).loss, 0.05);
         assert_eq!(sight.of(vm(2), now).loss, 0.0);
@@ -385,12 +373,12 @@ mod tests {
 
     #[test]
     fn a_long_flow_counts_once_and_a_bad_hour_is_forgotten() {
-        let mut sight = Sight::default();
+        let (mut sight, mut meter) = <(Sight, Meter)>::default();
         let totals = |n: u64| FlowTotals { orig_bytes: n * 99_000, missed_bytes: n * 1_000, ..FlowTotals::default() };
         let at = |s| Timestamp::ZERO.plus_s(s);
-        sight.flow(&flow(1), &totals(1), false, VMS, at(60));
-        sight.flow(&flow(1), &totals(2), false, VMS, at(120));
-        sight.flow(&flow(1), &totals(3), true, VMS, at(130));
+        tell(&mut sight, &mut meter, &flow(1), &totals(1), false, VMS, at(60));
+        tell(&mut sight, &mut meter, &flow(1), &totals(2), false, VMS, at(120));
+        tell(&mut sight, &mut meter, &flow(1), &totals(3), true, VMS, at(130));
         assert_eq!(sight.whole.counts(0).bytes, 3 * 99_000);
         assert_eq!(sight.of(vm(1), at(700)).loss, 0.01);
         assert_eq!(sight.of(vm(1), at(1_300)).loss, 0.0);
@@ -408,7 +396,7 @@ mod tests {
 
     #[test]
     fn what_one_source_loses_is_not_said_of_the_other_nor_of_its_vms() {
-        let mut sight = Sight::default();
+        let (mut sight, mut meter) = <(Sight, Meter)>::default();
         let now = Timestamp::ZERO.plus_s(60);
         for number in [0, 1] {
             sight.source(&seen(number, 10_000), now);
@@ -423,7 +411,7 @@ mod tests {
                     ..FlowTotals::default()
                 };
                 let flow = by(u64::from(number) * 100 + id, [number; 2]);
-                sight.flow(&flow, &totals, true, [Some(vm(number as u8)), None], now);
+                tell(&mut sight, &mut meter, &flow, &totals, true, [Some(vm(number as u8)), None], now);
             }
         }
         assert_eq!((sight.of_mirror("span0", now).loss, sight.of_mirror("span1", now).loss), (0.0, 0.05));
@@ -435,7 +423,7 @@ mod tests {
 
     #[test]
     fn two_sources_that_show_a_direction_each_have_the_loss_of_their_own() {
-        let mut sight = Sight::default();
+        let (mut sight, mut meter) = <(Sight, Meter)>::default();
         let now = Timestamp::ZERO.plus_s(60);
         let totals = FlowTotals {
             orig_packets: 9,
@@ -449,25 +437,25 @@ mod tests {
         for number in [0, 1] {
             sight.source(&seen(number, 10), now);
         }
-        sight.flow(&by(1, [0, 1]), &totals, true, VMS, now);
+        tell(&mut sight, &mut meter, &by(1, [0, 1]), &totals, true, VMS, now);
         assert_eq!((sight.of_mirror("span0", now).loss, sight.of_mirror("span1", now).loss), (0.01, 0.03));
     }
 
     #[test]
     fn a_source_of_one_direction_is_told_beside_a_sound_one_and_alone_the_whole_tells() {
-        let mut sight = Sight::default();
+        let (mut sight, mut meter) = <(Sight, Meter)>::default();
         let now = Timestamp::ZERO.plus_s(60);
         sight.source(&seen(1, 10), now);
         let one_way = FlowTotals { resp_packets: 9, resp_bytes: 100, one_way: true, ..FlowTotals::default() };
         for id in 0..FLOWS_MIN {
             // Its `orig` was never seen, so that no source is known for it.
-            sight.flow(&by(id, [0, 1]), &one_way, true, VMS, now);
+            tell(&mut sight, &mut meter, &by(id, [0, 1]), &one_way, true, VMS, now);
         }
         assert_eq!((sight.one_way_of("span1", now), sight.mostly_one_way(now)), (None, Some(1.0)));
         sight.source(&seen(0, 10), now);
         let sound = FlowTotals { orig_packets: 9, resp_packets: 9, ..FlowTotals::default() };
         for id in 0..9 * FLOWS_MIN {
-            sight.flow(&by(1_000 + id, [0, 0]), &sound, true, VMS, now);
+            tell(&mut sight, &mut meter, &by(1_000 + id, [0, 0]), &sound, true, VMS, now);
         }
         assert_eq!((sight.one_way_of("span0", now), sight.one_way_of("span1", now)), (None, Some(1.0)));
         assert_eq!(sight.mostly_one_way(now), None);
@@ -475,13 +463,15 @@ mod tests {
 
     #[test]
     fn numbers_that_a_mirror_skipped_and_what_was_dropped_are_loss_of_its_vms() {
-        let mut sight = Sight::default();
+        let (mut sight, mut meter) = <(Sight, Meter)>::default();
         let at = |s| Timestamp::ZERO.plus_s(s);
         let numbered = |number, gaps| SourceQuality { sequenced: 970, sequence_gaps: gaps, ..seen(number, 970) };
         sight.source(&numbered(0, 30), at(10));
         sight.source(&numbered(1, 0), at(10));
         for number in [0, 1] {
-            sight.flow(
+            tell(
+                &mut sight,
+                &mut meter,
                 &by(number.into(), [number; 2]),
                 &FlowTotals::default(),
                 true,
