@@ -2,7 +2,10 @@
 //!
 //! Inputs are parts of an opening, so at most a few kilobytes.
 
+use data_encoding::HEXLOWER;
 use md5::{Digest, Md5};
+
+use crate::model::to_base64_unpadded;
 
 /// 32 hexadecimal digits.
 pub(super) fn md5_hex(bytes: &[u8]) -> String {
@@ -16,22 +19,11 @@ pub(super) fn sha256_hex(bytes: &[u8]) -> String {
 
 /// `SHA256:…`, as `ssh-keygen -l` prints a host key.
 pub(super) fn ssh_fingerprint(key: &[u8]) -> String {
-    const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-    let mut out = String::from("SHA256:");
-    for group in sha2::Sha256::digest(key).chunks(3) {
-        let bits = group.iter().chain([0, 0].iter()).take(3).fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-        for place in 0..=group.len() as u32 {
-            let six = bits >> (18 - 6 * place) & 0x3f;
-            out.extend(ALPHABET.get(six as usize).map(|c| *c as char));
-        }
-    }
-    out
+    format!("SHA256:{}", to_base64_unpadded(&sha2::Sha256::digest(key)))
 }
 
 pub(super) fn hex(bytes: &[u8]) -> String {
-    const DIGITS: &[u8; 16] = b"0123456789abcdef";
-    let digit = |nibble: u8| DIGITS.get(usize::from(nibble)).map_or('0', |c| *c as char);
-    bytes.iter().flat_map(|b| [digit(b >> 4), digit(b & 15)]).collect()
+    HEXLOWER.encode(bytes)
 }
 
 #[cfg(test)]

@@ -7,7 +7,7 @@
 
 use super::reader::Reader;
 use super::{Ends, Follow, FollowOut};
-use crate::model::{AppInfo, HeardName, NameBy, Side};
+use crate::model::{AppInfo, HeardName, NameBy, Side, from_base64_prefix};
 
 /// What is offered in words (RFC 4559), or begins a message, as it is and in base64.
 const SIGNS: [&[u8]; 3] = [b"NTLM", b"Negotiate", b"TlRMTVNTUAA"];
@@ -161,27 +161,9 @@ fn signs(bytes: &[u8], seen: &mut bool) -> Option<(usize, bool)> {
     None
 }
 
-/// What the base64 text (RFC 4648 section 4) at the beginning stands for, as far as it goes.
+/// What the base64 text at the beginning stands for, as far as it goes.
 fn base64(text: &[u8]) -> Vec<u8> {
-    let mut out = Vec::new();
-    let (mut bits, mut count) = (0u32, 0);
-    for byte in text.iter().take(2 * CARRY_BYTES_MAX) {
-        let six = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => break,
-        };
-        bits = bits << 6 | u32::from(six);
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    out
+    from_base64_prefix(text.get(..2 * CARRY_BYTES_MAX).unwrap_or(text))
 }
 
 #[cfg(test)]
@@ -216,13 +198,7 @@ pub(super) mod tests {
     }
 
     pub(crate) fn to_base64(bytes: &[u8]) -> Vec<u8> {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut out = Vec::new();
-        for group in bytes.chunks(3) {
-            let bits = group.iter().chain([0, 0].iter()).take(3).fold(0u32, |bits, byte| bits << 8 | u32::from(*byte));
-            out.extend((0..=group.len()).map(|place| ALPHABET[(bits >> (18 - 6 * place)) as usize & 63]));
-        }
-        out
+        crate::model::to_base64_unpadded(bytes).into_bytes()
     }
 
     fn heard(said: &[(Side, &[u8])]) -> Vec<(IpAddr, String)> {

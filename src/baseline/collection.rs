@@ -106,6 +106,11 @@ impl Baselines {
         self.profiles.get(&vm)
     }
 
+    /// VMs that have one.
+    pub fn count(&self) -> usize {
+        self.profiles.len()
+    }
+
     /// Every profile in order of id.
     pub fn profiles(&self) -> impl Iterator<Item = (VmId, &Profile)> {
         self.profiles.iter().map(|(vm, profile)| (*vm, profile))

@@ -4,6 +4,8 @@
 
 use sha2::{Digest, Sha256, Sha512};
 
+use crate::model::from_base64;
+
 /// What an ssh signature must have been made for (`-n`).
 pub const NAMESPACE: &str = "eastwatch-baseline";
 const KEYS_MAX: usize = 64;
@@ -40,7 +42,7 @@ impl Signers {
                 .position(|word| word.starts_with("ssh-") || word.starts_with("ecdsa-") || word.starts_with("sk-"));
             match (ssh.map(|at| words.split_at(at)), words.as_slice()) {
                 (Some((_, ["ssh-ed25519", key, comment @ ..])), _) => {
-                    let key = base64(key).and_then(|blob| ed25519_key(&blob));
+                    let key = from_base64(key.as_bytes()).and_then(|blob| ed25519_key(&blob));
                     signers.ssh.push((key.ok_or_else(|| wrong("this is no ssh-ed25519 key"))?, comment.join(" ")));
                 }
                 (Some(_), _) => {
@@ -68,7 +70,7 @@ impl Signers {
     pub fn verify(&self, text: &[u8], signature: &str) -> Result<String, String> {
         if let Some(armoured) = signature.trim().strip_prefix("-----BEGIN SSH SIGNATURE-----") {
             let body = armoured.strip_suffix("-----END SSH SIGNATURE-----").unwrap_or_default();
-            let blob = base64(&body.split_whitespace().collect::<String>());
+            let blob = from_base64(body.split_whitespace().collect::<String>().as_bytes());
             return self.verify_ssh(text, &blob.ok_or("the ssh signature is cut or damaged")?);
         }
         let signature = minisign_verify::Signature::decode(signature)
@@ -138,29 +140,6 @@ impl<'b> Reader<'b> {
     }
 }
 
-/// RFC 4648 section 4, padding optional.
-fn base64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() / 4 * 3 + 3);
-    let (mut bits, mut count) = (0u32, 0u32);
-    for byte in text.trim_end_matches('=').bytes() {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = (bits << 6 | u32::from(value)) & 0xff_ffff;
-        count += 6;
-        if count >= 8 {
-            count -= 8;
-            out.push((bits >> count) as u8);
-        }
-    }
-    Some(out)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -170,15 +149,7 @@ mod tests {
     }
 
     fn armoured(blob: &[u8]) -> String {
-        const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
-        let mut out = String::new();
-        for chunk in blob.chunks(3) {
-            let word = chunk.iter().fold(0u32, |word, byte| word << 8 | u32::from(*byte)) << (8 * (3 - chunk.len()));
-            for at in 0..=chunk.len() {
-                out.push(char::from(ALPHABET[(word >> (18 - 6 * at) & 63) as usize]));
-            }
-        }
-        out
+        crate::model::to_base64_unpadded(blob)
     }
 
     fn pair(seed: u8) -> (ed25519_compact::KeyPair, String) {

@@ -5,17 +5,17 @@ use std::path::Path;
 use serde_json::Value;
 
 use crate::api::{Request, SanctionRow};
-use crate::config::Config;
+use crate::config::{Config, Loaded};
 
 use super::args::{
     BaselineCommand, Format, Global, HandleArgs, IncidentListArgs, IncidentsArgs, IncidentsCommand, SanctionAddArgs,
     SanctionCommand,
 };
-use super::carry;
 use super::output::{Column, column, print, text, time, wrapped, write_out};
 use super::place::ask;
 use super::query::{named, read_text};
 use super::{Failure, user_name};
+use super::{calibrate, carry};
 
 pub const INCIDENT_COLUMNS: &[Column] = &[
     column("INCIDENT", |r| text(r, "id")),
@@ -260,7 +260,7 @@ fn import(global: &Global, config: &Config, file: &Path) -> Result<(), Failure> 
     Ok(write_out(&format!("{}\n", text(&said, "text")))?)
 }
 
-pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> Result<(), Failure> {
+pub fn baseline(global: &Global, loaded: Loaded, command: BaselineCommand) -> Result<(), Failure> {
     const STATUS: &[Column] = &[
         column("VM", named),
         column("ROLE", |r| text(r, "role")),
@@ -278,6 +278,7 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
     ];
     const DIFF: &[Column] =
         &[column("CHANGE", |r| text(r, "change")), column("VM", named), column("WHAT", |r| text(r, "what"))];
+    let config = &loaded.config;
     match command {
         BaselineCommand::Status(args) => {
             let rows = ask(global, config, Request::BaselineStatus { vm: args.vm })?;
@@ -295,7 +296,7 @@ pub fn baseline(global: &Global, config: &Config, command: BaselineCommand) -> R
             let rows = carry::compare(global, config, file.as_deref(), other.as_deref(), from, to)?;
             Ok(print(&rows, DIFF, format, global.color, "no difference")?)
         }
-        BaselineCommand::Calibrate(_) => Ok(()),
+        BaselineCommand::Calibrate(args) => calibrate::run(global, loaded, args),
         BaselineCommand::Reset { vm, .. } => {
             let said = ask(global, config, Request::BaselineReset { vm, by: user_name() })?;
             Ok(write_out(&format!("{}\n", text(&said, "text")))?)

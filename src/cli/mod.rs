@@ -90,8 +90,7 @@ fn run(cli: Cli) -> Result<(), Failure> {
         Command::Incidents(args) => handle::incidents(&global, &config, args),
         Command::Inventory(command) => inventory::run(&global, &config, command),
         Command::Why(args) => query::why(&global, &config, args),
-        Command::Baseline(args::BaselineCommand::Calibrate(args)) => calibrate::run(&global, loaded, args),
-        Command::Baseline(command) => handle::baseline(&global, &config, command),
+        Command::Baseline(command) => handle::baseline(&global, loaded, command),
         Command::Sanction(command) => handle::sanction(&global, &config, command),
         Command::Completions { .. } | Command::Man { .. } | Command::Config(_) | Command::Doctor(_) => Ok(()),
     }

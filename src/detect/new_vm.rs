@@ -80,7 +80,7 @@ impl NewVm {
             since: change.time,
             frame: change.frame,
             flow: change.flow,
-            known: world.baselines.profiles().count() as u64,
+            known: world.baselines.count() as u64,
             quiet_h: site.tally.quiet_h,
         };
         if world.mode() == Mode::Enforce {

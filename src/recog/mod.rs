@@ -23,7 +23,7 @@ use fingerprint::Fingerprint;
 use table::{Looked, Named, Table};
 
 use crate::counters;
-use crate::model::{AppInfo, Timestamp};
+use crate::model::{AppInfo, Timestamp, from_base64};
 
 /// Recog has about 50 files.
 const FILES_MAX: usize = 1024;
@@ -215,27 +215,9 @@ fn holds(print: &Fingerprint, example: &Example) -> Result<(), String> {
     Ok(())
 }
 
-/// RFC 4648 section 4; white space is passed over.
+/// White space is passed over.
 fn unbase64(text: &str) -> Option<Vec<u8>> {
-    let mut out = Vec::with_capacity(text.len() * 3 / 4);
-    let (mut bits, mut held) = (0_u32, 0);
-    for byte in text.bytes().filter(|b| !b.is_ascii_whitespace() && *b != b'=') {
-        let value = match byte {
-            b'A'..=b'Z' => byte - b'A',
-            b'a'..=b'z' => byte - b'a' + 26,
-            b'0'..=b'9' => byte - b'0' + 52,
-            b'+' => 62,
-            b'/' => 63,
-            _ => return None,
-        };
-        bits = bits << 6 | u32::from(value);
-        held += 6;
-        if held >= 8 {
-            held -= 8;
-            out.push((bits >> held & 0xff) as u8);
-        }
-    }
-    Some(out)
+    from_base64(&text.bytes().filter(|byte| !byte.is_ascii_whitespace()).collect::<Vec<u8>>())
 }
 
 fn read(path: &Path) -> Result<String, String> {
