@@ -82,7 +82,7 @@ pub(super) fn read(network: Network, bytes: &[u8], cut: u32) -> Result<Ip<'_>, D
 }
 
 /// Does [`read`] take it? Without reading all of it, for what most tunnels carry.
-#[inline]
+#[inline(always)]
 pub(super) fn readable(network: Network, bytes: &[u8], cut: u32) -> bool {
     let (Network::Ipv4, Some(&[first, _, l1, l0, _, _, _, _, _, number, ..])) = (network, bytes.first_chunk::<20>())
     else {
@@ -91,7 +91,11 @@ pub(super) fn readable(network: Network, bytes: &[u8], cut: u32) -> bool {
     if number == protocol::AUTHENTICATION {
         return read(network, bytes, cut).is_ok();
     }
-    let (packet, len) = trim(bytes, u32::from(u16::from_be_bytes([l1, l0])), cut);
+    let announced = u16::from_be_bytes([l1, l0]);
+    if first == 0x45 {
+        return announced == 0 || announced >= 20;
+    }
+    let (packet, len) = trim(bytes, u32::from(announced), cut);
     let header_len = usize::from(first & 0x0f) * 4;
     first >> 4 == 4 && header_len >= 20 && len >= header_len as u32 && packet.len() >= header_len
 }

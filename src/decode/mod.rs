@@ -17,6 +17,7 @@ mod link;
 mod lldp;
 mod locate;
 mod mirror;
+mod overlay;
 mod packet;
 mod pairs;
 mod plausible;

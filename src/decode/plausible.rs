@@ -5,7 +5,6 @@ use super::discard::Discard;
 use super::ip::{self, Ip};
 use super::link::{self, Header, Stack};
 use super::packet::Network;
-use super::reader::Reader;
 
 /// EtherTypes that mirrors carry beside IP: link layer control of switches and hosts.
 const CONTROL: &[u16] = &[
@@ -77,12 +76,10 @@ fn packet(network: Network, bytes: &[u8], cut: u32) -> bool {
 /// The type field and what follows, of a frame that one interface can have sent to somebody.
 #[inline]
 fn addressed(bytes: &[u8]) -> Option<(u16, &[u8])> {
-    let mut reader = Reader::new(bytes);
-    let dst: [u8; 6] = reader.array()?;
-    let [first, rest @ ..]: [u8; 6] = reader.array()?;
-    let ethertype = reader.be16()?;
-    let sent_by_one = first & 1 == 0 && (first != 0 || rest != [0; 5]);
-    (sent_by_one && dst != [0; 6]).then(|| (ethertype, reader.rest()))
+    let (&[d0, d1, d2, d3, d4, d5, s0, s1, s2, s3, s4, s5, t1, t0], payload) = bytes.split_first_chunk()?;
+    let some = |high: [u8; 4], low: [u8; 2]| u32::from_ne_bytes(high) != 0 || low != [0; 2];
+    let sent_by_one = s0 & 1 == 0 && some([s0, s1, s2, s3], [s4, s5]);
+    (sent_by_one && some([d0, d1, d2, d3], [d4, d5])).then_some((u16::from_be_bytes([t1, t0]), payload))
 }
 
 /// 802.3 with LLC: a length that fits, and a service access point pair that exists.

@@ -6,20 +6,22 @@
 //! counted and not told, which delays the notice of a move and causes none. At most [`INTERFACES_MAX`] names of interfaces; further ones are none.
 
 use std::hash::BuildHasher;
+use std::net::{IpAddr, Ipv6Addr};
 
 use foldhash::fast::FixedState;
 use hashbrown::HashTable;
 
 use super::packet::{Located, Network};
 use crate::counters;
-use crate::model::{CaptureInterface, Direction, Interface, Location, Mac, MirrorPath, PathKind, Sighting};
+use crate::model::{CaptureInterface, Direction, Interface, Location, Mac, MirrorPath, PathKind, Segment, Sighting};
 
 /// A thousand VMs that talk to ten others each, with both ends mirrored; 96 bytes each.
 const SIGHTINGS_MAX: usize = 20_480;
 const INTERFACES_MAX: usize = 64;
 /// Copies that an interface shared with others before it is said to. One may be chance.
 const SHARED_MIN: u32 = 4;
-const RECENT: usize = 256;
+/// Of a power of two, for the place is a product's highest bits.
+const RECENT_BITS: u32 = 8;
 
 counters! {
     pub struct SightingCounters {
@@ -42,9 +44,32 @@ pub struct Sightings {
     begins: bool,
     /// What is to be told of the interfaces changed.
     news: bool,
-    /// Where the last ones are, by MACs: nearly every frame is of a pair that was just seen.
-    recent: [u16; RECENT],
+    /// Nearly every frame is of a pair that was just seen.
+    recent: [Recent; 1 << RECENT_BITS],
     pub counters: SightingCounters,
+}
+
+/// A sighting of this second, in words, and its place.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Recent {
+    from: u64,
+    to: u64,
+    segment: Segment,
+    host: Host,
+    kind: PathKind,
+    id: u32,
+    port: u32,
+    at: u32,
+}
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+enum Host {
+    #[default]
+    None,
+    V4(u32),
+    V6(Ipv6Addr),
+    /// By the number of its source.
+    Interface(u16),
 }
 
 /// A mirror source.
@@ -67,7 +92,7 @@ impl Default for Sightings {
             several: false,
             begins: false,
             news: false,
-            recent: [0; RECENT],
+            recent: [Recent::default(); 1 << RECENT_BITS],
             counters: SightingCounters::default(),
         }
     }
@@ -94,37 +119,37 @@ impl Sightings {
         if matches!(located.network, Network::Lldp | Network::Cdp) {
             return; // no host passes them on, so they tell no receiver's host
         }
-        let (host, MirrorPath { kind, id, source, .. }) = (located.host_hint, located.path);
         if located.path.direction() == Direction::Egress {
             return; // the receiver's port
         }
-        let plain = if host.is_none() && kind == PathKind::Wire {
-            let Some(location) = self.interface(source) else { return };
-            Some(location)
-        } else {
-            None
+        let MirrorPath { kind, id, source, .. } = located.path;
+        let host = match located.host_hint {
+            Some(IpAddr::V4(host)) => Host::V4(host.to_bits()),
+            Some(IpAddr::V6(host)) => Host::V6(host),
+            None if kind != PathKind::Wire => Host::None,
+            None if self.is_location(source) => Host::Interface(source),
+            None => return,
         };
         let (Some(from), Some(to)) = (located.src_mac.filter(|mac| mac.is_unicast()), located.dst_mac) else { return };
         // What goes to all is copied at every port.
         let port = if to.is_unicast() { located.path.port } else { 0 };
-        let ([.., f1, f0], [.., t1, t0]) = (from.0, to.0);
-        let recent = usize::from(f0 ^ f1.rotate_left(3) ^ t0.rotate_left(5) ^ t1.rotate_left(1)) % RECENT;
-        let at = self.recent.get(recent).map_or(0, |at| usize::from(*at));
-        if let Some(seen) = self.seen.get_mut(at)
-            && (seen.from, seen.to, seen.port) == (from, to, port)
-            && seen.segment == located.segment
-            && match plain {
-                Some(location) => seen.location == location,
-                None => (seen.location.kind, seen.location.id, seen.location.host) == (kind, id, host),
-            }
+        let segment = located.segment;
+        let mut this = Recent { from: word(from), to: word(to), segment, host, kind, id, port, at: 0 };
+        let place = (this.from ^ this.to.rotate_left(32)).wrapping_mul(0x9e37_79b9_7f4a_7c15) >> (64 - RECENT_BITS);
+        let Some(recent) = self.recent.get_mut(place as usize) else { return };
+        this.at = recent.at;
+        if *recent == this
+            && let Some(seen) = self.seen.get_mut(this.at as usize)
         {
             seen.frames = seen.frames.saturating_add(1);
             return;
         }
-        let Some(location) = plain.or_else(|| Location::of(host, located.path)) else { return };
-        let at = self.look_up(Sighting { from, to, segment: located.segment, location, port, frames: 1 });
-        if let (Some(recent), Some(at)) = (self.recent.get_mut(recent), at) {
-            *recent = at as u16;
+        let interface = || self.sources.get(usize::from(source)).and_then(|origin| origin.name).map(Location::by);
+        let Some(location) = Location::of(located.host_hint, located.path).or_else(interface) else { return };
+        if let Some(at) = self.look_up(Sighting { from, to, segment, location, port, frames: 1 })
+            && let Some(recent) = self.recent.get_mut(place as usize)
+        {
+            *recent = Recent { at, ..this };
         }
     }
 
@@ -159,9 +184,10 @@ impl Sightings {
         }
     }
 
-    fn interface(&mut self, source: u16) -> Option<Location> {
-        let origin = self.sources.get_mut(usize::from(source))?;
-        let name = origin.name?;
+    /// It shows a frame as it is: is it one of several interfaces that do?
+    fn is_location(&mut self, source: u16) -> bool {
+        let Some(origin) = self.sources.get_mut(usize::from(source)) else { return false };
+        let Some(name) = origin.name else { return false };
         if !origin.plain {
             origin.plain = true;
             self.news = true;
@@ -170,7 +196,7 @@ impl Sightings {
             self.begins |= several && !self.several;
             self.several = several;
         }
-        (self.several && !self.begins).then(|| Location::by(name))
+        self.several && !self.begins
     }
 
     /// The interfaces by number of their source, where that changed and there are several.
@@ -190,6 +216,7 @@ impl Sightings {
             return None;
         }
         self.index.clear();
+        self.recent.fill(Recent::default());
         Some(Box::new(std::mem::take(&mut self.seen)))
     }
 }
@@ -198,19 +225,20 @@ fn same(a: &Sighting, b: &Sighting) -> bool {
     (a.from, a.to, a.location, a.port, a.segment) == (b.from, b.to, b.location, b.port, b.segment)
 }
 
+/// Of four octets and two, for six are not loaded at once.
+#[inline]
+fn word(Mac([a, b, c, d, e, f]): Mac) -> u64 {
+    u64::from(u32::from_le_bytes([a, b, c, d])) << 16 | u64::from(u16::from_le_bytes([e, f]))
+}
+
 /// MACs in one word each.
 fn hash(hasher: &FixedState, sighting: &Sighting) -> u64 {
-    let word = |Mac([a, b, c, d, e, f]): Mac| u64::from_be_bytes([0, 0, a, b, c, d, e, f]);
     hasher.hash_one((word(sighting.from), word(sighting.to), sighting.location, sighting.port, sighting.segment))
 }
 
 #[cfg(test)]
 mod tests {
-    use std::net::IpAddr;
-
     use super::*;
-    use crate::model::Segment;
-
     fn located(from: u8, to: u8, host: Option<u8>) -> Located<'static> {
         let ip = |last| IpAddr::from([10, 0, 0, last]);
         let mac = |last| Some(Mac([0x52, 0x54, 0, 0, 0, last]));

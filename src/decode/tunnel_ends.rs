@@ -51,7 +51,7 @@ impl TunnelEnds {
     #[inline]
     pub fn count(&mut self, kind: LayerKind, src: IpAddr, dst: IpAddr) -> bool {
         match self.last.get_mut(way(src, dst)) {
-            Some(Some(pair)) if pair.src == src && pair.dst == dst && pair.kind == kind => {
+            Some(Some(pair)) if same(pair.src, src) && same(pair.dst, dst) && pair.kind == kind => {
                 pair.frames += 1;
                 pair.watched
             }
@@ -109,6 +109,15 @@ impl TunnelEnds {
         let slot = self.ends.get_mut(place as usize % ENDS_MAX)?;
         let end = slot.get_or_insert(End { address, kind, sent: 0, received: 0, sender: None, several: false });
         (end.address == address && end.kind == kind).then_some(end)
+    }
+}
+
+/// IPv4 by words: a derived comparison goes by octets.
+#[inline]
+fn same(a: IpAddr, b: IpAddr) -> bool {
+    match (a, b) {
+        (IpAddr::V4(a), IpAddr::V4(b)) => a.to_bits() == b.to_bits(),
+        _ => a == b,
     }
 }
 

@@ -65,16 +65,14 @@ pub(super) fn is_l2tp(udp: &[u8]) -> bool {
 }
 
 /// RFC 7348: only the I flag, reserved fields zero; or with the group policy extension (flag G, group id).
-#[inline]
-fn vxlan(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
-    let (&[flags, a, _, _, v2, v1, v0, reserved], frame) = payload.split_first_chunk()?;
-    let group_policy = flags == 0x88;
-    let plain = flags == 0x08 && payload.starts_with(&[0x08, 0, 0, 0]);
-    if reserved != 0 || !(plain || (group_policy && a & 0xb7 == 0)) {
-        return None;
-    }
+#[inline(always)]
+pub(super) fn vxlan(payload: &[u8], cut: u32) -> Option<Inner<'_>> {
+    let (&[flags, a, b, c, v2, v1, v0, reserved], frame) = payload.split_first_chunk()?;
+    let plain = [flags, a, b, c] == [0x08, 0, 0, 0];
+    let group_policy = flags == 0x88 && a & 0xb7 == 0;
     let vni = u32::from_be_bytes([0, v2, v1, v0]);
-    Inner::new(Header::Ethernet, frame).plausible(cut).map(|inner| inner.within(LayerKind::Vxlan, vni))
+    (reserved == 0 && (plain || group_policy) && plausible::ethernet(frame, cut))
+        .then(|| Inner::new(Header::Ethernet, frame).within(LayerKind::Vxlan, vni))
 }
 
 /// VXLAN on a port that nobody assigned to it.

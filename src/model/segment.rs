@@ -105,7 +105,8 @@ impl Segment {
     /// Layers are kept without a gap.
     #[inline]
     pub fn depth(&self) -> usize {
-        self.kinds.iter().map(|kind| usize::from(*kind != LayerKind::None)).sum()
+        // The first kind is the word's highest octet.
+        Self::DEPTH_MAX - (self.kinds_word().trailing_zeros() as usize / 8).min(Self::DEPTH_MAX)
     }
 
     pub fn layers(&self) -> impl Iterator<Item = Layer> + '_ {
