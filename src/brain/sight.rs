@@ -150,10 +150,14 @@ impl Sight {
     fn by_vms(&mut self, vms: [Option<VmId>; 2], added: Counts, number: i64) {
         let [one, other] = vms;
         for vm in one.into_iter().chain(other.filter(|vm| Some(*vm) != one)) {
-            if self.vms.len() >= VMS_MAX && !self.vms.contains_key(&vm) {
+            if let Some(window) = self.vms.get_mut(&vm) {
+                window.add(added, number);
+                continue;
+            }
+            if self.vms.len() >= VMS_MAX {
                 self.vms.retain(|_, window| window.number + 1 >= number);
             }
-            if self.vms.len() < VMS_MAX || self.vms.contains_key(&vm) {
+            if self.vms.len() < VMS_MAX {
                 self.vms.entry(vm).or_default().add(added, number);
             }
         }
@@ -224,11 +228,12 @@ impl Sight {
 
     /// VMs with traffic enough to tell, of which much is not seen, the worst first, at most `count`.
     pub fn half_seen(&self, now: Timestamp, count: usize) -> Vec<(VmId, CaptureQuality)> {
+        let number = number(now);
         let mut worst: Vec<_> = self
             .vms
-            .keys()
-            .filter(|vm| self.tells(**vm, now))
-            .map(|vm| (*vm, self.of(*vm, now)))
+            .iter()
+            .filter(|(_, window)| window.counts(number).tells())
+            .map(|(vm, _)| (*vm, self.of(*vm, now)))
             .filter(|(_, quality)| quality.is_worse(LOSS_MAX, ONE_WAY_MAX))
             .collect();
         worst.sort_by(|(_, a), (_, b)| (b.loss + b.one_way).total_cmp(&(a.loss + a.one_way)));
@@ -244,11 +249,6 @@ impl Sight {
     fn mirror(&self, name: &str, now: Timestamp) -> Counts {
         let named = self.sources.values().filter(|source| source.name == name);
         named.fold(Counts::default(), |sum, source| sum.and(source.window.counts(number(now))))
-    }
-
-    fn tells(&self, vm: VmId, now: Timestamp) -> bool {
-        let counts = self.vms.get(&vm).map(|window| window.counts(number(now)));
-        counts.is_some_and(|own| own.flows >= FLOWS_MIN || own.bytes + own.missed >= BYTES_MIN)
     }
 }
 
@@ -279,6 +279,11 @@ impl Window {
 }
 
 impl Counts {
+    /// Is it enough for shares of its own?
+    fn tells(&self) -> bool {
+        self.flows >= FLOWS_MIN || self.bytes + self.missed >= BYTES_MIN
+    }
+
     fn and(self, other: Counts) -> Counts {
         Counts {
             flows: self.flows.saturating_add(other.flows),

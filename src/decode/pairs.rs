@@ -25,7 +25,8 @@ pub struct Pairs {
     places: Vec<Option<Shown>>,
     /// Where the latest frame's pair is: packets come in trains.
     last: usize,
-    some: bool,
+    /// Places that are taken.
+    taken: Vec<u16>,
     pub counters: PairCounters,
 }
 
@@ -44,8 +45,10 @@ impl Pairs {
         }
         let Some(place) = self.places.get_mut(self.last) else { return };
         let segment = located.segment;
-        let shown = place.get_or_insert(Shown { segment, ends, frames: 0, twins: 0, truncated: 0, reordered: 0 });
-        self.some = true;
+        let shown = place.get_or_insert_with(|| {
+            self.taken.push(self.last as u16);
+            Shown { segment, ends, frames: 0, twins: 0, truncated: 0, reordered: 0 }
+        });
         for (count, more) in [
             (&mut shown.frames, true),
             (&mut shown.twins, twin),
@@ -70,10 +73,12 @@ impl Pairs {
 
     /// What was shown since it was last told, in an order that follows from the addresses.
     pub fn take(&mut self) -> Option<Box<Vec<Shown>>> {
-        if !std::mem::take(&mut self.some) {
+        if self.taken.is_empty() {
             return None;
         }
-        Some(Box::new(self.places.iter_mut().filter_map(Option::take).collect()))
+        self.taken.sort_unstable();
+        let taken = self.taken.drain(..);
+        Some(Box::new(taken.filter_map(|at| self.places.get_mut(usize::from(at))?.take()).collect()))
     }
 }
 
