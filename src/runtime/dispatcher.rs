@@ -250,6 +250,18 @@ impl Dispatcher {
     }
 
     fn packet(&mut self, frame: &Frame, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
+        self.locator.want_marks(!sampled && self.twins.wants_marks());
+        self.hand_on(frame, link, bytes, wire_len, sampled);
+        for mark in self.locator.marks() {
+            if let Some(place) = self.twins.came_whole(*mark, frame.time, self.now)
+                && let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place)
+            {
+                parcel.take_back(place.entry);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, frame: &Frame, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
         let located = match self.locator.locate(link, bytes, wire_len, self.now) {
             Ok(Some(located)) => located,
             // A fragment of a tunnel waits for the others.

@@ -1,7 +1,8 @@
 //! Captures of others, mirrored twice, are known as once: the inventory is the same, flows and bytes within 0.1 %.
 //!
 //! A few small captures, a kind of twin each, so that it takes seconds; `EASTWATCH_TWINS=all` takes every capture of
-//! the corpus with every kind of twin (`make twins`), any other value those whose path contains it.
+//! the corpus with every kind of twin (`make twins`), any other value those whose
+//! path contains it, or one of several between commas.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -57,7 +58,8 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
     match &part {
         Some(part) => {
             find(&corpus, u64::MAX, &mut captures);
-            captures.retain(|path| part == "all" || path.to_string_lossy().contains(part.as_str()));
+            let wanted = |path: &str| part.split(',').any(|part| part == "all" || path.contains(part));
+            captures.retain(|path| wanted(&path.to_string_lossy()));
         }
         None => find(&corpus.join("pcap"), BYTES_MAX, &mut captures),
     }
@@ -86,7 +88,9 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
                                 name.contains(part) && kinds.iter().any(|wanted| kind.starts_with(wanted))
                             });
                             match except {
-                                Some((.., why)) => excepted.lock().unwrap().push(format!("{name} {kind}: {why}")),
+                                Some((.., why)) => {
+                                    excepted.lock().unwrap().push(format!("{name} {kind}: {why}: {what}"))
+                                }
                                 None => differing.lock().unwrap().push(format!("{name} {kind}: {what}")),
                             }
                         }

@@ -1,6 +1,7 @@
 //! Routers that the mirror shows from both sides: pairs of segments (or one segment, where one port sees both sides)
-//! that have shown [`TWINS_MIN`] packets with one hop less behind one router's MACs. Only between those is a packet in
-//! another segment, or at the same port, a twin: equal packets of equal tenants show no hop less.
+//! that have shown [`TWINS_MIN`] packets with one hop less behind one router's MACs, or always so many hops less where
+//! more routers lie between. Only between those is a packet in another segment, or at the same port, a twin: equal
+//! packets of equal tenants show no hop less.
 //!
 //! At most [`SETS`] × [`WAYS`] pairs; the one that has shown least gives way to a new one unless it is known for
 //! sure. A pair that finds no place is counted, and its copies stay.
@@ -16,6 +17,8 @@ pub(super) const TWINS_MIN: u32 = 32;
 /// Together 1,024 pairs, 80 KiB: a site's routers have some hundred segments, of which few speak to each other.
 const SETS: usize = 256;
 const WAYS: usize = 4;
+/// Routers in a row: more than lie between two segments of a site.
+const HOPS_MAX: u8 = 8;
 
 /// One side of the router: a segment, and the router's MAC there.
 type Side = (Segment, Mac);
@@ -24,6 +27,7 @@ type Side = (Segment, Mac);
 struct Pair {
     /// The lower side first, so that both directions are one.
     sides: Option<(Side, Side)>,
+    hops: u8,
     twins: u32,
 }
 
@@ -39,22 +43,23 @@ impl Pairs {
         Pairs { pairs: vec![[Pair::default(); WAYS]; SETS], known: false, full: 0 }
     }
 
-    /// The packet and the one before it are the same but for one hop: counts it, and tells whether that is known of
-    /// this pair.
-    pub fn note(&mut self, entry: &Entry, located: &Located<'_>, ttl: u8) -> bool {
+    /// The packet and the one before it are the same but for some hops: counts it, once for each packet however many
+    /// points show it, and tells whether that is known of this pair.
+    pub fn note(&mut self, entry: &mut Entry, located: &Located<'_>, ttl: u8) -> bool {
         let here = (located.segment, located.src_mac, located.dst_mac);
         let there = (entry.segment, entry.src_mac, entry.dst_mac);
         let (before, after) = if entry.print.ttl > ttl { (there, here) } else { (here, there) };
         let (Some(into), Some(out_of)) = (before.2, after.1) else { return false };
         // What a router sent on has other addresses on its link, and none is sent to a group.
-        let routed = entry.print.ttl.abs_diff(ttl) == 1 && into.is_unicast() && before.1 != Some(out_of);
-        routed && self.count(((before.0, into), (after.0, out_of)))
+        let hops = entry.print.ttl.abs_diff(ttl);
+        let routed = (1..=HOPS_MAX).contains(&hops) && into.is_unicast() && before.1 != Some(out_of);
+        routed && self.count(((before.0, into), (after.0, out_of)), hops, !std::mem::replace(&mut entry.noted, true))
     }
 
-    fn count(&mut self, (a, b): (Side, Side)) -> bool {
+    fn count(&mut self, (a, b): (Side, Side), hops: u8, first: bool) -> bool {
         let sides = if a <= b { (a, b) } else { (b, a) };
         let Some(set) = self.pairs.get_mut(place(&sides)) else { return false };
-        let known = set.iter().position(|pair| pair.sides == Some(sides));
+        let known = set.iter().position(|pair| pair.sides == Some(sides) && pair.hops == hops);
         let least = || {
             let unsure = set.iter().enumerate().filter(|(_, pair)| pair.twins < TWINS_MIN);
             unsure.min_by_key(|(_, pair)| pair.twins).map(|(at, _)| at)
@@ -63,13 +68,13 @@ impl Pairs {
             self.full += 1;
             return false;
         };
-        if pair.sides != Some(sides) {
+        if pair.sides != Some(sides) || pair.hops != hops {
             self.full += u64::from(pair.twins > 0);
-            *pair = Pair { sides: Some(sides), twins: 0 };
+            *pair = Pair { sides: Some(sides), hops, twins: 0 };
         }
         // The one that makes it sure still stays.
         let sure = pair.twins >= TWINS_MIN;
-        pair.twins = pair.twins.saturating_add(1);
+        pair.twins = pair.twins.saturating_add(u32::from(first));
         self.known |= pair.twins >= TWINS_MIN;
         sure
     }
@@ -123,25 +128,26 @@ mod tests {
         let mut pairs = Pairs::new();
         let counted: Vec<bool> = (0..40)
             .map(|n| match n % 2 {
-                0 => pairs.count((side(10, 1), side(20, 2))),
-                _ => pairs.count((side(20, 2), side(10, 1))),
+                0 => pairs.count((side(10, 1), side(20, 2)), 1, true),
+                _ => pairs.count((side(20, 2), side(10, 1)), 1, true),
             })
             .collect();
         assert!(counted[..32].iter().all(|known| !known) && counted[32..].iter().all(|known| *known));
-        assert!(!pairs.count((side(10, 1), side(20, 3))), "another router");
-        assert!(!pairs.count((side(10, 1), side(30, 2))), "another segment");
+        assert!(!pairs.count((side(10, 1), side(20, 3)), 1, true), "another router");
+        assert!(!pairs.count((side(10, 1), side(30, 2)), 1, true), "another segment");
+        assert!(!pairs.count((side(10, 1), side(20, 2)), 2, true), "another number of hops");
     }
 
     #[test]
     fn a_flood_of_pairs_is_counted_and_takes_none_that_is_known() {
         let mut pairs = Pairs::new();
         for _ in 0..=TWINS_MIN {
-            pairs.count((side(10, 1), side(20, 2)));
+            pairs.count((side(10, 1), side(20, 2)), 1, true);
         }
         for n in 0..10_000 {
-            pairs.count((side(n, 9), side(n + 1, 9)));
+            pairs.count((side(n, 9), side(n + 1, 9)), 1, true);
         }
         assert!(pairs.full > 8_000);
-        assert!(pairs.count((side(10, 1), side(20, 2))));
+        assert!(pairs.count((side(10, 1), side(20, 2)), 1, true));
     }
 }

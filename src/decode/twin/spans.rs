@@ -1,0 +1,207 @@
+//! Bytes of one TCP connection that were handed on in the last moments, and which observation points have shown them
+//! since: what one point shows as a large frame another shows as the segments that a card made of it (TSO, GRO), and
+//! either may come out of order, with holes, or sent again.
+//! At most [`SPANS`] spans a connection, neighbours joined; beyond it the oldest gives way, those first that two points
+//! have shown. Its copies then stay, which is counted.
+
+use super::WINDOW_NS;
+
+/// A transfer at full speed has two for each [`JOINED_MS`] of the window: shown by one point, and shown by two.
+pub(super) const SPANS: usize = 16;
+/// Neighbours that came within this time are one.
+const JOINED_MS: u32 = 10;
+const WINDOW_MS: u32 = (WINDOW_NS / 1_000_000) as u32;
+/// Each span is passed at most twice; more steps than this are none of a real segment.
+const STEPS_MAX: usize = 2 * SPANS + 4;
+
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+struct Span {
+    start: u32,
+    /// No span where it is `start`.
+    end: u32,
+    began_ms: u32,
+    last_ms: u32,
+    /// The points that have shown it, a bit each.
+    shown: u8,
+    ttl: u8,
+    up: bool,
+    /// Its receiver had acknowledged it, or asked for it, when it came.
+    again: bool,
+}
+
+/// A segment that a point shows.
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Wanted {
+    pub start: u32,
+    pub end: u32,
+    pub up: bool,
+    /// The point's bit.
+    pub bit: u8,
+    pub now_ms: u32,
+    pub ttl: u8,
+    /// Only what had this TTL is it.
+    pub of_ttl: Option<u8>,
+    /// How far the point had seen it acknowledged.
+    pub acked: Option<u32>,
+    /// The point had seen it asked for.
+    pub asked: bool,
+}
+
+#[derive(Clone, Copy, Debug, Default)]
+pub(super) struct Spans([Span; SPANS]);
+
+/// Signed distance from `b` to `a`.
+pub(super) fn ahead(a: u32, b: u32) -> i32 {
+    a.wrapping_sub(b) as i32
+}
+
+/// Of two ends the nearer one.
+fn nearer(a: u32, b: u32) -> u32 {
+    if ahead(a, b) < 0 { a } else { b }
+}
+
+impl Wanted {
+    /// Was the byte at `at` sent again, and up to where is that so?
+    fn again(&self, at: u32) -> (bool, u32) {
+        match self.acked {
+            _ if self.asked => (true, self.end),
+            Some(acked) if ahead(acked, at) > 0 => (true, nearer(acked, self.end)),
+            _ => (false, self.end),
+        }
+    }
+}
+
+impl Span {
+    fn is_empty(&self) -> bool {
+        self.start == self.end
+    }
+
+    fn lives(&self, now_ms: u32) -> bool {
+        !self.is_empty() && (now_ms.wrapping_sub(self.last_ms) as i32).unsigned_abs() <= WINDOW_MS
+    }
+
+    /// May it be what another point has shown of the byte of which `again` is told?
+    fn serves(&self, wanted: &Wanted, again: bool) -> bool {
+        self.lives(wanted.now_ms)
+            && self.up == wanted.up
+            && self.shown & wanted.bit == 0
+            && (self.again || !again)
+            && wanted.of_ttl.is_none_or(|ttl| ttl == self.ttl)
+    }
+
+    /// Does it go on where the other ends, or end where it goes on?
+    fn joins(&self, other: &Span) -> bool {
+        let alike = |s: &Span| (s.shown, s.ttl, s.up, s.again);
+        let near = |a: u32, b: u32| (a.wrapping_sub(b) as i32).unsigned_abs() <= JOINED_MS;
+        !self.is_empty()
+            && (self.end == other.start || other.end == self.start)
+            && alike(self) == alike(other)
+            && near(self.began_ms, other.last_ms)
+            && near(other.began_ms, self.last_ms)
+    }
+}
+
+impl Spans {
+    /// What of `wanted` begins at `at`: the oldest span that serves, or none, and up to where.
+    fn step(&self, wanted: &Wanted, at: u32) -> (Option<usize>, u32) {
+        let (again, mut until) = wanted.again(at);
+        let mut best: Option<(usize, &Span)> = None;
+        for (place, span) in self.0.iter().enumerate() {
+            if !span.serves(wanted, again) {
+                continue;
+            }
+            if ahead(span.start, at) > 0 {
+                if best.is_none() {
+                    until = nearer(span.start, until);
+                }
+            } else if ahead(span.end, at) > 0 {
+                let older = best.is_none_or(|(_, known)| (ahead(span.began_ms, known.began_ms)) < 0);
+                if older {
+                    best = Some((place, span));
+                }
+            }
+        }
+        match best {
+            Some((place, span)) => (Some(place), nearer(span.end, wanted.again(at).1)),
+            None => (None, until),
+        }
+    }
+
+    /// Have other points shown all of it, and this one not yet?
+    pub fn cover(&self, wanted: &Wanted) -> bool {
+        let mut at = wanted.start;
+        for _ in 0..STEPS_MAX {
+            let (place, until) = self.step(wanted, at);
+            if place.is_none() {
+                return false;
+            }
+            at = until;
+            if ahead(at, wanted.end) >= 0 {
+                return true;
+            }
+        }
+        false
+    }
+
+    /// The point has shown it; `new` where it was handed on. Returns how many others were forgotten for it too early.
+    pub fn settle(&mut self, wanted: &Wanted, new: bool) -> u64 {
+        let (mut at, mut forgotten) = (wanted.start, 0);
+        for _ in 0..STEPS_MAX {
+            if ahead(at, wanted.end) >= 0 {
+                break;
+            }
+            let (place, until) = self.step(wanted, at);
+            match place {
+                Some(place) => forgotten += self.show(place, (at, until), wanted),
+                None if new => {
+                    let Wanted { now_ms, bit, ttl, up, .. } = *wanted;
+                    let again = wanted.again(at).0;
+                    let span =
+                        Span { start: at, end: until, began_ms: now_ms, last_ms: now_ms, shown: bit, ttl, up, again };
+                    forgotten += self.put(span, now_ms);
+                }
+                None => {}
+            }
+            at = until;
+        }
+        forgotten
+    }
+
+    /// A part of a span was shown by one point more.
+    fn show(&mut self, place: usize, (from, to): (u32, u32), wanted: &Wanted) -> u64 {
+        let Some(slot) = self.0.get_mut(place) else { return 0 };
+        let span = std::mem::take(slot);
+        let shown = Span { start: from, end: to, shown: span.shown | wanted.bit, ..span };
+        let parts = [Span { end: from, ..span }, Span { start: to, ..span }, shown];
+        parts.into_iter().filter(|part| !part.is_empty()).map(|part| self.put(part, wanted.now_ms)).sum()
+    }
+
+    fn put(&mut self, span: Span, now_ms: u32) -> u64 {
+        if let Some(neighbour) = self.0.iter_mut().find(|known| known.joins(&span)) {
+            match neighbour.end == span.start {
+                true => neighbour.end = span.end,
+                false => neighbour.start = span.start,
+            }
+            neighbour.began_ms = nearer(neighbour.began_ms, span.began_ms);
+            if ahead(span.last_ms, neighbour.last_ms) > 0 {
+                neighbour.last_ms = span.last_ms;
+            }
+            return 0;
+        }
+        let worth = |span: &Span| (span.lives(now_ms), span.shown.count_ones() < 2, ahead(span.last_ms, now_ms));
+        let Some(slot) = self.0.iter_mut().min_by_key(|span| worth(span)) else { return 0 };
+        let forgotten = worth(slot);
+        *slot = span;
+        u64::from(forgotten.0 && forgotten.1)
+    }
+
+    /// A point's bit is another's from now on.
+    pub fn forget(&mut self, bit: u8) {
+        for span in &mut self.0 {
+            span.shown &= !bit;
+            if span.shown == 0 {
+                *span = Span::default();
+            }
+        }
+    }
+}
