@@ -10,7 +10,9 @@
 //! bound copies stay, counted.
 //! What one point alone shows of a segment is looked at in samples, until it doubles or shows a router.
 
+mod across;
 mod floods;
+mod heads;
 mod pairs;
 mod points;
 mod print;
@@ -23,7 +25,8 @@ mod views;
 mod wrapped;
 
 use floods::Floods;
-use pairs::{Pairs, counts_here};
+use heads::Heads;
+use pairs::Pairs;
 use points::{Key, Points};
 use print::{Print, print};
 use ring::{Entry, Ring};
@@ -120,7 +123,13 @@ pub struct Twins {
     views: Views,
     wrapped: Wrapped,
     pairs: Pairs,
+    heads: Heads,
+    /// What is to be taken back besides what the verdict says, and up to which byte.
+    taken_back: Vec<Place>,
+    taken_end: u32,
     segments: Segments,
+    /// The clock when something came cut and was handed on.
+    last_cut: i64,
     bytes: u64,
     /// The packet taken last was a copy of another point's.
     copied: bool,
@@ -138,7 +147,11 @@ impl Twins {
             views: Views::new(),
             wrapped: Wrapped::new(),
             pairs: Pairs::new(),
+            heads: Heads::default(),
+            taken_back: Vec::new(),
+            taken_end: 0,
             segments: Segments::new(),
+            last_cut: i64::MIN / 2,
             bytes: 0,
             copied: false,
             examined: 0,
@@ -155,7 +168,7 @@ impl Twins {
         let (shown, look) = self.segments.show(&located.segment, point);
         let when = When { time: time.ns(), now: now.ns() };
         if located.cut > 0
-            && self.points.several()
+            && self.wants_marks()
             && let Some(mark) = mark_of_cut(located)
         {
             return self.examine_cut(mark, point, shown, when, located);
@@ -163,7 +176,7 @@ impl Twins {
         if !look && !self.points.get(point).is_some_and(|point| point.doubling) {
             return Verdict::First(false);
         }
-        self.examine(point, shown, when, located)
+        self.examine(point, shown, when, located, false)
     }
 
     /// What may be a tunnel or a fragment, cut before its end, and nothing but its outer header.
@@ -176,12 +189,12 @@ impl Twins {
             return Verdict::Twin;
         }
         let before = self.ring.count;
-        let verdict = self.examine(point, shown, when, located);
+        let verdict = self.examine(point, shown, when, located, true);
         if self.ring.count == before || !matches!(verdict, Verdict::First(_)) {
             return verdict;
         }
         self.wrapped.came_cut(mark, point, when.time, before.wrapping_add(1));
-        self.segments.some_always = true;
+        self.last_cut = when.now;
         Verdict::First(true)
     }
 
@@ -209,7 +222,7 @@ impl Twins {
     }
 
     #[inline(never)]
-    fn examine(&mut self, point: u16, shown: Shown, when: When, located: &Located<'_>) -> Verdict {
+    fn examine(&mut self, point: u16, shown: Shown, when: When, located: &Located<'_>, cut: bool) -> Verdict {
         let Some((print, segment)) = print(located) else { return Verdict::First(false) };
         self.examined += 1;
         let from = Seen { point, side: if shown.routed { side(located) } else { 0 } };
@@ -218,7 +231,8 @@ impl Twins {
             None => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
-        if let Some(verdict) = self.flood(&print, from, when, &standing, located) {
+        // What shows an outer header only looks like a flood, and is to be taken back one by one.
+        if !cut && let Some(verdict) = self.flood(&print, from, when, &standing, located) {
             return verdict;
         }
         let routed = self.counters.routed;
@@ -229,6 +243,12 @@ impl Twins {
             doubles = point.note(double);
         }
         let mut verdict = twin.or_else(|| self.across(point, when, &print, standing, located));
+        if let (None, false, Some(segment)) = (verdict, standing.covered, segment)
+            && shown.routed
+            && segment.payload_len > 0
+        {
+            verdict = self.in_pieces(&segment, &standing, when, print.ttl, located);
+        }
         self.counters.removed += u64::from(verdict.is_some());
         if verdict.is_none() && double && doubles {
             self.counters.removed += 1;
@@ -243,8 +263,11 @@ impl Twins {
             let mut entry = Entry::new(print, located, point);
             (entry.time, entry.came, entry.again, entry.bytes_before) =
                 (when.time, when.now, standing.again, self.bytes);
-            if let Some(first) = self.ring.push(entry, shown.hash, self.pairs.known) {
+            if let Some(first) = self.ring.push(entry, shown.hash, self.pairs.known).filter(|_| !cut) {
                 self.begin_flood(first, entry, shown.hash, from);
+            }
+            if let Some(segment) = segment.filter(|segment| new && shown.routed && segment.payload_len > 0) {
+                self.heads.keep(&segment.within(shown.hash), self.ring.count);
             }
         }
         if covered {
@@ -327,8 +350,9 @@ impl Twins {
             }
             // The same point and another TTL: a copy that a router passed on has other addresses on its link.
             routed = shown
-                && located.src_mac.zip(entry.src_mac).is_some_and(|(a, b)| a != b)
-                && pairs.note(entry, located, print.ttl);
+                && (entry.passed(point, print.ttl)
+                    || located.src_mac.zip(entry.src_mac).is_some_and(|(a, b)| a != b)
+                        && pairs.note(entry, located, print.ttl));
             !shown || routed
         });
         let Some(entry) = found else {
@@ -340,6 +364,9 @@ impl Twins {
             self.segments.routed(&located.segment);
         }
         entry.seen_by(point, print.ttl);
+        if routed {
+            entry.behind = when.time;
+        }
         let nearer = located.cut == entry.cut && print.ttl > entry.print.ttl;
         if located.cut >= entry.cut && !nearer {
             return (double, Some(Verdict::Twin));
@@ -356,35 +383,9 @@ impl Twins {
         (double, Some(Verdict::Better(place)))
     }
 
-    /// Is the packet the twin of one in another segment, behind a router?
-    #[inline]
-    fn across(
-        &mut self,
-        point: u16,
-        when: When,
-        print: &Print,
-        standing: Standing,
-        located: &Located<'_>,
-    ) -> Option<Verdict> {
-        let pairs = &mut self.pairs;
-        let entry = self.ring.elsewhere(print, &located.segment, when.time, pairs.known, |entry| {
-            let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
-            let again = !print.numbered && entry.again != standing.again;
-            !shown && !again && pairs.note(entry, located, print.ttl)
-        })?;
-        entry.seen_by(point, print.ttl);
-        self.counters.routed += 1;
-        for segment in [&entry.segment, &located.segment] {
-            self.segments.routed(segment);
-        }
-        let place = entry.still(when.now, self.bytes).filter(|_| counts_here(entry, located, print.ttl));
-        Some(match place {
-            Some(place) => {
-                (entry.place, entry.gone) = (None, true);
-                Verdict::Instead(place)
-            }
-            None => Verdict::Twin,
-        })
+    /// What else is to be taken back for the packet taken last.
+    pub fn taken_back(&mut self) -> Option<Place> {
+        self.taken_back.pop()
     }
 
     /// Where the packet just taken was put.
@@ -401,7 +402,7 @@ impl Twins {
 
     /// May a packet before this mark still be replaced? It depends on packets only, never on who asks when.
     pub fn may_replace(&self, mark: &Mark, now: Timestamp) -> bool {
-        self.segments.some_always
+        (self.segments.some_always || now.ns().saturating_sub(self.last_cut) <= WINDOW_NS)
             && now.since_ns(mark.time) <= WINDOW_NS
             && self.bytes - mark.bytes <= BETTER_BYTES_MAX
             && (self.ring.count.wrapping_sub(mark.packets) as usize) < ring::PACKETS

@@ -298,6 +298,11 @@ impl Dispatcher {
         if !sampled {
             self.pairs.see(&located, twin, self.disordered || located.late);
         }
+        while let Some(place) = self.twins.taken_back() {
+            if let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place) {
+                parcel.take_back(place.entry);
+            }
+        }
         if let Verdict::Better(place) | Verdict::Instead(place) = verdict
             && let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place)
         {

@@ -39,6 +39,8 @@ pub(super) struct Sight {
 pub(super) struct Entry {
     pub print: Print,
     pub time: i64,
+    /// When a router had passed it on, as last shown; 0 before that.
+    pub behind: i64,
     /// The clock when it came: the running maximum of times.
     pub came: i64,
     /// Bytes handed on before it.
@@ -51,8 +53,8 @@ pub(super) struct Entry {
     pub cut: u32,
     /// Its point had seen it acknowledged, or asked for, when it came.
     pub again: bool,
-    /// It was counted for the router behind it.
-    pub noted: bool,
+    /// The routers that it was counted for, a bit each by hash.
+    pub noted: u64,
     /// It was taken back: what came behind a router counts in its place.
     pub gone: bool,
 }
@@ -72,6 +74,14 @@ impl Entry {
             cut: located.cut,
             ..Entry::default()
         }
+    }
+
+    /// Has another point shown it before and behind a router, as many hops apart as it now shows here?
+    pub fn passed(&self, point: u16, ttl: u8) -> bool {
+        let of = |mine: bool| self.sights.iter().filter(move |s| s.point != 0 && (s.point == point) == mine);
+        of(true).filter(|mine| mine.ttl > ttl).any(|mine| {
+            of(false).any(|a| of(false).any(|b| a.point == b.point && a.ttl > b.ttl && a.ttl - b.ttl == mine.ttl - ttl))
+        })
     }
 
     /// At the bound it is taken for a copy: so many points rarely show what was sent twice.
@@ -266,7 +276,9 @@ impl Ring {
 impl Entry {
     #[inline]
     fn is_near(&self, print: &Print, time: i64) -> bool {
-        (time - self.time).abs() <= WINDOW_NS && self.print.key == print.key && self.print.same_opening(print)
+        ((time - self.time).abs() <= WINDOW_NS || (time - self.behind).abs() <= WINDOW_NS)
+            && self.print.key == print.key
+            && self.print.same_opening(print)
     }
 }
 

@@ -29,6 +29,9 @@ struct Span {
     again: bool,
 }
 
+/// In place of a point: a copy on the other side of a router.
+pub(super) const ACROSS: u8 = 0x80;
+
 /// A segment that a point shows.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Wanted {
@@ -39,6 +42,8 @@ pub(super) struct Wanted {
     pub bit: u8,
     pub now_ms: u32,
     pub ttl: u8,
+    /// Its copy on the other side of a router has come.
+    pub across: bool,
     /// Only what had this TTL is it.
     pub of_ttl: Option<u8>,
     /// How far the point had seen it acknowledged.
@@ -154,7 +159,8 @@ impl Spans {
             match place {
                 Some(place) => forgotten += self.show(place, (at, until), wanted),
                 None if new => {
-                    let Wanted { now_ms, bit, ttl, up, .. } = *wanted;
+                    let Wanted { now_ms, bit, ttl, up, across, .. } = *wanted;
+                    let bit = if across { bit | ACROSS } else { bit };
                     let again = wanted.again(at).0;
                     let span =
                         Span { start: at, end: until, began_ms: now_ms, last_ms: now_ms, shown: bit, ttl, up, again };
@@ -199,7 +205,7 @@ impl Spans {
     pub fn forget(&mut self, bit: u8) {
         for span in &mut self.0 {
             span.shown &= !bit;
-            if span.shown == 0 {
+            if span.shown & !ACROSS == 0 {
                 *span = Span::default();
             }
         }

@@ -5,7 +5,7 @@
 
 use super::WINDOW_NS;
 use super::print::Segment;
-use super::spans::{Spans, Wanted, ahead};
+use super::spans::{ACROSS, Spans, Wanted, ahead};
 
 /// A connection matters here while its copies are under way: 50 ms. 8 MiB.
 const FLOWS: usize = 1 << 14;
@@ -42,6 +42,8 @@ struct Connection {
     flow: u64,
     views: [View; POINTS],
     spans: Spans,
+    /// Bytes of a direction that were taken back on the other side of a router.
+    taken: (u32, u32, bool),
 }
 
 pub(super) struct Views {
@@ -89,6 +91,7 @@ impl Views {
                 bit,
                 now_ms: (time / 1_000_000) as u32,
                 ttl,
+                across: false,
                 of_ttl: None,
                 acked: some.then_some(highest),
                 asked,
@@ -104,11 +107,35 @@ impl Views {
         standing
     }
 
+    /// The segment as it would be on the other side of a router, with this TTL, if it has shown there and its copy on
+    /// this side not yet.
+    pub fn beyond(&self, segment: &Segment, wanted: &Wanted, ttl: u8) -> Option<Wanted> {
+        let connection = self.connections.get(place(segment.flow)).filter(|known| known.flow == segment.flow)?;
+        let wanted = Wanted { bit: ACROSS, of_ttl: Some(ttl), ..*wanted };
+        connection.spans.cover(&wanted).then_some(wanted)
+    }
+
+    /// Bytes up to `end` were taken back on the other side: the copies of this one are.
+    pub fn taken(&mut self, flow: u64, wanted: &Wanted, end: u32) {
+        if let Some(connection) = self.connections.get_mut(place(flow)).filter(|known| known.flow == flow) {
+            connection.taken = (wanted.start, end, wanted.up);
+        }
+    }
+
+    /// What [`Self::beyond`] told is known here.
+    pub fn shown(&mut self, segment: &Segment, wanted: &Wanted) {
+        if let Some(connection) = self.connections.get_mut(place(segment.flow)) {
+            self.full += connection.spans.settle(wanted, false);
+        }
+    }
+
     /// What became of it: handed on, or a copy.
     pub fn settle(&mut self, standing: &Standing, new: bool) {
         let Some((flow, wanted)) = &standing.wanted else { return };
         if let Some(connection) = self.connections.get_mut(place(*flow)).filter(|known| known.flow == *flow) {
-            self.full += connection.spans.settle(wanted, new);
+            let (start, end, up) = connection.taken;
+            let across = up == wanted.up && ahead(wanted.start, start) >= 0 && ahead(end, wanted.end) >= 0;
+            self.full += connection.spans.settle(&Wanted { across, ..*wanted }, new);
         }
     }
 }
