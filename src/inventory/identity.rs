@@ -27,7 +27,7 @@ const RELAYED_S: f64 = 60.0;
 const EXPECTED_CAME: &str = "is in the inventory and was seen for the first time";
 
 static VM: Kind = Kind { tag: 0x10, name: "vm", version: 2 };
-static STATION: Kind = Kind { tag: 0x11, name: "station", version: 1 };
+static STATION: Kind = Kind { tag: 0x11, name: "station", version: 2 };
 static ALIAS: Kind = Kind { tag: 0x12, name: "vm alias", version: 1 };
 
 counters! {
@@ -171,6 +171,11 @@ impl Identity {
         let Some(ip) = claim.ip.filter(|ip| !home::names_no_host(*ip)) else { return };
         let sender = Sender { segment: claim.segment, ip, mac: Some(claim.mac), host_hint: claim.host_hint };
         let source = if matches!(claim.kind, ClaimKind::Leased { .. }) { Source::Dhcp } else { Source::Neighbour };
+        let turnable = matches!(claim.kind, ClaimKind::Asks { .. } | ClaimKind::Answers);
+        if turnable && self.echoes(key, ip, at) {
+            self.counters.relayed += 1;
+            return;
+        }
         self.returns(claim, at, turns);
         let known = self.known_client(claim, at, turns);
         let Some(id) = self.by_mac(claim.mac, sender, source, at, turns) else { return };
@@ -274,9 +279,11 @@ impl Identity {
         let is_home = covered || (tied && !is_router && self.home.follows_ties());
         let station = self.stations.change(&key)?;
         match station.seen.iter_mut().find(|seen| seen.ip == ip) {
-            Some(seen) => *seen = Seen { ip, source: source.max(seen.source), home: is_home, last: at.time },
+            Some(seen) => {
+                *seen = Seen { source: source.max(seen.source), home: is_home, last: at.time, ..*seen };
+            }
             None => {
-                if !station.remember(Seen { ip, source, home: is_home, last: at.time }) {
+                if !station.remember(Seen { ip, source, home: is_home, first: at.time, last: at.time }) {
                     self.counters.addresses_refused += 1;
                     return station.vm.filter(|_| is_home);
                 }

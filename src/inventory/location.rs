@@ -384,6 +384,13 @@ impl Whereabouts {
         now.since_s(self.probation) >= PROBATION_S && !self.is_unplaced(now)
     }
 
+    /// Was it there for sure? A first place, or one that came in place of a host, is a guess until it has held; a move
+    /// is believed on evidence.
+    pub fn is_certain(&self, stay: &Stay) -> bool {
+        let guess_s = if is_interface(stay.location) { BACK_S } else { PROBATION_S };
+        stay.since != self.probation || stay.until.since_s(stay.since) >= guess_s
+    }
+
     pub fn is_unplaced(&self, now: Timestamp) -> bool {
         self.doubled.is_some_and(|doubled| now.since_s(doubled.seen) < UNPLACED_S)
     }

@@ -10,6 +10,9 @@ use crate::model::{Mac, Segment, Timestamp, VmId};
 /// Two MACs of one maker that claim one address by turns so often, and no other: a team of interfaces. The members of
 /// a cluster have each an address of their own besides, and so has a VM that forges ARP.
 const TEAM_TURNS: u8 = 4;
+/// A bridge that rewrites MACs (over a wireless link, where one station may have only one) repeats what its hosts say
+/// at once. Whoever takes an address over announces it, or comes when its owner is silent.
+const ECHO_S: f64 = 0.1;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
 
@@ -92,6 +95,14 @@ impl Identity {
             turns.push(Turn::Changed(vm, text));
         }
         Some(vm)
+    }
+
+    /// Does this MAC, which never had the address, say of it what the owner's has just said?
+    pub(super) fn echoes(&self, (mac, segment): (Mac, Segment), ip: IpAddr, at: At) -> bool {
+        let seen = |mac: Mac| self.stations.get(&(mac, segment)).and_then(|station| station.seen(ip));
+        let owner = self.bindings.get(&(ip, segment)).and_then(|bound| bound.mac).filter(|owner| *owner != mac);
+        seen(mac).is_none()
+            && owner.and_then(seen).is_some_and(|own| own.is_tied() && at.time.since_s(own.last) <= ECHO_S)
     }
 
     /// Lists the addresses that are bound to one interface of a VM now.

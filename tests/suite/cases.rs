@@ -30,6 +30,8 @@ struct Case {
     peers: Option<Vec<String>>,
     /// How many VMs are known in the end.
     vms: Option<usize>,
+    /// `NAME LOCATION` of every stay that `vms --history` tells of in the end, by VM, oldest first.
+    stays: Option<Vec<String>>,
 }
 
 /// One command of a user's.
@@ -122,7 +124,18 @@ fn told(folder: &Path) -> String {
         let known = learned_from(&work.file("state"), &["vms"]);
         assert_eq!(known.as_array().map(Vec::len), Some(expected), "{}: VMs", name(folder));
     }
+    if let Some(expected) = case.stays {
+        assert_eq!(stays(&work), expected, "{}: stays", name(folder));
+    }
     out
+}
+
+fn stays(work: &Folder) -> Vec<String> {
+    let rows = learned_from(&work.file("state"), &["vms", "--history"]);
+    let stays = rows.as_array().unwrap().iter().filter(|row| row["kind"] == "host");
+    stays
+        .map(|row| format!("{} {}", row["vm_name"].as_str().unwrap_or("-"), row["location"].as_str().unwrap()))
+        .collect()
 }
 
 fn run(step: &Step, folder: &Path, work: &Folder, latest: &str) -> Ran {

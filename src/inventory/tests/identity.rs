@@ -27,6 +27,39 @@ fn one_mac_with_several_addresses_and_dual_stack_is_one_vm() {
     assert_eq!((vm.hypervisor(), vm.router, scene.inventory.vms().count()), (Some("kvm"), false, 2));
 }
 
+/// Over a wireless link a bridge gives its hosts' frames its own MAC, and both sides show.
+#[test]
+fn a_bridge_that_repeats_what_its_hosts_say_has_none_of_their_addresses() {
+    let mut scene = Scene::new();
+    for _ in 0..20 {
+        for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
+            for mac in [mac, 7] {
+                scene.claim(ip, mac, asks());
+                speaks(&mut scene, ip, mac);
+                scene.claim(ip, mac, ClaimKind::Answers);
+            }
+            scene.now_s += 5;
+        }
+    }
+    for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
+        let vm = scene.inventory.vm(scene.vm(ip)).unwrap();
+        assert_eq!(vm.nics.iter().map(|nic| nic.mac).collect::<Vec<_>>(), [station(mac)], "{ip}");
+    }
+    assert_ne!(scene.vm("10.0.0.5"), scene.vm("10.0.0.6"));
+}
+
+#[test]
+fn who_announces_an_address_or_comes_when_its_owner_is_silent_has_it() {
+    for (kind, later_s) in [(ClaimKind::Announces, 0), (asks(), 5)] {
+        let mut scene = Scene::new();
+        scene.claim("10.0.0.5", 5, asks());
+        scene.now_s += later_s;
+        scene.claim("10.0.0.5", 7, kind);
+        let vm = scene.inventory.vm(scene.vm("10.0.0.5")).unwrap();
+        assert_eq!(vm.nics.iter().map(|nic| nic.mac).collect::<Vec<_>>(), [station(7)]);
+    }
+}
+
 #[test]
 fn the_same_address_in_two_segments_is_two_vms() {
     let mut scene = Scene::new();
