@@ -132,8 +132,12 @@ pub(super) struct Locations {
 
 impl Locations {
     pub fn new() -> Self {
+        Locations::of(Records::new(&WHEREABOUTS))
+    }
+
+    pub fn of(all: Records<VmId, Whereabouts>) -> Self {
         Locations {
-            all: Records::new(&WHEREABOUTS),
+            all,
             asked: BTreeSet::new(),
             compared: BTreeSet::new(),
             heard: BTreeMap::new(),
@@ -345,9 +349,10 @@ impl Locations {
     }
 
     pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let all: Records<VmId, Whereabouts> = Records::load(&WHEREABOUTS, store)?;
-        let compared = all.iter().filter(|(_, known)| known.before.is_some()).map(|(vm, _)| *vm).collect();
-        Ok(Locations { all, compared, ..Locations::new() })
+        let mut locations = Locations::of(Records::load(&WHEREABOUTS, store)?);
+        let compared = locations.all.iter().filter(|(_, known)| known.before.is_some()).map(|(vm, _)| *vm);
+        locations.compared = compared.collect();
+        Ok(locations)
     }
 }
 

@@ -167,9 +167,9 @@ fn behind_ports(web_is_behind: impl Fn(Timestamp) -> usize, tunnel: impl Fn(u32)
     }
     let hour = |s: &mut Scenario, office: &Office| {
         let backup = backup(s);
-        s.arp(&backup, &office.dns).wait_s(1).dns(&backup, &office.dns, "app-01.dc.example", [10, 0, 0, 12]);
+        s.arp(&backup, &office.dns).wait_s(1).dns(&backup, &office.dns, "app-01.dc.example", [10, 0, 0, 12].into());
         for _ in 0..5 {
-            s.wait_s(2).dns(&backup, &office.dns, "web-01.dc.example", [10, 0, 0, 11]);
+            s.wait_s(2).dns(&backup, &office.dns, "web-01.dc.example", [10, 0, 0, 11].into());
         }
     };
     let mut parts = learned_with(
