@@ -53,7 +53,13 @@ pub(super) struct Wanted {
 }
 
 #[derive(Clone, Copy, Debug, Default)]
-pub(super) struct Spans([Span; SPANS]);
+pub(super) struct Spans {
+    spans: [Span; SPANS],
+    /// Only so many of them are looked at: most connections have two or three.
+    used: u8,
+    /// When the last one came.
+    newest_ms: u32,
+}
 
 /// Signed distance from `b` to `a`.
 pub(super) fn ahead(a: u32, b: u32) -> i32 {
@@ -111,7 +117,7 @@ impl Spans {
     fn step(&self, wanted: &Wanted, at: u32) -> (Option<usize>, u32) {
         let (again, mut until) = wanted.again(at);
         let mut best: Option<(usize, &Span)> = None;
-        for (place, span) in self.0.iter().enumerate() {
+        for (place, span) in self.used().iter().enumerate() {
             if !span.serves(wanted, again) {
                 continue;
             }
@@ -175,7 +181,7 @@ impl Spans {
 
     /// A part of a span was shown by one point more.
     fn show(&mut self, place: usize, (from, to): (u32, u32), wanted: &Wanted) -> u64 {
-        let Some(slot) = self.0.get_mut(place) else { return 0 };
+        let Some(slot) = self.spans.get_mut(place) else { return 0 };
         let span = std::mem::take(slot);
         let shown = Span { start: from, end: to, shown: span.shown | wanted.bit, ..span };
         let parts = [Span { end: from, ..span }, Span { start: to, ..span }, shown];
@@ -183,7 +189,11 @@ impl Spans {
     }
 
     fn put(&mut self, span: Span, now_ms: u32) -> u64 {
-        if let Some(neighbour) = self.0.iter_mut().find(|known| known.joins(&span)) {
+        if ahead(now_ms, self.newest_ms).unsigned_abs() > WINDOW_MS {
+            self.used = 0;
+        }
+        self.newest_ms = now_ms;
+        if let Some(neighbour) = self.used_mut().iter_mut().find(|known| known.joins(&span)) {
             match neighbour.end == span.start {
                 true => neighbour.end = span.end,
                 false => neighbour.start = span.start,
@@ -194,19 +204,137 @@ impl Spans {
             }
             return 0;
         }
-        let worth = |span: &Span| (span.lives(now_ms), span.shown.count_ones() < 2, ahead(span.last_ms, now_ms));
-        let Some(slot) = self.0.iter_mut().min_by_key(|span| worth(span)) else { return 0 };
-        let forgotten = worth(slot);
-        *slot = span;
-        u64::from(forgotten.0 && forgotten.1)
+        if let Some(free) = self.used_mut().iter_mut().find(|known| !known.lives(now_ms)) {
+            *free = span;
+            return 0;
+        }
+        if let Some(free) = self.spans.get_mut(usize::from(self.used)) {
+            *free = span;
+            self.used += 1;
+            return 0;
+        }
+        let worth = |span: &Span| (span.shown.count_ones() < 2, ahead(span.last_ms, now_ms));
+        let Some(slot) = self.spans.iter_mut().min_by_key(|span| worth(span)) else { return 0 };
+        u64::from(std::mem::replace(slot, span).shown.count_ones() < 2)
+    }
+
+    fn used(&self) -> &[Span] {
+        self.spans.get(..usize::from(self.used)).unwrap_or(&self.spans)
+    }
+
+    fn used_mut(&mut self) -> &mut [Span] {
+        let used = usize::from(self.used).min(SPANS);
+        self.spans.get_mut(..used).unwrap_or_default()
     }
 
     /// A point's bit is another's from now on.
     pub fn forget(&mut self, bit: u8) {
-        for span in &mut self.0 {
+        for span in self.used_mut() {
             span.shown &= !bit;
             if span.shown & !ACROSS == 0 {
                 *span = Span::default();
+            }
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const ONE: u8 = 1;
+    const TWO: u8 = 2;
+
+    fn wanted(bit: u8, start: u32, end: u32, now_ms: u32) -> Wanted {
+        Wanted { start, end, bit, now_ms, ..Wanted::default() }
+    }
+
+    /// Takes a segment as the table of connections does: is it a copy?
+    fn take(spans: &mut Spans, wanted: Wanted) -> bool {
+        let covered = spans.cover(&wanted);
+        spans.settle(&wanted, !covered);
+        covered
+    }
+
+    #[test]
+    fn pieces_in_any_order_are_copies_of_a_frame_each_once() {
+        let mut spans = Spans::default();
+        assert!(!take(&mut spans, wanted(ONE, 1_000, 4_000, 0)));
+        for start in [2_000, 1_000, 3_000] {
+            assert!(take(&mut spans, wanted(TWO, start, start + 1_000, 5)), "{start}");
+        }
+        assert!(!take(&mut spans, wanted(TWO, 2_000, 3_000, 6)), "sent again");
+        assert!(take(&mut spans, wanted(ONE, 2_000, 3_000, 7)), "and its copy");
+        assert!(!take(&mut spans, wanted(ONE, 2_000, 3_000, 8)), "and once more");
+    }
+
+    #[test]
+    fn holes_and_what_was_sent_again_hide_no_copies() {
+        let mut spans = Spans::default();
+        // Lost between, sent again in another cut, and late.
+        for (start, end) in [(0, 1_000), (2_000, 3_000), (1_500, 2_500), (1_000, 1_500), (0, 3_000)] {
+            assert!(!take(&mut spans, wanted(ONE, start, end, 0)), "{start}");
+        }
+        for start in (0..3_000).step_by(500) {
+            assert!(take(&mut spans, wanted(TWO, start, start + 500, 20)), "{start}");
+        }
+        // Sent again once, and between 2,000 and 2,500 twice.
+        assert!(take(&mut spans, wanted(TWO, 0, 3_000, 21)));
+        assert!(take(&mut spans, wanted(TWO, 2_000, 2_500, 22)));
+        assert!(!take(&mut spans, wanted(TWO, 2_000, 2_500, 23)));
+    }
+
+    #[test]
+    fn a_segment_that_reaches_beyond_what_was_shown_or_comes_too_late_is_new() {
+        let mut spans = Spans::default();
+        take(&mut spans, wanted(ONE, 0, 1_000, 0));
+        assert!(!take(&mut spans, wanted(TWO, 500, 1_500, 1)));
+        assert!(take(&mut spans, wanted(ONE, 1_000, 1_500, 2)), "what it showed first");
+        assert!(!take(&mut spans, wanted(TWO, 0, 500, 60)));
+    }
+
+    #[test]
+    fn what_its_point_saw_acknowledged_is_no_copy_of_what_came_before() {
+        let mut spans = Spans::default();
+        take(&mut spans, wanted(ONE, 0, 2_000, 0));
+        let again = Wanted { acked: Some(1_000), ..wanted(TWO, 0, 1_000, 1) };
+        assert!(!take(&mut spans, again));
+        assert!(take(&mut spans, Wanted { acked: Some(1_000), ..wanted(TWO, 1_000, 2_000, 1) }));
+    }
+
+    #[test]
+    fn sequence_numbers_wrap() {
+        let mut spans = Spans::default();
+        take(&mut spans, wanted(ONE, u32::MAX - 999, 2_000, 0));
+        for start in [u32::MAX - 999, 0, 1_000] {
+            assert!(take(&mut spans, wanted(TWO, start, start.wrapping_add(1_000), 1)), "{start}");
+        }
+    }
+
+    #[test]
+    fn too_many_spans_are_counted_and_those_that_two_points_have_shown_go_first() {
+        let mut spans = Spans::default();
+        let mut forgotten = 0;
+        for n in 0..SPANS as u32 {
+            forgotten += spans.settle(&wanted(ONE, n * 1_000, n * 1_000 + 10, 0), true);
+        }
+        assert!(take(&mut spans, wanted(TWO, 3_000, 3_010, 1)));
+        forgotten += spans.settle(&wanted(ONE, 90_000, 90_010, 1), true);
+        assert_eq!(forgotten, 0);
+        forgotten += spans.settle(&wanted(ONE, 91_000, 91_010, 1), true);
+        assert_eq!(forgotten, 1);
+        // Later there is room again.
+        assert_eq!(spans.settle(&wanted(ONE, 92_000, 92_010, 100), true), 0);
+        assert_eq!(spans.used, 1);
+    }
+
+    proptest::proptest! {
+        /// Whatever comes, what one point shows for the first time by itself is kept.
+        #[test]
+        fn one_point_alone_has_no_copies(segments in proptest::collection::vec((0u32..5_000, 1u32..2_000, 0u32..200), 1..60)) {
+            let mut spans = Spans::default();
+            for (start, len, ms) in segments {
+                proptest::prop_assert!(!take(&mut spans, wanted(ONE, start, start + len, ms)));
             }
         }
     }
