@@ -171,8 +171,7 @@ impl Identity {
         let Some(ip) = claim.ip.filter(|ip| !home::names_no_host(*ip)) else { return };
         let sender = Sender { segment: claim.segment, ip, mac: Some(claim.mac), host_hint: claim.host_hint };
         let source = if matches!(claim.kind, ClaimKind::Leased { .. }) { Source::Dhcp } else { Source::Neighbour };
-        let turnable = matches!(claim.kind, ClaimKind::Asks { .. } | ClaimKind::Answers);
-        if turnable && self.echoes(key, ip, at) {
+        if self.is_relayed(claim, ip) {
             self.counters.relayed += 1;
             return;
         }

@@ -5,14 +5,12 @@
 use std::net::IpAddr;
 
 use super::identity::{At, Identity, Turn};
-use crate::model::{Mac, Segment, Timestamp, VmId};
+use super::station::Seen;
+use crate::model::{Claim, ClaimKind, Mac, Segment, Timestamp, VmId};
 
 /// Two MACs of one maker that claim one address by turns so often, and no other: a team of interfaces. The members of
 /// a cluster have each an address of their own besides, and so has a VM that forges ARP.
 const TEAM_TURNS: u8 = 4;
-/// A bridge that rewrites MACs (over a wireless link, where one station may have only one) repeats what its hosts say
-/// at once. Whoever takes an address over announces it, or comes when its owner is silent.
-const ECHO_S: f64 = 0.1;
 /// A router that forwarded for an address within this time contradicts a MAC's claim to have it.
 const FORWARDED_S: f64 = 600.0;
 
@@ -97,12 +95,15 @@ impl Identity {
         Some(vm)
     }
 
-    /// Does this MAC, which never had the address, say of it what the owner's has just said?
-    pub(super) fn echoes(&self, (mac, segment): (Mac, Segment), ip: IpAddr, at: At) -> bool {
-        let seen = |mac: Mac| self.stations.get(&(mac, segment)).and_then(|station| station.seen(ip));
-        let owner = self.bindings.get(&(ip, segment)).and_then(|bound| bound.mac).filter(|owner| *owner != mac);
-        seen(mac).is_none()
-            && owner.and_then(seen).is_some_and(|own| own.is_tied() && at.time.since_s(own.last) <= ECHO_S)
+    /// Is it a bridge's word for a host behind it? It says at once what the owner has said, and never had the address.
+    /// Whoever takes one over announces it, or comes when its owner is silent.
+    pub(super) fn is_relayed(&self, claim: &Claim, ip: IpAddr) -> bool {
+        let seen = |mac: Mac| self.stations.get(&(mac, claim.segment)).and_then(|station| station.seen(ip));
+        let owner = self.bindings.get(&(ip, claim.segment)).and_then(|bound| bound.mac);
+        claim.echo
+            && matches!(claim.kind, ClaimKind::Asks { .. } | ClaimKind::Answers)
+            && seen(claim.mac).is_none()
+            && owner.filter(|owner| *owner != claim.mac).and_then(seen).is_some_and(Seen::is_tied)
     }
 
     /// Lists the addresses that are bound to one interface of a VM now.

@@ -33,12 +33,13 @@ fn a_bridge_that_repeats_what_its_hosts_say_has_none_of_their_addresses() {
     let mut scene = Scene::new();
     for _ in 0..20 {
         for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
-            for mac in [mac, 7] {
-                scene.claim(ip, mac, asks());
-                speaks(&mut scene, ip, mac);
-                scene.claim(ip, mac, ClaimKind::Answers);
-            }
-            scene.now_s += 5;
+            scene.claim(ip, mac, asks());
+            scene.echo(ip, 7, asks());
+            speaks(&mut scene, ip, mac);
+            speaks(&mut scene, ip, 7);
+            // An equal claim of the owner's is not told again within a minute.
+            scene.now_s += 30;
+            scene.echo(ip, 7, ClaimKind::Answers);
         }
     }
     for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
@@ -49,12 +50,21 @@ fn a_bridge_that_repeats_what_its_hosts_say_has_none_of_their_addresses() {
 }
 
 #[test]
-fn who_announces_an_address_or_comes_when_its_owner_is_silent_has_it() {
-    for (kind, later_s) in [(ClaimKind::Announces, 0), (asks(), 5)] {
+fn who_announces_an_address_or_claims_it_unprompted_has_it() {
+    let takes: [fn(&mut Scene); 3] = [
+        |scene| scene.echo("10.0.0.5", 7, ClaimKind::Announces),
+        |scene| scene.claim("10.0.0.5", 7, asks()),
+        // It had the address before: no bridge's word.
+        |scene| {
+            scene.claim("10.0.0.5", 7, asks());
+            scene.claim("10.0.0.5", 5, asks());
+            scene.echo("10.0.0.5", 7, asks());
+        },
+    ];
+    for take in takes {
         let mut scene = Scene::new();
         scene.claim("10.0.0.5", 5, asks());
-        scene.now_s += later_s;
-        scene.claim("10.0.0.5", 7, kind);
+        take(&mut scene);
         let vm = scene.inventory.vm(scene.vm("10.0.0.5")).unwrap();
         assert_eq!(vm.nics.iter().map(|nic| nic.mac).collect::<Vec<_>>(), [station(7)]);
     }
