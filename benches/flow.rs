@@ -21,7 +21,7 @@ fn head(frame: u64) -> Head {
         dst_mac: None,
         host_hint: None,
         path: Default::default(),
-        sampled: false,
+        taken: Default::default(),
     }
 }
 
@@ -33,12 +33,13 @@ fn packet(flow: u32, flags: u8, seq: u32) -> Datagram<'static> {
         ack: 0,
         flags: TcpFlags(flags),
         window: 64_240,
+        urgent: 0,
         options: &[],
         payload: b"x",
         payload_len: u32::from(flags != SYN),
     };
     let src = IpAddr::from(std::net::Ipv4Addr::from_bits(0x0a00_0000 + flow / 60_000));
-    Datagram { src, dst: IpAddr::from([10, 1, 0, 1]), ttl: 64, ip_len: 41, payload: Payload::Tcp(tcp) }
+    Datagram { src, dst: IpAddr::from([10, 1, 0, 1]), ttl: 64, tos: 0, ip_len: 41, payload: Payload::Tcp(tcp) }
 }
 
 fn flow(c: &mut Criterion) {

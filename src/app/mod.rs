@@ -48,6 +48,7 @@ mod ftp_data;
 mod git;
 mod greeting;
 mod gtp;
+mod h323_media;
 mod hl7;
 mod http;
 mod http2;

@@ -5,15 +5,23 @@
 //! [`CARRY_BYTES_MAX`] bytes of an unfinished message are kept; what is longer names nobody. No user, no domain of a
 //! user and no response is kept.
 
+use std::sync::LazyLock;
+
+use aho_corasick::AhoCorasick;
+
 use super::reader::Reader;
 use super::{Ends, Follow, FollowOut};
 use crate::model::{AppInfo, HeardName, NameBy, Side, from_base64_prefix};
 
 /// What is offered in words (RFC 4559), or begins a message, as it is and in base64.
 const SIGNS: [&[u8]; 3] = [b"NTLM", b"Negotiate", b"TlRMTVNTUAA"];
+static SIGNS_SOUGHT: LazyLock<Option<AhoCorasick>> = LazyLock::new(|| AhoCorasick::new(SIGNS).ok());
 const AUTHENTICATE: &[u8] = b"NTLMSSP\0\x03\0\0\0";
 /// Nine bytes of it, so that the text ends on a whole group.
 const AUTHENTICATE_BASE64: &[u8] = b"TlRMTVNTUAAD";
+/// The answer of a client in SPNEGO (RFC 4178 4.2.2: tag 1, in base64 `o`), which wraps the message.
+const WRAPPED: &[u8] = b"Negotiate o";
+const SCHEME: usize = b"Negotiate ".len();
 const CHALLENGE: &[u8] = b"NTLMSSP\0\x02\0\0\0";
 /// The three messages of a logon, with certificates of nobody: under 4 KiB.
 const LOOKED_AT_BYTES_MAX: usize = 16 * 1024;
@@ -90,8 +98,9 @@ impl Follow for Logon {
             carry.as_slice()
         };
         let found = match signs(all, &mut self.expected) {
-            Some((at, false)) => (at, all.get(at..).and_then(workstation)),
-            Some((at, true)) => (at, all.get(at..).map(base64).as_deref().and_then(workstation)),
+            Some((at, Form::Plain)) => (at, all.get(at..).and_then(workstation)),
+            Some((at, Form::Text)) => (at, all.get(at..).map(base64).as_deref().and_then(workstation)),
+            Some((at, Form::Wrapped)) => (at, all.get(at..).and_then(unwrapped).as_deref().and_then(workstation)),
             // Its beginning may lie across segments.
             None => (all.len().saturating_sub(AUTHENTICATE.len() - 1), None),
         };
@@ -146,19 +155,47 @@ fn workstation(message: &[u8]) -> Option<String> {
     Some(name.trim_start_matches('\\').to_owned())
 }
 
-/// Where the client's last message begins, and whether it is in base64; and whether anything of NTLM was seen.
-fn signs(bytes: &[u8], seen: &mut bool) -> Option<(usize, bool)> {
-    for (at, _) in bytes.iter().enumerate().filter(|(_, byte)| matches!(byte, b'N' | b'T')) {
+/// How a message is written.
+#[derive(Clone, Copy, Debug)]
+enum Form {
+    Plain,
+    /// In base64.
+    Text,
+    /// In base64, within SPNEGO.
+    Wrapped,
+}
+
+/// Where the client's last message begins, and how it is written; and whether anything of NTLM was seen.
+fn signs(bytes: &[u8], seen: &mut bool) -> Option<(usize, Form)> {
+    let signs = SIGNS_SOUGHT.as_ref()?;
+    for at in signs.find_iter(bytes).map(|sign| sign.start()) {
         let rest = bytes.get(at..).unwrap_or_default();
-        *seen |= SIGNS.iter().any(|sign| rest.starts_with(sign));
+        *seen = true;
         if rest.starts_with(AUTHENTICATE) {
-            return Some((at, false));
+            return Some((at, Form::Plain));
         }
         if rest.starts_with(AUTHENTICATE_BASE64) {
-            return Some((at, true));
+            return Some((at, Form::Text));
+        }
+        // A challenge is wrapped in the same way, and a ticket of Kerberos; either is passed over once it has ended.
+        if rest.starts_with(WRAPPED) && (is_open(rest) || unwrapped(rest).is_some()) {
+            return Some((at, Form::Wrapped));
         }
     }
     None
+}
+
+/// Does the text go on?
+fn is_open(header: &[u8]) -> bool {
+    let is_text = |byte: &u8| byte.is_ascii_alphanumeric() || matches!(byte, b'+' | b'/');
+    header.len() < 2 * CARRY_BYTES_MAX && header.get(SCHEME..).is_some_and(|text| text.iter().all(is_text))
+}
+
+/// The message in the token of this header.
+fn unwrapped(header: &[u8]) -> Option<Vec<u8>> {
+    let token = base64(header.get(SCHEME..)?);
+    let at = token.windows(AUTHENTICATE.len()).position(|window| window == AUTHENTICATE)?;
+    token.get(at..).map(<[u8]>::to_vec)
 }
 
 /// What the base64 text at the beginning stands for, as far as it goes.
@@ -227,6 +264,34 @@ pub(super) mod tests {
         let blob = to_base64(&authenticate(&wide("WS-17"), true));
         let request = [b"GET / HTTP/1.1\r\nAuthorization: NTLM ".as_slice(), &blob, b"\r\n\r\n"].concat();
         assert_eq!(heard(&[(Side::Orig, &request)]), client("WS-17"));
+    }
+
+    /// NegTokenResp with the message as its response token.
+    fn wrapped(message: &[u8]) -> Vec<u8> {
+        let of = |tag: u8, body: &[u8]| [&[tag, 0x82, (body.len() >> 8) as u8, body.len() as u8], body].concat();
+        of(0xa1, &of(0x30, &of(0xa2, &of(0x04, message))))
+    }
+
+    #[test]
+    fn a_logon_in_http_is_read_through_spnego_wherever_it_is_cut() {
+        let token = to_base64(&wrapped(&authenticate(&wide("WS-17"), true)));
+        let request = [b"GET / HTTP/1.1\r\nAuthorization: Negotiate ".as_slice(), &token, b"\r\n\r\n"].concat();
+        assert_eq!(heard(&[(Side::Orig, &request)]), client("WS-17"));
+        for cut in 1..request.len() {
+            let (head, tail) = request.split_at(cut);
+            assert_eq!(heard(&[(Side::Orig, head), (Side::Orig, tail)]), client("WS-17"), "{cut}");
+        }
+    }
+
+    #[test]
+    fn a_wrapped_challenge_or_ticket_names_nobody_and_hides_no_logon_behind_it() {
+        let header = |token: &[u8]| [b"Authorization: Negotiate ".as_slice(), &to_base64(token), b"\r\n"].concat();
+        let challenge = header(&wrapped(&[CHALLENGE, &[0; 60]].concat()));
+        let ticket = header(&wrapped(&[0x6f; 300]));
+        assert!(heard(&[(Side::Resp, &challenge), (Side::Orig, &ticket)]).is_empty());
+        let logon = header(&wrapped(&authenticate(&wide("WS-17"), true)));
+        let all = [ticket, challenge, logon].concat();
+        assert_eq!(heard(&[(Side::Orig, &all)]), client("WS-17"));
     }
 
     #[test]

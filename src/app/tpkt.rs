@@ -4,7 +4,7 @@
 
 use super::evidence::{Evidence, Role, weigh};
 use super::reader::Reader;
-use super::{Opening, Probe, Protocol};
+use super::{Follow, Opening, Probe, Protocol, h323_media};
 use crate::model::Transport;
 use Evidence::{No, Proof, Short};
 
@@ -32,6 +32,10 @@ impl Protocol for OverTpkt {
 
     fn probe(&self, opening: &Opening<'_>) -> Probe {
         weigh(opening, |bytes| self.judge(bytes).unwrap_or(Short))
+    }
+
+    fn follow(&self) -> Option<Box<dyn Follow>> {
+        if self.cotp { None } else { Some(Box::<h323_media::Calls>::default()) }
     }
 }
 

@@ -83,8 +83,39 @@ impl Brain {
         })
     }
 
-    /// Where a VM was and when, oldest first.
+    /// Where a VM was and when, which addresses and which names it had, each oldest first.
     pub fn history_rows(&self, vm: &Vm) -> Vec<Value> {
+        let mut rows = self.stay_rows(vm);
+        rows.extend(self.inventory.past_bindings(vm).iter().map(|binding| {
+            json!({
+                "vm": vm.id,
+                "vm_name": vm.name,
+                "kind": "address",
+                "address": binding.ip,
+                "mac": binding.mac,
+                "segment": binding.segment,
+                "source": binding.source,
+                "since": binding.first_seen,
+                "until": binding.last_seen,
+                "current": binding.current,
+            })
+        }));
+        rows.extend(vm.names.iter().map(|name| {
+            let heard = self.inventory.heard(vm.id, name);
+            json!({
+                "vm": vm.id,
+                "vm_name": vm.name,
+                "kind": "name",
+                "name": name.text,
+                "source": name.source,
+                "since": heard.map(|heard| heard.first),
+                "until": heard.map(|heard| heard.last),
+            })
+        }));
+        rows
+    }
+
+    fn stay_rows(&self, vm: &Vm) -> Vec<Value> {
         let Some(known) = self.inventory.whereabouts(vm.id) else { return Vec::new() };
         let last = known.stays.len().saturating_sub(1);
         let row = |(at, stay): (usize, &Stay)| {
@@ -92,10 +123,12 @@ impl Brain {
             json!({
                 "vm": vm.id,
                 "vm_name": vm.name,
+                "kind": "host",
                 "host": stay.location.host,
                 "location": stay.place().to_string(),
                 "since": stay.since,
                 "until": stay.until,
+                "certain": known.is_certain(stay),
                 "announced": stay.announced,
                 "frames": stay.frames,
                 "latency_ms": stay.latency_ms().map(rounded),
@@ -228,6 +261,7 @@ fn binding_row(binding: &AddressBinding) -> Value {
         "segment": binding.segment,
         "source": binding.source,
         "trust": binding.source.trust(),
+        "first_seen": binding.first_seen,
         "last_seen": binding.last_seen,
     })
 }

@@ -54,7 +54,8 @@ fn roles(global: &Global, config: &Config, format: Format) -> Result<(), Failure
 fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Failure> {
     const COLUMNS: &[Column] = &[
         column("VM", named),
-        column("HOST", |r| text(r, "location")),
+        column("KIND", |r| text(r, "kind")),
+        column("WHAT", held),
         column("SINCE", |r| time(r, "since")),
         column("UNTIL", |r| time(r, "until")),
         column("FRAMES", |r| text(r, "frames")),
@@ -65,8 +66,20 @@ fn history(global: &Global, config: &Config, args: QueryArgs) -> Result<(), Fail
         }),
     ];
     let rows = ask(global, config, Request::VmsHistory { vm: args.vm })?;
-    let none = "no frame came with a hint at a host: the mirror has no tunnel and one interface";
-    Ok(print(&rows, COLUMNS, args.format, global.color, none)?)
+    Ok(print(&rows, COLUMNS, args.format, global.color, "no VMs seen yet")?)
+}
+
+/// What a VM had or where it was, and what is to be said of that.
+fn held(row: &Value) -> String {
+    let says = |key: &str, value: bool| row.get(key).and_then(Value::as_bool) == Some(value);
+    match row.get("kind").and_then(Value::as_str) {
+        Some("address") => {
+            let gone = if says("current", false) { " (no more)" } else { "" };
+            format!("{}{gone}, by {}", text(row, "address"), text(row, "source"))
+        }
+        Some("name") => format!("{}, by {}", text(row, "name"), text(row, "source")),
+        _ => text(row, "location") + if says("certain", false) { " (a guess)" } else { "" },
+    }
 }
 
 pub fn services(global: &Global, config: &Config, args: ServicesArgs) -> Result<(), Failure> {

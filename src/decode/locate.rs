@@ -13,6 +13,7 @@ use super::discard::{DecodeCounters, Discard};
 use super::fragment::Reassembly;
 use super::ip::{self, Ip, protocol};
 use super::link::{self, Header, Stack};
+use super::marks::Marks;
 use super::mirror::{Mirrors, Part};
 use super::packet::{Located, NO_ADDRESS, Network};
 use super::sequence::{Sequenced, Sequences};
@@ -41,6 +42,7 @@ pub struct Locator {
     inner: Vec<u8>,
     /// The last packet came out of a tunnel whose ends are services.
     served: bool,
+    pub(super) marks: Marks,
     pub counters: DecodeCounters,
 }
 
@@ -62,6 +64,7 @@ impl Locator {
             outer: Vec::new(),
             inner: Vec::new(),
             served: false,
+            marks: Marks::default(),
             counters: DecodeCounters::default(),
         }
     }
@@ -97,12 +100,14 @@ impl Locator {
             self.second = time.second();
             self.fragments.expire(time, &mut self.counters);
         }
-        let Locator { mirrors, ends, sequences, fragments, outer, inner, served, counters, .. } = self;
+        let Locator { mirrors, ends, sequences, fragments, outer, inner, served, marks, counters, .. } = self;
+        marks.clear();
         let cut = wire_len.saturating_sub(frame.len() as u32);
         let mut stack = Stack::new(cut);
         stack.path.source = self.source;
         let outside = false;
-        let mut peeler = Peeler { mirrors, ends, sequences, fragments, counters, time, stack, served: false, outside };
+        let mut peeler =
+            Peeler { mirrors, ends, sequences, fragments, marks, counters, time, stack, served: false, outside };
         let followed = peeler.follow(link, frame, outer, inner);
         *served = peeler.served;
         match followed {
@@ -145,9 +150,9 @@ impl Locator {
         let mut stack = Stack::new(wire_len.saturating_sub(frame.len() as u32));
         stack.path.source = self.source;
         // The frame was counted when it was located.
-        let counters = &mut DecodeCounters::default();
+        let (counters, marks) = (&mut DecodeCounters::default(), &mut Marks::default());
         let (served, outside) = (false, true);
-        let mut peeler = Peeler { mirrors, ends, sequences, fragments, counters, time, stack, served, outside };
+        let mut peeler = Peeler { mirrors, ends, sequences, fragments, marks, counters, time, stack, served, outside };
         let (header, bytes) = peeler.first(link, frame).ok()?;
         match peeler.peel(header, bytes) {
             Ok(Step::Found(place)) if peeler.served => Some(peeler.located(place)),
@@ -216,6 +221,7 @@ struct Peeler<'t> {
     ends: &'t mut TunnelEnds,
     sequences: &'t mut Sequences,
     fragments: &'t mut Reassembly,
+    marks: &'t mut Marks,
     counters: &'t mut DecodeCounters,
     time: Timestamp,
     stack: Stack,
@@ -251,6 +257,7 @@ impl Peeler<'_> {
         match link {
             LinkType::ETHERNET => match overlay::open(frame).filter(|_| !self.outside) {
                 Some((src, dst, inner)) => {
+                    self.marks.note(Network::Ipv4, frame.get(overlay::ETHERNET..).unwrap_or_default());
                     self.enter(src, dst, 0, &inner)?;
                     Ok((inner.header, inner.bytes))
                 }
@@ -323,6 +330,7 @@ impl Peeler<'_> {
                 later_fragment = fragment.offset > 0;
                 // What the capture cut can never be joined; it is treated as what it shows.
                 if tunnel::may_carry(ip.protocol) && ip.cut() == 0 && !self.outside {
+                    self.marks.note(network, bytes);
                     let whole = self.fragments.push(self.stack.segment, bytes, &ip, self.time, self.counters)?;
                     return Ok(if whole { Step::Whole(network) } else { Step::Held });
                 }
@@ -343,6 +351,7 @@ impl Peeler<'_> {
                 let shard_pair = self.shard_pair(&ip);
                 return Ok(Step::Found(Place { network, bytes, src: ip.src, dst: ip.dst, shard_pair }));
             };
+            self.marks.note(network, bytes);
             self.enter(ip.src, ip.dst, ip.cut(), &inner)?;
             (header, bytes) = (inner.header, inner.bytes);
         }

@@ -16,6 +16,7 @@ mod ip;
 mod link;
 mod lldp;
 mod locate;
+mod marks;
 mod mirror;
 mod overlay;
 mod packet;

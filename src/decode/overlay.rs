@@ -8,7 +8,7 @@ use super::ip::protocol;
 use super::tunnel::Inner;
 use super::udp_tunnel;
 
-const ETHERNET: usize = 14;
+pub(super) const ETHERNET: usize = 14;
 /// Ethernet, IPv4 and UDP.
 const HEADERS: usize = ETHERNET + 20 + 8;
 

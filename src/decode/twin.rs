@@ -6,31 +6,43 @@
 //! What is sent again stays: a retransmission comes from a point that has shown the packet already. Within one point
 //! copies are removed only while more than nine of ten packets come twice, or where a router lies between them.
 //!
-//! Bound: the tables of [`ring`], [`views`], [`pairs`], [`points`] and [`segments`]. At the bound copies stay, counted.
+//! Bound: the tables of [`ring`], [`floods`], [`views`], [`wrapped`], [`pairs`], [`points`] and [`segments`]. At the
+//! bound copies stay, counted.
 //! What one point alone shows of a segment is looked at in samples, until it doubles or shows a router.
 
+mod across;
+mod floods;
+mod heads;
 mod pairs;
 mod points;
 mod print;
 mod ring;
 mod segments;
+mod spans;
 #[cfg(test)]
 mod tests;
 mod views;
+mod wrapped;
 
-use pairs::{Pairs, counts_here};
+use floods::Floods;
+use heads::Heads;
+use pairs::Pairs;
 use points::{Key, Points};
 use print::{Print, print};
 use ring::{Entry, Ring};
 use segments::{Segments, Shown};
-use views::{Standing, Views};
+use views::{Seen, Standing, Views};
+use wrapped::Wrapped;
 
-use super::packet::Located;
-use crate::model::Timestamp;
+use super::packet::{Located, Network};
+use super::{marks, tunnel};
+use crate::model::{Mac, Timestamp};
 
 /// Longer than the copies of one packet lie apart on any mirror, shorter than a retransmission over a long way
 /// (200 ms); between VMs those come within 1–10 ms, and are known by what the point has shown before.
 pub const WINDOW_NS: i64 = 50_000_000;
+/// Before a second point is known, so many outer packets are marked all the same: it may be about to come.
+const MARKS_FIRST: u32 = 1_024;
 /// Bytes of packets that may be replaced by a better copy.
 const BETTER_BYTES_MAX: u64 = 32 << 20;
 
@@ -44,6 +56,10 @@ crate::counters! {
         doubled => "twin.doubled",
         /// Of those removed: segments of a frame (or a frame of segments) that another point had shown.
         segmented => "twin.segmented",
+        /// Of those removed: among more equal packets than are told apart.
+        flooded => "twin.flooded",
+        /// Of those removed: cut before the inner header, known by the outer one.
+        cut => "twin.cut",
         /// Copies that showed more than the first one, which they replaced.
         better => "twin.better",
         /// Kept: what was seen before had not been acknowledged, nor asked for, and this had; or the other way round.
@@ -52,6 +68,10 @@ crate::counters! {
         full => "twin.full",
         /// Connections forgotten before their window had passed.
         connections_full => "twin.connections_full",
+        /// Parts of connections forgotten before their window had passed.
+        spans_full => "twin.spans_full",
+        /// Floods that found no place.
+        floods_full => "twin.floods_full",
         /// Pairs of segments with a router between them that found no place.
         pairs_full => "twin.pairs_full",
         /// Packets of observation points beyond the bound.
@@ -99,9 +119,17 @@ struct When {
 pub struct Twins {
     points: Points,
     ring: Ring,
+    floods: Floods,
     views: Views,
+    wrapped: Wrapped,
     pairs: Pairs,
+    heads: Heads,
+    /// What is to be taken back besides what the verdict says, and up to which byte.
+    taken_back: Vec<Place>,
+    taken_end: u32,
     segments: Segments,
+    /// The clock when something came cut and was handed on.
+    last_cut: i64,
     bytes: u64,
     /// The packet taken last was a copy of another point's.
     copied: bool,
@@ -115,9 +143,15 @@ impl Twins {
         Twins {
             points: Points::new(),
             ring: Ring::new(),
+            floods: Floods::default(),
             views: Views::new(),
+            wrapped: Wrapped::new(),
             pairs: Pairs::new(),
+            heads: Heads::default(),
+            taken_back: Vec::new(),
+            taken_end: 0,
             segments: Segments::new(),
+            last_cut: i64::MIN / 2,
             bytes: 0,
             copied: false,
             examined: 0,
@@ -132,10 +166,53 @@ impl Twins {
         let point = self.points.id(Key { source, sender: located.host_hint, path: located.path });
         self.copied = false;
         let (shown, look) = self.segments.show(&located.segment, point);
+        let when = When { time: time.ns(), now: now.ns() };
+        if located.cut > 0
+            && self.wants_marks()
+            && let Some(mark) = mark_of_cut(located)
+        {
+            return self.examine_cut(mark, point, shown, when, located);
+        }
         if !look && !self.points.get(point).is_some_and(|point| point.doubling) {
             return Verdict::First(false);
         }
-        self.examine(point, shown, When { time: time.ns(), now: now.ns() }, located)
+        self.examine(point, shown, when, located, false)
+    }
+
+    /// What may be a tunnel or a fragment, cut before its end, and nothing but its outer header.
+    #[inline(never)]
+    fn examine_cut(&mut self, mark: u64, point: u16, shown: Shown, when: When, located: &Located<'_>) -> Verdict {
+        if self.wrapped.whole(mark, point, when.time) {
+            self.counters.removed += 1;
+            self.counters.cut += 1;
+            self.copied = true;
+            return Verdict::Twin;
+        }
+        let before = self.ring.count;
+        let verdict = self.examine(point, shown, when, located, true);
+        if self.ring.count == before || !matches!(verdict, Verdict::First(_)) {
+            return verdict;
+        }
+        self.wrapped.came_cut(mark, point, when.time, before.wrapping_add(1));
+        self.last_cut = when.now;
+        Verdict::First(true)
+    }
+
+    /// Are the marks of outer packets wanted? Where one point alone shows packets they have no use.
+    pub fn wants_marks(&self) -> bool {
+        self.points.several() || self.wrapped.count() < MARKS_FIRST
+    }
+
+    /// An outer packet came whole, by its mark: what had come cut and was handed on is to be taken back.
+    pub fn came_whole(&mut self, mark: u64, time: Timestamp, now: Timestamp) -> Option<Place> {
+        let number = self.wrapped.came_whole(mark, time.ns())?;
+        let bytes = self.bytes;
+        let entry = self.ring.numbered(number)?;
+        let place = entry.still(now.ns(), bytes)?;
+        (entry.place, entry.gone) = (None, true);
+        self.counters.removed += 1;
+        self.counters.cut += 1;
+        Some(place)
     }
 
     /// Was the packet taken last a copy of what another observation point had shown?
@@ -145,17 +222,19 @@ impl Twins {
     }
 
     #[inline(never)]
-    fn examine(&mut self, point: u16, shown: Shown, when: When, located: &Located<'_>) -> Verdict {
+    fn examine(&mut self, point: u16, shown: Shown, when: When, located: &Located<'_>, cut: bool) -> Verdict {
         let Some((print, segment)) = print(located) else { return Verdict::First(false) };
         self.examined += 1;
+        let from = Seen { point, side: if shown.routed { side(located) } else { 0 } };
         let standing = match segment {
-            // Of one point alone the sample is kept, for another may come.
-            Some(segment) if shown.several || !shown.routed => {
-                self.views.take(&segment.within(shown.hash), point, when.time)
-            }
-            _ => Standing::default(),
+            Some(segment) => self.views.take(&segment.within(shown.hash), from, when.time, print.ttl),
+            None => Standing::default(),
         };
         self.counters.connections_full += u64::from(standing.displaced);
+        // What shows an outer header only looks like a flood, and is to be taken back one by one.
+        if !cut && let Some(verdict) = self.flood(&print, from, when, &standing, located) {
+            return verdict;
+        }
         let routed = self.counters.routed;
         let (double, twin) = self.relate(point, shown, when, &print, standing, located);
         self.copied = twin.is_some() && self.counters.routed == routed;
@@ -164,30 +243,79 @@ impl Twins {
             doubles = point.note(double);
         }
         let mut verdict = twin.or_else(|| self.across(point, when, &print, standing, located));
+        if let (None, false, Some(segment)) = (verdict, standing.covered, segment)
+            && shown.routed
+            && segment.payload_len > 0
+        {
+            verdict = self.in_pieces(&segment, &standing, when, print.ttl, located);
+        }
         self.counters.removed += u64::from(verdict.is_some());
         if verdict.is_none() && double && doubles {
             self.counters.removed += 1;
             self.counters.doubled += 1;
             return Verdict::Twin;
         }
-        let covered = verdict.is_none() && standing.covered && !standing.again;
-        if covered || verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
+        let covered = verdict.is_none() && standing.covered;
+        let new = !covered && verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_)));
+        self.views.settle(&standing, new);
+        if covered || new {
             // A segment of another point's frame is remembered, too: a router or a third point may show it again.
             let mut entry = Entry::new(print, located, point);
             (entry.time, entry.came, entry.again, entry.bytes_before) =
                 (when.time, when.now, standing.again, self.bytes);
-            self.ring.push(entry, shown.hash, self.pairs.known);
+            if let Some(first) = self.ring.push(entry, shown.hash, self.pairs.known).filter(|_| !cut) {
+                self.begin_flood(first, entry, shown.hash, from);
+            }
+            if let Some(segment) = segment.filter(|segment| new && shown.routed && segment.payload_len > 0) {
+                self.heads.keep(&segment.within(shown.hash), self.ring.count);
+            }
         }
         if covered {
             self.counters.removed += 1;
             self.counters.segmented += 1;
             return Verdict::Twin;
         }
-        if verdict.is_none_or(|verdict| matches!(verdict, Verdict::Instead(_))) {
+        if new {
             self.bytes += located.bytes.len() as u64;
             verdict.get_or_insert(Verdict::First(shown.always()));
         }
         verdict.unwrap_or(Verdict::First(false))
+    }
+
+    /// One of more equal packets than the ring tells apart. Where a mirror doubles, number tells nothing.
+    #[inline]
+    fn flood(
+        &mut self,
+        print: &Print,
+        from: Seen,
+        when: When,
+        standing: &Standing,
+        located: &Located<'_>,
+    ) -> Option<Verdict> {
+        if self.points.get(from.point).is_some_and(|point| point.doubling) {
+            return None;
+        }
+        let new = self.floods.take(print, &located.segment, from, when.time)?;
+        self.views.settle(standing, new);
+        if new {
+            self.bytes += located.bytes.len() as u64;
+            return Some(Verdict::First(false));
+        }
+        self.copied = true;
+        self.counters.removed += 1;
+        self.counters.flooded += 1;
+        Some(Verdict::Twin)
+    }
+
+    #[cold]
+    fn begin_flood(&mut self, first: Entry, last: Entry, segment_hash: u64, from: Seen) {
+        let mut entries = vec![first];
+        self.ring.find(&last.print, (&last.segment, segment_hash), last.time, |entry| {
+            entries.push(*entry);
+            false
+        });
+        let side = |point| Seen { point, side: if point == from.point { from.side } else { 0 } };
+        self.floods.begin(&entries, side);
     }
 
     /// Has this point shown the same before, and is the packet the twin of another in its segment?
@@ -203,7 +331,7 @@ impl Twins {
     ) -> (bool, Option<Verdict>) {
         let mut double = false;
         let (mut routed, mut again) = (false, false);
-        let Shown { hash, several, routed: known, .. } = shown;
+        let Shown { hash, routed: known, .. } = shown;
         let (pairs, bytes) = (&mut self.pairs, self.bytes);
         let found = self.ring.find(print, (&located.segment, hash), when.time, |entry| {
             let mine = entry.sights.iter_mut().filter(|s| s.point == point);
@@ -221,10 +349,10 @@ impl Twins {
                 return false;
             }
             // The same point and another TTL: a copy that a router passed on has other addresses on its link.
-            routed = shown && located.src_mac.zip(entry.src_mac).is_some_and(|(a, b)| a != b);
-            if routed && !several {
-                routed = pairs.note(entry, located, print.ttl);
-            }
+            routed = shown
+                && (entry.passed(point, print.ttl)
+                    || located.src_mac.zip(entry.src_mac).is_some_and(|(a, b)| a != b)
+                        && pairs.note(entry, located, print.ttl));
             !shown || routed
         });
         let Some(entry) = found else {
@@ -232,10 +360,13 @@ impl Twins {
             return (double, None);
         };
         self.counters.routed += u64::from(routed);
-        if routed && !several && !known {
+        if routed && !known {
             self.segments.routed(&located.segment);
         }
         entry.seen_by(point, print.ttl);
+        if routed {
+            entry.behind = when.time;
+        }
         let nearer = located.cut == entry.cut && print.ttl > entry.print.ttl;
         if located.cut >= entry.cut && !nearer {
             return (double, Some(Verdict::Twin));
@@ -252,35 +383,9 @@ impl Twins {
         (double, Some(Verdict::Better(place)))
     }
 
-    /// Is the packet the twin of one in another segment, behind a router?
-    #[inline]
-    fn across(
-        &mut self,
-        point: u16,
-        when: When,
-        print: &Print,
-        standing: Standing,
-        located: &Located<'_>,
-    ) -> Option<Verdict> {
-        let pairs = &mut self.pairs;
-        let entry = self.ring.elsewhere(print, &located.segment, when.time, pairs.known, |entry| {
-            let shown = entry.sights.iter().any(|sight| sight.point == point && sight.ttl == print.ttl);
-            let again = !print.numbered && entry.again != standing.again;
-            !shown && !again && pairs.note(entry, located, print.ttl)
-        })?;
-        entry.seen_by(point, print.ttl);
-        self.counters.routed += 1;
-        for segment in [&entry.segment, &located.segment] {
-            self.segments.routed(segment);
-        }
-        let place = entry.still(when.now, self.bytes).filter(|_| counts_here(entry, located, print.ttl));
-        Some(match place {
-            Some(place) => {
-                entry.place = None;
-                Verdict::Instead(place)
-            }
-            None => Verdict::Twin,
-        })
+    /// What else is to be taken back for the packet taken last.
+    pub fn taken_back(&mut self) -> Option<Place> {
+        self.taken_back.pop()
     }
 
     /// Where the packet just taken was put.
@@ -297,7 +402,7 @@ impl Twins {
 
     /// May a packet before this mark still be replaced? It depends on packets only, never on who asks when.
     pub fn may_replace(&self, mark: &Mark, now: Timestamp) -> bool {
-        self.segments.some_always
+        (self.segments.some_always || now.ns().saturating_sub(self.last_cut) <= WINDOW_NS)
             && now.since_ns(mark.time) <= WINDOW_NS
             && self.bytes - mark.bytes <= BETTER_BYTES_MAX
             && (self.ring.count.wrapping_sub(mark.packets) as usize) < ring::PACKETS
@@ -306,12 +411,39 @@ impl Twins {
     pub fn report(&self, out: &mut Vec<(&'static str, u64)>) {
         let full = TwinCounters {
             full: self.ring.overrun,
+            spans_full: self.views.full,
+            floods_full: self.floods.full,
             pairs_full: self.pairs.full,
             points_full: self.points.full,
             ..self.counters
         };
         full.report(out);
     }
+}
+
+/// Which side of a router: both directions of a link have the same two addresses.
+fn side(located: &Located<'_>) -> u16 {
+    let number = |mac: Option<Mac>| {
+        let Mac([a, b, c, d, e, f]) = mac.unwrap_or_default();
+        u64::from_be_bytes([0, 0, a, b, c, d, e, f])
+    };
+    let (src, dst) = (number(located.src_mac), number(located.dst_mac));
+    let mixed = print::mix(src, 0).wrapping_add(print::mix(dst, 0));
+    (mixed >> 48) as u16 | 1
+}
+
+/// The mark of a packet that the capture cut, where its kind may hide another packet, or is a fragment's.
+fn mark_of_cut(located: &Located<'_>) -> Option<u64> {
+    const FRAGMENT: u8 = 44;
+    let hides = match located.network {
+        Network::Ipv4 => {
+            let [_, _, _, _, _, _, f1, f0, _, protocol, ..] = *located.bytes.first_chunk::<20>()?;
+            tunnel::may_carry(protocol) || u16::from_be_bytes([f1, f0]) & 0x3fff != 0
+        }
+        Network::Ipv6 => matches!(*located.bytes.get(6)?, next if next == FRAGMENT || tunnel::may_carry(next)),
+        Network::Arp | Network::Rarp | Network::Lldp | Network::Cdp => false,
+    };
+    if hides { marks::mark(located.network, located.bytes) } else { None }
 }
 
 impl Entry {

@@ -1,7 +1,8 @@
 //! Address claims: which MAC says that it has which address, in ARP, RARP and neighbour discovery.
 //!
 //! An equal claim is told again after [`REPEAT_S`] of packet time. At most [`REMEMBERED`] claims a shard are held
-//! back that way, in a table where a newer one displaces an older: at the bound claims repeat, none is lost.
+//! back that way, in a table where a newer one displaces an older: at the bound claims repeat, none is lost. Of
+//! [`SAID`] addresses it is known who said last that it has them; of others an echo is told as any claim.
 
 use std::hash::{BuildHasher, Hash};
 use std::mem::discriminant;
@@ -18,6 +19,12 @@ use crate::model::{Claim, ClaimKind, Mac, Timestamp};
 const REPEAT_S: i64 = 60;
 /// Slots; a power of two. Hosts of one shard × neighbours they talk to, for some thousand VMs in all.
 const REMEMBERED: usize = 1024;
+
+/// Slots; a power of two. It matters for a moment only.
+const SAID: usize = 256;
+/// A bridge that rewrites MACs (over a wireless link, where one station may have only one) repeats at once what its
+/// hosts say.
+const ECHO_NS: i64 = 100_000_000;
 
 counters! {
     pub struct ClaimCounters {
@@ -37,6 +44,8 @@ pub struct Claims {
     hasher: FixedState,
     /// What is claimed about, what is claimed, and when it was told.
     told: Vec<(u64, u64, Timestamp)>,
+    /// Which address, the MAC that said last that it has it, and when; an echo is none.
+    said: Vec<(u64, Mac, Timestamp)>,
     pub counters: ClaimCounters,
 }
 
@@ -46,6 +55,7 @@ impl Claims {
         Claims {
             hasher: FixedState::with_seed(0x6561_7374),
             told: vec![(0, 0, Timestamp::ZERO); REMEMBERED],
+            said: vec![(0, Mac::default(), Timestamp::ZERO); SAID],
             counters: ClaimCounters::default(),
         }
     }
@@ -100,6 +110,7 @@ impl Claims {
             self.counters.bad_mac += 1;
             return None;
         };
+        let echo = ip.is_some_and(|ip| self.echoes(head, mac, ip));
         let target = match &kind {
             ClaimKind::Asks { target } => Some(*target),
             _ => None,
@@ -114,7 +125,7 @@ impl Claims {
             ClaimKind::Leased { server, name, client_id } => Some((*server, name.as_deref(), client_id.as_deref())),
             _ => None,
         };
-        let content = self.hash((mac, ip, host, lease));
+        let content = self.hash((mac, ip, host, lease, echo));
         let place = self.told.get_mut(about as usize % REMEMBERED)?;
         if place.0 == about && place.1 == content && head.time < place.2.plus_s(REPEAT_S) {
             self.counters.repeated += 1;
@@ -122,7 +133,18 @@ impl Claims {
         }
         *place = (about, content, head.time);
         self.counters.told += 1;
-        Some(Claim { segment: head.segment, mac, ip, kind, host_hint: head.host_hint, path: head.path })
+        Some(Claim { segment: head.segment, mac, ip, kind, host_hint: head.host_hint, path: head.path, echo })
+    }
+
+    /// Has another MAC just said that it has this address?
+    fn echoes(&mut self, head: &Head, mac: Mac, ip: IpAddr) -> bool {
+        let about = self.hash((head.segment, ip));
+        let Some(place) = self.said.get_mut(about as usize % SAID) else { return false };
+        let echo = place.0 == about && place.1 != mac && head.time.since_ns(place.2) <= ECHO_NS;
+        if !echo {
+            *place = (about, mac, head.time);
+        }
+        echo
     }
 
     fn hash(&self, value: impl Hash) -> u64 {
@@ -194,6 +216,21 @@ mod tests {
             [0, 1, 30, 59, 60, 61].map(|s| claims.arp(&head(s, B), &arp(2, A, ip(1), ip(2))).is_some()).into();
         assert_eq!(told, [true, false, false, false, true, false]);
         assert_eq!((claims.counters.told, claims.counters.repeated), (2, 4));
+    }
+
+    #[test]
+    fn what_another_mac_says_at_once_is_an_echo_though_the_owners_word_is_not_told_again() {
+        let mut claims = Claims::new();
+        let mut said = |second: u64, ms: i64, mac: Mac| {
+            let mut at = head(second, B);
+            at.time = at.time.plus_ms(ms);
+            claims.arp(&at, &arp(2, mac, ip(1), ip(2))).map(|claim| claim.echo)
+        };
+        assert_eq!([said(0, 0, A), said(0, 1, B)], [Some(false), Some(true)]);
+        assert_eq!([said(1, 0, A), said(30, 0, A)], [Some(false), None]);
+        assert_eq!(said(30, 100, B), Some(true));
+        assert_eq!(said(31, 0, B), Some(false), "the owner is silent");
+        assert_eq!(said(31, 1, A), Some(true), "and now the other one was first");
     }
 
     #[test]

@@ -128,6 +128,7 @@ mod tests {
                 segment: "-".parse().unwrap(),
                 host_hint: None,
                 path: Default::default(),
+                echo: false,
             };
             scene.fact(Fact::Claim(claim));
             let mut flow = scene.flow(Transport::Tcp, ("10.0.0.3", 40_000, 3), ("10.0.0.2", 443, 2));

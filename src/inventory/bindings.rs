@@ -18,7 +18,10 @@ pub struct AddressBinding {
     pub segment: Segment,
     pub mac: Option<Mac>,
     pub source: Source,
+    pub first_seen: Timestamp,
     pub last_seen: Timestamp,
+    /// It is the VM's now.
+    pub current: bool,
 }
 
 impl Inventory {
@@ -33,12 +36,36 @@ impl Inventory {
                     segment: nic.segment,
                     mac: nic.mac,
                     source: seen.map_or(Source::Frames, |seen| seen.source),
+                    first_seen: seen.map_or(vm.first_seen, |seen| seen.first),
                     last_seen: seen.map_or(vm.last_seen, |seen| seen.last),
+                    current: true,
                 }
             };
             nic.ips.iter().map(binding).collect::<Vec<_>>()
         };
         vm.nics.iter().flat_map(of_nic).collect()
+    }
+
+    /// Those too that it had and has no more, as far as its stations remember; by the time they came.
+    pub fn past_bindings(&self, vm: &Vm) -> Vec<AddressBinding> {
+        let mut all = self.bindings(vm);
+        for nic in &vm.nics {
+            let Some(mac) = nic.mac else { continue };
+            let Some(station) = self.identity.stations.get(&(mac, nic.segment)) else { continue };
+            all.extend(station.seen.iter().filter(|seen| seen.home && !nic.ips.contains(&seen.ip)).map(|seen| {
+                AddressBinding {
+                    ip: seen.ip,
+                    segment: nic.segment,
+                    mac: nic.mac,
+                    source: seen.source,
+                    first_seen: seen.first,
+                    last_seen: seen.last,
+                    current: false,
+                }
+            }));
+        }
+        all.sort_by_key(|binding| (binding.first_seen, binding.segment, binding.ip));
+        all
     }
 
     /// Did this service come with an address that wanders between the members of a cluster (keepalived, CARP and the

@@ -9,6 +9,7 @@ use std::net::IpAddr;
 
 use super::client_id::{CLIENT, ClientKey, DhcpClient};
 use super::config::InventoryConfig;
+use super::holders::Holders;
 use super::home::{self, Home};
 use super::listed::Lists;
 use super::names::{HEARD, Heard, NameKey};
@@ -27,7 +28,7 @@ const RELAYED_S: f64 = 60.0;
 const EXPECTED_CAME: &str = "is in the inventory and was seen for the first time";
 
 static VM: Kind = Kind { tag: 0x10, name: "vm", version: 2 };
-static STATION: Kind = Kind { tag: 0x11, name: "station", version: 1 };
+static STATION: Kind = Kind { tag: 0x11, name: "station", version: 2 };
 static ALIAS: Kind = Kind { tag: 0x12, name: "vm alias", version: 1 };
 
 counters! {
@@ -93,7 +94,7 @@ pub(super) struct Identity {
     pub(super) aliases: Records<VmId, VmId>,
     pub(super) stations: Records<(Mac, Segment), Station>,
     /// Who has an address now, and by which MAC. Made anew from the interfaces at load.
-    pub(super) bindings: BTreeMap<(IpAddr, Segment), Binding>,
+    pub(super) bindings: Holders,
     pub(super) declared_macs: BTreeMap<Mac, VmId>,
     pub(super) declared_ips: BTreeMap<IpAddr, VmId>,
     pub(super) lists: Lists,
@@ -120,7 +121,7 @@ impl Identity {
             vms: Records::new(&VM),
             aliases: Records::new(&ALIAS),
             stations: Records::new(&STATION),
-            bindings: BTreeMap::new(),
+            bindings: Holders::default(),
             declared_macs: BTreeMap::new(),
             declared_ips: BTreeMap::new(),
             lists: Lists::default(),
@@ -171,6 +172,10 @@ impl Identity {
         let Some(ip) = claim.ip.filter(|ip| !home::names_no_host(*ip)) else { return };
         let sender = Sender { segment: claim.segment, ip, mac: Some(claim.mac), host_hint: claim.host_hint };
         let source = if matches!(claim.kind, ClaimKind::Leased { .. }) { Source::Dhcp } else { Source::Neighbour };
+        if self.is_relayed(claim, ip) {
+            self.counters.relayed += 1;
+            return;
+        }
         self.returns(claim, at, turns);
         let known = self.known_client(claim, at, turns);
         let Some(id) = self.by_mac(claim.mac, sender, source, at, turns) else { return };
@@ -215,7 +220,7 @@ impl Identity {
         for (id, vm) in identity.vms.iter() {
             for nic in &vm.nics {
                 let binding = Binding::new(*id, nic.mac);
-                identity.bindings.extend(nic.ips.iter().map(|ip| ((*ip, nic.segment), binding)));
+                nic.ips.iter().for_each(|ip| identity.bindings.insert((*ip, nic.segment), binding));
             }
             identity.declared_macs.extend(vm.declared.macs.iter().map(|mac| (*mac, *id)));
             identity.declared_ips.extend(vm.declared.ips.iter().map(|ip| (*ip, *id)));
@@ -274,9 +279,11 @@ impl Identity {
         let is_home = covered || (tied && !is_router && self.home.follows_ties());
         let station = self.stations.change(&key)?;
         match station.seen.iter_mut().find(|seen| seen.ip == ip) {
-            Some(seen) => *seen = Seen { ip, source: source.max(seen.source), home: is_home, last: at.time },
+            Some(seen) => {
+                *seen = Seen { source: source.max(seen.source), home: is_home, last: at.time, ..*seen };
+            }
             None => {
-                if !station.remember(Seen { ip, source, home: is_home, last: at.time }) {
+                if !station.remember(Seen { ip, source, home: is_home, first: at.time, last: at.time }) {
                     self.counters.addresses_refused += 1;
                     return station.vm.filter(|_| is_home);
                 }

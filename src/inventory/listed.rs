@@ -14,7 +14,7 @@ use super::import::ImportedVm;
 use super::lineage::extend;
 use super::records::Records;
 use super::vm::{Declared, NameSource, Vm};
-use crate::model::{Mac, Segment, Timestamp, VmId};
+use crate::model::{Mac, Timestamp, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
 static LISTED: Kind = Kind { tag: 0x18, name: "inventory row", version: 1 };
@@ -224,8 +224,7 @@ impl Identity {
     }
 
     fn holders(&self, ip: IpAddr) -> impl Iterator<Item = (VmId, Option<Mac>)> {
-        let all = self.bindings.range((ip, Segment::UNTAGGED)..);
-        all.take_while(move |((other, _), _)| *other == ip).map(|(_, b)| (b.vm, b.mac))
+        self.bindings.of(ip).map(|b| (b.vm, b.mac))
     }
 
     /// The VM that a row is about: the one with its uuid, its MACs, or its addresses; a new one where nobody has them.

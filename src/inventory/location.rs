@@ -132,8 +132,12 @@ pub(super) struct Locations {
 
 impl Locations {
     pub fn new() -> Self {
+        Locations::of(Records::new(&WHEREABOUTS))
+    }
+
+    pub fn of(all: Records<VmId, Whereabouts>) -> Self {
         Locations {
-            all: Records::new(&WHEREABOUTS),
+            all,
             asked: BTreeSet::new(),
             compared: BTreeSet::new(),
             heard: BTreeMap::new(),
@@ -345,9 +349,10 @@ impl Locations {
     }
 
     pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        let all: Records<VmId, Whereabouts> = Records::load(&WHEREABOUTS, store)?;
-        let compared = all.iter().filter(|(_, known)| known.before.is_some()).map(|(vm, _)| *vm).collect();
-        Ok(Locations { all, compared, ..Locations::new() })
+        let mut locations = Locations::of(Records::load(&WHEREABOUTS, store)?);
+        let compared = locations.all.iter().filter(|(_, known)| known.before.is_some()).map(|(vm, _)| *vm);
+        locations.compared = compared.collect();
+        Ok(locations)
     }
 }
 
@@ -382,6 +387,13 @@ impl Whereabouts {
 
     fn is_settled(&self, now: Timestamp) -> bool {
         now.since_s(self.probation) >= PROBATION_S && !self.is_unplaced(now)
+    }
+
+    /// Was it there for sure? A first place, or one that came in place of a host, is a guess until it has held; a move
+    /// is believed on evidence.
+    pub fn is_certain(&self, stay: &Stay) -> bool {
+        let guess_s = if is_interface(stay.location) { BACK_S } else { PROBATION_S };
+        stay.since != self.probation || stay.until.since_s(stay.since) >= guess_s
     }
 
     pub fn is_unplaced(&self, now: Timestamp) -> bool {

@@ -17,6 +17,7 @@ mod expectation;
 mod fan_in;
 mod group;
 mod group_member;
+mod holders;
 mod home;
 mod host_key;
 mod identity;

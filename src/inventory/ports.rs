@@ -2,20 +2,32 @@
 //! have one sender and one session. On a virtual switch each VM has a port of its own, another one after each start;
 //! so a change of port is a move only where other VMs are behind both the old port and the new one.
 //!
-//! The rules and bounds are those of [`Locations`], of which this is a second instance with ports. It is not stored:
-//! ten seconds show it again.
+//! The rules and bounds are those of [`Locations`], of which this is a second instance with ports, and stored as that
+//! one is: who moves while the probe is restarted has moved.
 
 use super::location::{Found, Locations, Stay};
 use super::moves::Seen;
+use super::records::Records;
 use super::rival::Row;
 use crate::model::{Location, PathKind, Timestamp, VmId};
+use crate::store::{Batch, Kind, Store, StoreError};
+
+static BEHIND: Kind = Kind { tag: 0x27, name: "port whereabouts", version: 1 };
 
 #[derive(Debug)]
 pub(super) struct Ports(Locations);
 
 impl Ports {
     pub fn new() -> Self {
-        Ports(Locations::new())
+        Ports(Locations::of(Records::new(&BEHIND)))
+    }
+
+    pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
+        Ok(Ports(Locations::of(Records::load(&BEHIND, store)?)))
+    }
+
+    pub fn save(&mut self, batch: &mut Batch, all: bool) {
+        self.0.save(batch, all);
     }
 
     /// Takes what one VM's location showed of it in one packet second.

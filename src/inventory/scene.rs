@@ -147,7 +147,16 @@ impl Scene {
         self.claim_in("-", ip, mac, kind);
     }
 
+    /// What another MAC had said a moment before.
+    pub fn echo(&mut self, ip: &str, mac: u8, kind: ClaimKind) {
+        self.claims("-", ip, mac, kind, true);
+    }
+
     pub fn claim_in(&mut self, segment: &str, ip: &str, mac: u8, kind: ClaimKind) {
+        self.claims(segment, ip, mac, kind, false);
+    }
+
+    fn claims(&mut self, segment: &str, ip: &str, mac: u8, kind: ClaimKind, echo: bool) {
         let mac = station(mac).unwrap();
         let claim = Claim {
             segment: segment.parse().unwrap(),
@@ -156,6 +165,7 @@ impl Scene {
             kind,
             host_hint: None,
             path: Default::default(),
+            echo,
         };
         self.fact(Fact::Claim(claim));
     }

@@ -75,6 +75,7 @@ pub(super) struct Seen {
     /// The most trusted that says that it is the station's own.
     pub source: Source,
     pub home: bool,
+    pub first: Timestamp,
     pub last: Timestamp,
 }
 
@@ -195,6 +196,7 @@ mod tests {
                 ip,
                 source: if *tied { Source::Neighbour } else { Source::Frames },
                 home: home::Home::Auto.covers(ip),
+                first: Timestamp::ZERO,
                 last: Timestamp::from_parts(NOW as u64, 0),
             }
         };

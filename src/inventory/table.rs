@@ -372,6 +372,7 @@ impl Inventory {
             arrivals: Arrivals::since(begun.unwrap_or_default()),
             key_holders: KeyHolders::of_services(services.rows.iter().map(|(_, service)| service)),
             locations: Locations::load(store)?,
+            ports: Ports::load(store)?,
             introductions: Introductions::load(store)?,
             storage: Storage::load(store)?,
             services,
@@ -478,6 +479,7 @@ impl Inventory {
     fn write(&mut self, batch: &mut Batch, all: bool) {
         self.identity.save(batch, all);
         self.locations.save(batch, all);
+        self.ports.save(batch, all);
         self.introductions.save(batch, all);
         self.storage.save(batch, all);
         self.services.save(batch, all);

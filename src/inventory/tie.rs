@@ -5,7 +5,8 @@
 use std::net::IpAddr;
 
 use super::identity::{At, Identity, Turn};
-use crate::model::{Mac, Segment, Timestamp, VmId};
+use super::station::Seen;
+use crate::model::{Claim, ClaimKind, Mac, Segment, Timestamp, VmId};
 
 /// Two MACs of one maker that claim one address by turns so often, and no other: a team of interfaces. The members of
 /// a cluster have each an address of their own besides, and so has a VM that forges ARP.
@@ -92,6 +93,17 @@ impl Identity {
             turns.push(Turn::Changed(vm, text));
         }
         Some(vm)
+    }
+
+    /// Is it a bridge's word for a host behind it? It says at once what the owner has said, and never had the address.
+    /// Whoever takes one over announces it, or comes when its owner is silent.
+    pub(super) fn is_relayed(&self, claim: &Claim, ip: IpAddr) -> bool {
+        let seen = |mac: Mac| self.stations.get(&(mac, claim.segment)).and_then(|station| station.seen(ip));
+        let owner = self.bindings.get(&(ip, claim.segment)).and_then(|bound| bound.mac);
+        claim.echo
+            && matches!(claim.kind, ClaimKind::Asks { .. } | ClaimKind::Answers)
+            && seen(claim.mac).is_none()
+            && owner.filter(|owner| *owner != claim.mac).and_then(seen).is_some_and(Seen::is_tied)
     }
 
     /// Lists the addresses that are bound to one interface of a VM now.

@@ -216,6 +216,8 @@ pub struct Claim {
     pub kind: ClaimKind,
     pub host_hint: Option<IpAddr>,
     pub path: MirrorPath,
+    /// Another MAC had said so of the address within a tenth of a second before.
+    pub echo: bool,
 }
 
 #[derive(Clone, Debug, PartialEq)]

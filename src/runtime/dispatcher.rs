@@ -250,6 +250,18 @@ impl Dispatcher {
     }
 
     fn packet(&mut self, frame: &Frame, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
+        self.locator.want_marks(!sampled && self.twins.wants_marks());
+        self.hand_on(frame, link, bytes, wire_len, sampled);
+        for mark in self.locator.marks() {
+            if let Some(place) = self.twins.came_whole(*mark, frame.time, self.now)
+                && let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place)
+            {
+                parcel.take_back(place.entry);
+            }
+        }
+    }
+
+    fn hand_on(&mut self, frame: &Frame, link: LinkType, bytes: &[u8], wire_len: u32, sampled: bool) {
         let located = match self.locator.locate(link, bytes, wire_len, self.now) {
             Ok(Some(located)) => located,
             // A fragment of a tunnel waits for the others.
@@ -285,6 +297,11 @@ impl Dispatcher {
         // Samples are cut by design.
         if !sampled {
             self.pairs.see(&located, twin, self.disordered || located.late);
+        }
+        while let Some(place) = self.twins.taken_back() {
+            if let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place) {
+                parcel.take_back(place.entry);
+            }
         }
         if let Verdict::Better(place) | Verdict::Instead(place) = verdict
             && let Some(parcel) = parcel_of(&mut self.lanes, &mut self.flights, self.flights_gone, place)

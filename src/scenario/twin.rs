@@ -36,7 +36,23 @@ const DELAY_NS_MAX: u64 = 45_000_000;
 impl Scenario {
     /// Puts a router between two VMs: each frame so far between these MACs is seen in its sender's VLAN, and 50 µs later
     /// behind the router in the receiver's, by the same interface. With `hops` 0 it is two tenants' equal frames.
-    pub fn routed_between(&mut self, (a, a_vlan): (Mac, u16), (b, b_vlan): (Mac, u16), hops: u8) -> &mut Self {
+    pub fn routed_between(&mut self, a: (Mac, u16), b: (Mac, u16), hops: u8) -> &mut Self {
+        self.routed(a, b, hops, None)
+    }
+
+    /// As [`Self::routed_between`] with one hop, and the TCP segments of at most `size` bytes behind the router, or
+    /// before it: a card segments what goes out, or joins what comes in.
+    pub fn routed_in_pieces(&mut self, a: (Mac, u16), b: (Mac, u16), size: usize, before: bool) -> &mut Self {
+        self.routed(a, b, 1, Some((size, before)))
+    }
+
+    fn routed(
+        &mut self,
+        (a, a_vlan): (Mac, u16),
+        (b, b_vlan): (Mac, u16),
+        hops: u8,
+        pieces: Option<(usize, bool)>,
+    ) -> &mut Self {
         let frames = std::mem::take(&mut self.frames);
         for frame in frames {
             let Some((&to, &from)) = macs(&frame.bytes) else { continue };
@@ -61,7 +77,15 @@ impl Scenario {
                 tag(&mut copy.bytes, vlan);
                 copy.wire_len += 4;
             }
-            self.frames.extend([near, far]);
+            for (copy, is_near) in [(near, true), (far, false)] {
+                match pieces {
+                    Some((size, before)) if before == is_near => {
+                        let cut = Twin::Segmented(size).copies(&copy).into_iter();
+                        self.frames.extend(cut.map(|(bytes, wire_len)| Captured { bytes, wire_len, ..copy }));
+                    }
+                    _ => self.frames.push(copy),
+                }
+            }
         }
         self
     }

@@ -310,7 +310,8 @@ impl Observer {
             ClaimKind::Leased { .. } => (None, MirrorPath::default()),
             _ => (host_hint, path),
         };
-        let claim = Claim { segment: Segment::UNTAGGED, mac, ip: ip.map(IpAddr::V4), kind, host_hint, path };
+        let claim =
+            Claim { segment: Segment::UNTAGGED, mac, ip: ip.map(IpAddr::V4), kind, host_hint, path, echo: false };
         self.frame += 1;
         self.tell(at, true, Fact::Claim(claim), tell);
     }

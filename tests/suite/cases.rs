@@ -30,6 +30,8 @@ struct Case {
     peers: Option<Vec<String>>,
     /// How many VMs are known in the end.
     vms: Option<usize>,
+    /// `ADDRESS LOCATION` of every stay that `vms --history` tells of in the end, by VM, oldest first.
+    stays: Option<Vec<String>>,
 }
 
 /// One command of a user's.
@@ -122,7 +124,24 @@ fn told(folder: &Path) -> String {
         let known = learned_from(&work.file("state"), &["vms"]);
         assert_eq!(known.as_array().map(Vec::len), Some(expected), "{}: VMs", name(folder));
     }
+    if let Some(expected) = case.stays {
+        assert_eq!(stays(&work), expected, "{}: stays", name(folder));
+    }
     out
+}
+
+fn stays(work: &Folder) -> Vec<String> {
+    let (rows, vms) =
+        (learned_from(&work.file("state"), &["vms", "--history"]), learned_from(&work.file("state"), &["vms"]));
+    let stays = rows.as_array().unwrap().iter().filter(|row| row["kind"] == "host");
+    let stay = |row: &Value| format!("{} {}", address(&vms, &row["vm"]), row["location"].as_str().unwrap());
+    stays.map(stay).collect()
+}
+
+/// The first address of a VM; what is none stays as it is.
+fn address(vms: &Value, vm: &Value) -> String {
+    let known = vms.as_array().unwrap().iter().find(|row| row["vm"] == *vm);
+    known.map_or(vm.as_str().unwrap().to_owned(), |row| row["nics"][0]["ips"][0].as_str().unwrap().to_owned())
 }
 
 fn run(step: &Step, folder: &Path, work: &Folder, latest: &str) -> Ran {
@@ -200,13 +219,9 @@ fn services(work: &Folder) -> Vec<String> {
 
 fn peers(work: &Folder) -> Vec<String> {
     let (rows, vms) = (learned_from(&work.file("state"), &["peers"]), learned_from(&work.file("state"), &["vms"]));
-    let address = |vm: &Value| {
-        let known = vms.as_array().unwrap().iter().find(|row| row["vm"] == *vm);
-        known.map_or(vm.as_str().unwrap().to_owned(), |row| row["nics"][0]["ips"][0].as_str().unwrap().to_owned())
-    };
     let edge = |r: &Value| {
         let (ip, proto) = (r["ip"].as_str().unwrap_or("-"), r["proto"].as_str().unwrap_or("-"));
-        format!("{} > {ip} {proto}/{}", address(&r["client"]), r["port"])
+        format!("{} > {ip} {proto}/{}", address(&vms, &r["client"]), r["port"])
     };
     let mut list: Vec<String> = rows.as_array().unwrap().iter().map(edge).collect();
     list.sort();

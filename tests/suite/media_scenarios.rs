@@ -1,4 +1,5 @@
-//! Scenarios of media that another connection announces: a camera that app-01 looks at every hour by RTSP.
+//! Scenarios of media that another connection announces: a camera that app-01 looks at every hour by RTSP, a phone that
+//! it calls by H.323.
 
 use eastwatch::model::Side;
 use eastwatch::scenario::{Scenario, Vm, payload};
@@ -60,6 +61,59 @@ fn look(s: &mut Scenario, viewer: &Vm, camera: &Vm, agreed: u16, used: u16) {
             media.send(Side::Orig, [0xce, 0xfa, 0xed, 0xfe]);
         }
         media.send(Side::Resp, packet).wait_ms(500);
+    }
+    s.at(ended);
+}
+
+/// Every call has ports of its own, which fast start tells; the last hour brings one more.
+pub fn phone() -> Parts {
+    called(|port| port)
+}
+
+/// In the last hour both talk on ports that no call named.
+pub fn phone_elsewhere() -> Parts {
+    called(|_| 9_990)
+}
+
+fn called(used: impl Fn(u16) -> u16) -> Parts {
+    let phone = Scenario::new(0).vm("phone-01", "52:54:00:00:00:32", "10.0.0.32");
+    let there = phone.clone();
+    learned_with(
+        move |s, o, at| {
+            let port = 20_000 + (at.second() / 3_600 % 200) as u16 * 4;
+            s.at(at.plus_s(2_400)).arp(&o.app, &phone).wait_s(1);
+            call(s, &o.app, &phone, port, port);
+        },
+        move |s, o| call(s, &o.app, &there, 30_000, used(30_000)),
+    )
+}
+
+/// H.225 with `fastStart`: of each end the addresses of RTP and RTCP, among octets that stand for the rest of it.
+fn call(s: &mut Scenario, caller: &Vm, phone: &Vm, told: u16, used: u16) {
+    let message = |kind: u8, flag: u8, from: &Vm, port: u16| {
+        let ip = match from.ip {
+            std::net::IpAddr::V4(v4) => v4.octets(),
+            std::net::IpAddr::V6(_) => [0; 4],
+        };
+        let address = |port: u16| [&[0x80, 0x11, 0x1c][..], &ip, &port.to_be_bytes()].concat();
+        let content = [&[0x20, 0x80, 0x06, 0, 8, 0x91, 0x4a, 0][..], &address(port), &address(port + 1)].concat();
+        let element = [&[0x7e, 0, content.len() as u8 + 1, 5], &content[..]].concat();
+        let length = (9 + element.len()) as u16;
+        [&[3, 0][..], &length.to_be_bytes(), &[8, 2, flag | 0x12, 0x34, kind], &element].concat()
+    };
+    let mut control = s.tcp(caller, phone, 1_720);
+    control.handshake();
+    control.send(Side::Orig, message(0x05, 0, caller, told + 2)).send(Side::Resp, message(0x07, 0x80, phone, told));
+    let begun = control.now();
+    control.wait_ms(60_000);
+    control.send(Side::Orig, message(0x5a, 0, caller, told + 2)).close();
+    let ended = s.now();
+    s.at(begun.plus_s(1));
+    let mut media = s.udp_from(caller, used + 2, phone, used);
+    for n in 0..40u16 {
+        let packet =
+            [&[0x80, 0][..], &n.to_be_bytes(), &(u32::from(n) * 160).to_be_bytes(), &[7; 4], &[0xff; 160]].concat();
+        media.send(Side::Orig, &packet).send(Side::Resp, packet).wait_ms(500);
     }
     s.at(ended);
 }

@@ -134,3 +134,72 @@ fn two_interfaces(web_is_at: impl Fn(Timestamp) -> &'static str) -> Parts {
     }
     parts
 }
+
+/// A switch that mirrors the ports its hosts are connected to. Behind the first are web-01 and a backup VM, dns-01 is
+/// behind the second, the others behind the third; from the hour after on web-01 is behind the second, too. What VMs
+/// of one host say to each other passes no port.
+pub fn moved_to_another_port() -> Parts {
+    let moved = Scenario::new(1).now().plus_s(30 * 3_600);
+    behind_ports(move |time| usize::from(time >= moved), |port| Tunnel::ErspanTwo { session: 1, port })
+}
+
+/// The same without the move: what passes two ports is mirrored twice.
+pub fn stays_behind_its_port() -> Parts {
+    behind_ports(|_| 0, |port| Tunnel::ErspanTwo { session: 1, port })
+}
+
+/// Each port is mirrored in a session of its own.
+pub fn moved_to_another_session() -> Parts {
+    let moved = Scenario::new(1).now().plus_s(30 * 3_600);
+    let session = |port: u32| Tunnel::ErspanTwo { session: port as u16, port };
+    behind_ports(move |time| usize::from(time >= moved), session)
+}
+
+pub fn stays_in_its_session() -> Parts {
+    behind_ports(|_| 0, |port| Tunnel::ErspanTwo { session: port as u16, port })
+}
+
+const PORTS: [u32; 3] = [9, 4, 7];
+
+fn behind_ports(web_is_behind: impl Fn(Timestamp) -> usize, tunnel: impl Fn(u32) -> Tunnel) -> Parts {
+    fn backup(s: &mut Scenario) -> Vm {
+        s.vm("bkp-01", "52:54:00:00:00:14", "10.0.0.20")
+    }
+    let hour = |s: &mut Scenario, office: &Office| {
+        let backup = backup(s);
+        s.arp(&backup, &office.dns).wait_s(1).dns(&backup, &office.dns, "app-01.dc.example", [10, 0, 0, 12].into());
+        for _ in 0..5 {
+            s.wait_s(2).dns(&backup, &office.dns, "web-01.dc.example", [10, 0, 0, 11].into());
+        }
+    };
+    let mut parts = learned_with(
+        |s, office, at| {
+            s.at(at.plus_s(2_400));
+            hour(s, office);
+        },
+        hour,
+    );
+    let (office, backup) = (Office::new(&mut Scenario::new(1)), backup(&mut Scenario::new(1)));
+    for (_, scenario) in &mut parts {
+        let hosts = hosts(scenario);
+        scenario.mirrored(|time, frame| {
+            let behind = |mac: &[u8]| match mac {
+                mac if mac == office.web.mac.0 => web_is_behind(time),
+                mac if mac == backup.mac.0 => 0,
+                mac if mac == office.dns.mac.0 => 1,
+                _ => 2,
+            };
+            let from = behind(&frame[6..12]);
+            let group = frame.first().is_some_and(|octet| octet & 1 == 1);
+            let mut ports = vec![from];
+            ports.extend((0..PORTS.len()).filter(|port| *port != from && (group || *port == behind(&frame[..6]))));
+            // Of two ports or none: what goes to all leaves the sender's host.
+            if ports.len() == 1 {
+                return Vec::new();
+            }
+            let copy = |port: &usize| tunnel(PORTS[*port]).wrap(&hosts.all[0], &hosts.probe, frame);
+            ports.iter().filter_map(copy).collect()
+        });
+    }
+    parts
+}

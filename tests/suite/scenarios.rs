@@ -68,6 +68,12 @@ pub const ALL: &[(&str, Write)] = &[
     ("camera-elsewhere", media_scenarios::camera_elsewhere),
     ("moved-to-another-interface", mirror_scenarios::moved_to_another_interface),
     ("stays-at-its-interface", mirror_scenarios::stays_at_its_interface),
+    ("phone", media_scenarios::phone),
+    ("phone-elsewhere", media_scenarios::phone_elsewhere),
+    ("moved-to-another-port", mirror_scenarios::moved_to_another_port),
+    ("stays-behind-its-port", mirror_scenarios::stays_behind_its_port),
+    ("moved-to-another-session", mirror_scenarios::moved_to_another_session),
+    ("stays-in-its-session", mirror_scenarios::stays_in_its_session),
 ];
 
 const LEARN_HOURS: i64 = 30;

@@ -1,7 +1,8 @@
 //! Captures of others, mirrored twice, are known as once: the inventory is the same, flows and bytes within 0.1 %.
 //!
 //! A few small captures, a kind of twin each, so that it takes seconds; `EASTWATCH_TWINS=all` takes every capture of
-//! the corpus with every kind of twin (`make twins`), any other value those whose path contains it.
+//! the corpus with every kind of twin (`make twins`), any other value those whose
+//! path contains it, or one of several between commas.
 
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
@@ -20,31 +21,6 @@ const CAPTURES: usize = 28;
 const BYTES_MAX: u64 = 200_000;
 const THREADS: usize = 2;
 
-/// What is known otherwise, by part of its path, and by which kinds of twin. A twin of these is not a twin for sure.
-const EXCEPT: &[(&str, &[&str], &str)] = &[
-    ("ndpi-ipv6_in_gtp", &["Cut"], CUT),
-    ("ndpi-capwap", &["Cut"], CUT),
-    ("ndpi-teredo", &["Cut"], CUT),
-    ("ip6_fragments", &["Cut"], CUT),
-    ("eth-ip-gre-ppp-max-ip-packet", &["Cut"], CUT),
-    ("eternalblue-success", &["Segmented"], DISORDER),
-    ("ndpi-ajp", &["Segmented"], DISORDER),
-    ("ndpi-kerberos-login", &["Segmented"], DISORDER),
-    ("ndpi-tor.pcap", &["Segmented"], DISORDER),
-    ("zeek-smtp", &["Segmented"], DISORDER),
-    ("zeek-reassembly", &["Segmented"], DISORDER),
-    ("1flowB", &["Segmented"], DISORDER),
-    ("from_base64-04", &["Segmented"], DISORDER),
-    ("smb2-peter-minus", &["Segmented"], DISORDER),
-    ("tls-bypass-missing-event/tor_bl", &["Segmented"], DISORDER),
-    ("malcolmtes-Modicon", &[""], "shows both sides of a router, which is known after 32 packets only when read once"),
-    ("covert_send6", &[""], FLOOD),
-    ("denial6-5", &[""], FLOOD),
-];
-const CUT: &str = "the cut leaves no inner header, or fragments that cannot be joined";
-const DISORDER: &str = "frames that were lost, sent again or came out of order have segments that no frame covers";
-const FLOOD: &str = "more than seven packets of one print within 50 ms";
-
 #[test]
 fn captures_of_others_mirrored_twice_are_known_as_once() {
     let Some(corpus) = corpus() else {
@@ -57,7 +33,8 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
     match &part {
         Some(part) => {
             find(&corpus, u64::MAX, &mut captures);
-            captures.retain(|path| part == "all" || path.to_string_lossy().contains(part.as_str()));
+            let wanted = |path: &str| part.split(',').any(|part| part == "all" || path.contains(part));
+            captures.retain(|path| wanted(&path.to_string_lossy()));
         }
         None => find(&corpus.join("pcap"), BYTES_MAX, &mut captures),
     }
@@ -68,7 +45,7 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
         wanted.push((capture, if all { KINDS.to_vec() } else { vec![kind] }));
     }
     let (next, compared) = (AtomicUsize::new(0), AtomicUsize::new(0));
-    let (differing, excepted) = (Mutex::new(Vec::new()), Mutex::new(Vec::new()));
+    let differing = Mutex::new(Vec::new());
     std::thread::scope(|scope| {
         for _ in 0..THREADS {
             scope.spawn(|| {
@@ -80,15 +57,8 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
                         let twice = read(&folder, scenario.clone().twins(*kind));
                         compared.fetch_add(1, Ordering::Relaxed);
                         if let Some(what) = difference(&once, &twice) {
-                            let name = capture.strip_prefix(&corpus).unwrap_or(capture).display().to_string();
-                            let kind = format!("{kind:?}");
-                            let except = EXCEPT.iter().find(|(part, kinds, _)| {
-                                name.contains(part) && kinds.iter().any(|wanted| kind.starts_with(wanted))
-                            });
-                            match except {
-                                Some((.., why)) => excepted.lock().unwrap().push(format!("{name} {kind}: {why}")),
-                                None => differing.lock().unwrap().push(format!("{name} {kind}: {what}")),
-                            }
+                            let name = capture.strip_prefix(&corpus).unwrap_or(capture).display();
+                            differing.lock().unwrap().push(format!("{name} {kind:?}: {what}"));
                         }
                     }
                 }
@@ -98,10 +68,7 @@ fn captures_of_others_mirrored_twice_are_known_as_once() {
     let mut differing = differing.into_inner().unwrap();
     differing.sort();
     let compared = compared.into_inner();
-    let mut excepted = excepted.into_inner().unwrap();
-    excepted.sort();
     println!("twins: {compared} readings of twice what was read once, of {} captures", wanted.len());
-    println!("twins: {} of them known otherwise, with a reason: {excepted:#?}", excepted.len());
     assert!(differing.is_empty(), "{} of {compared} differ:\n{}", differing.len(), differing.join("\n"));
     assert!(compared * 2 > wanted.len(), "only {compared} were compared");
 }

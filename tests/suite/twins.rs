@@ -5,7 +5,7 @@ use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
 
 use eastwatch::model::{Mac, Side};
-use eastwatch::scenario::{Format, Scenario, Twin, payload};
+use eastwatch::scenario::{Format, Scenario, Tunnel, Twin, payload};
 
 use super::harness::{Folder, eastwatch, learned_from};
 use super::scenarios;
@@ -119,6 +119,13 @@ fn office() -> Scenario {
         s.again_ms(1, 3);
         s.wait_s(1);
     }
+    // Thirty equal datagrams in 30 ms.
+    let at = s.now();
+    s.udp_from(&app, 40_054, &web, 9).send(Side::Orig, "once more");
+    for _ in 1..30 {
+        s.again_ms(0, 1);
+    }
+    s.at(at.plus_ms(200));
     // A resolver that asks again after 20 ms, and a phone that speaks.
     let at = s.now();
     s.udp_from(&app, 40_053, &dns, 53)
@@ -170,6 +177,22 @@ fn the_copy_that_shows_more_is_the_one_that_counts() {
         s.twins_before(kind);
         same(&format!("{kind:?} first"), &once, &read(&folder, &s));
     }
+}
+
+#[test]
+fn what_a_capture_cut_before_the_inner_header_is_known_by_the_outer_one() {
+    let folder = Folder::new("twins-stubs");
+    let tunnelled = || {
+        let mut s = office();
+        let (a, b) = (s.vm("h1", "02:00:00:00:09:01", "192.0.2.1"), s.vm("h2", "02:00:00:00:09:02", "192.0.2.2"));
+        s.mirrored(|_, frame| Tunnel::Vxlan { vni: 7, port: 4_789 }.wrap(&a, &b, frame).into_iter().collect());
+        s
+    };
+    let once = read(&folder, &tunnelled());
+    assert!(once.services.iter().all(|row| !row.contains("192.0.2.")), "{:?}", once.services);
+    let (mut then, mut before) = (tunnelled(), tunnelled());
+    same("cut", &once, &read(&folder, then.twins(Twin::Cut(96))));
+    same("cut first", &once, &read(&folder, before.twins_before(Twin::Cut(96))));
 }
 
 #[test]
@@ -257,6 +280,16 @@ fn a_tag_on_one_copy_only_is_one_segment_where_the_configuration_says_so() {
 
 /// Eighty connections between two VMs whose frames show in VLAN 10 and in VLAN 20.
 fn across(hops: u8) -> (Scenario, Scenario) {
+    let (plain, mut routed) = (eighty(), eighty());
+    routed.routed_between((mac(2), 10), (mac(1), 20), hops);
+    (plain, routed)
+}
+
+fn mac(last: u8) -> Mac {
+    Mac([0x52, 0x54, 0, 0, 0, last])
+}
+
+fn eighty() -> Scenario {
     let mut s = Scenario::new(7);
     let client = s.vm("app-01", "52:54:00:00:00:02", "10.1.0.12");
     let server = s.vm("web-01", "52:54:00:00:00:01", "10.2.0.11");
@@ -268,10 +301,59 @@ fn across(hops: u8) -> (Scenario, Scenario) {
             .send(Side::Resp, payload::http_ok("nginx/1.24.0", &"x".repeat(n * 100)))
             .close();
     }
-    let plain = s.clone();
-    let mac = |last| Mac([0x52, 0x54, 0, 0, 0, last]);
-    s.routed_between((mac(2), 10), (mac(1), 20), hops);
-    (plain, s)
+    s
+}
+
+/// What the last forty connections came to, which the router was known before.
+fn last_forty(known: &Known) -> Vec<(u64, u64, u64)> {
+    known.flows.values().rev().take(40).copied().collect()
+}
+
+#[test]
+fn behind_two_routers_and_more_it_is_one_flow_still() {
+    let folder = Folder::new("twins-hops");
+    for hops in [2, 5] {
+        let (plain, routed) = across(hops);
+        assert_eq!(last_forty(&read(&folder, &plain)), last_forty(&read(&folder, &routed)), "{hops}");
+    }
+    // Farther than routers of a site lie apart.
+    let (plain, far) = across(9);
+    let (once, twice) = (read(&folder, &plain), read(&folder, &far));
+    assert!(once.flows.iter().all(|(ends, (flows, ..))| twice.flows[ends].0 == flows * 2));
+}
+
+#[test]
+fn a_large_frame_and_its_segments_behind_a_router_are_counted_once() {
+    let folder = Folder::new("twins-pieces");
+    let upload = || {
+        let mut s = eighty();
+        let client = s.vm("app-01", "52:54:00:00:00:02", "10.1.0.12");
+        let server = s.vm("web-01", "52:54:00:00:00:01", "10.2.0.11");
+        for n in 1..20 {
+            let mut talk = s.wait_ms(500).tcp(&client, &server, 81);
+            talk.handshake().whole(Side::Orig, vec![b'u'; n * 3_000]).send(Side::Resp, "taken\n").close();
+        }
+        // One that its sender sends again after 3 ms.
+        s.wait_ms(500).tcp(&client, &server, 82).handshake().whole(Side::Orig, vec![b'u'; 9_000]);
+        s.again_ms(1, 3);
+        s
+    };
+    let once = read(&folder, &upload());
+    for before in [false, true] {
+        let mut s = upload();
+        s.routed_in_pieces((mac(2), 10), (mac(1), 20), 1_448, before);
+        let twice = read(&folder, &s);
+        for (ends, (flows, packets, bytes)) in &once.flows {
+            let (flows_then, packets_then, bytes_then) = twice.flows[ends];
+            if ends.contains(":80 ") {
+                continue;
+            }
+            assert_eq!(*flows, flows_then, "{before} {ends}");
+            // 40 bytes of headers more for each 1,448.
+            let most = if before { *bytes } else { bytes + 52 * packets_then };
+            assert!((*bytes..=most).contains(&bytes_then), "{before} {ends}: {packets} {bytes}, {bytes_then}");
+        }
+    }
 }
 
 #[test]

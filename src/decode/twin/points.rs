@@ -52,6 +52,12 @@ impl Points {
         Points { ids, points: Vec::new(), cache: [None; CACHED], full: 0 }
     }
 
+    /// Are there more than one?
+    #[inline]
+    pub fn several(&self) -> bool {
+        self.points.len() > 1
+    }
+
     /// Ids begin at 1.
     #[inline]
     pub fn id(&mut self, key: Key) -> u16 {

@@ -16,8 +16,8 @@ use crate::model::{Mac, Segment};
 pub(super) const PACKETS: usize = 1 << 16;
 /// What a ring begins with, and shrinks to: 200 KiB.
 const PACKETS_MIN: usize = 1 << 10;
-/// Whoever sends many packets of one print gains that the later of them are counted more than once. With half as many
-/// sets as packets, fewer than one in a thousand finds no place when the ring is full.
+/// More packets of one print are a flood (`floods.rs`). With half as many sets as packets, fewer than one in a thousand
+/// finds no place when the ring is full.
 const WAYS: usize = 7;
 /// Before a router is known, one print in so many is looked for in other segments.
 const ACROSS_SAMPLE: u64 = 8;
@@ -39,6 +39,8 @@ pub(super) struct Sight {
 pub(super) struct Entry {
     pub print: Print,
     pub time: i64,
+    /// When a router had passed it on, as last shown; 0 before that.
+    pub behind: i64,
     /// The clock when it came: the running maximum of times.
     pub came: i64,
     /// Bytes handed on before it.
@@ -51,6 +53,10 @@ pub(super) struct Entry {
     pub cut: u32,
     /// Its point had seen it acknowledged, or asked for, when it came.
     pub again: bool,
+    /// The routers that it was counted for, a bit each by hash.
+    pub noted: u64,
+    /// It was taken back: what came behind a router counts in its place.
+    pub gone: bool,
 }
 
 impl Entry {
@@ -68,6 +74,14 @@ impl Entry {
             cut: located.cut,
             ..Entry::default()
         }
+    }
+
+    /// Has another point shown it before and behind a router, as many hops apart as it now shows here?
+    pub fn passed(&self, point: u16, ttl: u8) -> bool {
+        let of = |mine: bool| self.sights.iter().filter(move |s| s.point != 0 && (s.point == point) == mine);
+        of(true).filter(|mine| mine.ttl > ttl).any(|mine| {
+            of(false).any(|a| of(false).any(|b| a.point == b.point && a.ttl > b.ttl && a.ttl - b.ttl == mine.ttl - ttl))
+        })
     }
 
     /// At the bound it is taken for a copy: so many points rarely show what was sent twice.
@@ -110,8 +124,9 @@ impl Ring {
         }
     }
 
+    /// Returns what was forgotten for it, within its window, if that was of the same print: the first of a flood.
     #[inline]
-    pub fn push(&mut self, entry: Entry, segment_hash: u64, across: bool) {
+    pub fn push(&mut self, entry: Entry, segment_hash: u64, across: bool) -> Option<Entry> {
         self.make_room(entry.time);
         let key = self.key(&entry.print);
         if !self.several_segments {
@@ -120,9 +135,15 @@ impl Ring {
         self.count = self.count.wrapping_add(1);
         self.live += 1;
         let displaced = self.by_segment.insert(key ^ segment_hash, self.count, self.live);
-        if let Some(number) = displaced {
-            let lost = self.get(number).is_some_and(|oldest| entry.time - oldest.time <= WINDOW_NS);
-            self.overrun += u64::from(lost);
+        let mut flooded = None;
+        if let Some(oldest) = displaced.and_then(|number| self.get(number))
+            && entry.time - oldest.time <= WINDOW_NS
+        {
+            let same = oldest.segment == entry.segment && oldest.is_near(&entry.print, entry.time);
+            match same {
+                true => flooded = Some(*oldest),
+                false => self.overrun += 1,
+            }
         }
         if self.several_segments && sampled(&entry.print, across) {
             // Equal tenants displace each other here, which loses nothing but the sight of a router between them.
@@ -131,6 +152,12 @@ impl Ring {
         if let Some(place) = self.get_mut(self.count) {
             *place = entry;
         }
+        flooded
+    }
+
+    /// The packet of this number, if it is still there.
+    pub fn numbered(&mut self, number: u32) -> Option<&mut Entry> {
+        if self.count.wrapping_sub(number) < self.live { self.get_mut(number) } else { None }
     }
 
     pub fn last_mut(&mut self) -> Option<&mut Entry> {
@@ -176,7 +203,7 @@ impl Ring {
         }
         let mut hits = self.by_print.hits(self.key(print));
         while let Some(number) = self.by_print.oldest(&mut hits, self.count, self.live) {
-            let other = |entry: &&mut Entry| entry.is_near(print, time) && entry.segment != *segment;
+            let other = |entry: &&mut Entry| entry.is_near(print, time) && entry.segment != *segment && !entry.gone;
             if self.get_mut(number).filter(other).is_some_and(&mut wanted) {
                 return self.get_mut(number);
             }
@@ -249,7 +276,9 @@ impl Ring {
 impl Entry {
     #[inline]
     fn is_near(&self, print: &Print, time: i64) -> bool {
-        (time - self.time).abs() <= WINDOW_NS && self.print.key == print.key && self.print.same_opening(print)
+        ((time - self.time).abs() <= WINDOW_NS || (time - self.behind).abs() <= WINDOW_NS)
+            && self.print.key == print.key
+            && self.print.same_opening(print)
     }
 }
 
@@ -387,12 +416,10 @@ mod tests {
     }
 
     #[test]
-    fn of_eight_packets_of_one_print_the_oldest_is_forgotten_and_counted() {
+    fn of_eight_packets_of_one_print_the_oldest_is_handed_out() {
         let mut ring = Ring::new();
-        for time in 0..8 {
-            ring.push(entry(7, time), 0, true);
-        }
-        assert_eq!(ring.overrun, 1);
+        let flooded: Vec<_> = (0..8).map(|time| ring.push(entry(7, time), 0, true).map(|first| first.time)).collect();
+        assert_eq!((flooded[..7].iter().flatten().count(), flooded[7], ring.overrun), (0, Some(0), 0));
         let mut seen = Vec::new();
         let print = Print { key: 7, ..Print::default() };
         ring.find(&print, (&Segment::UNTAGGED, 0), 8, |entry| {

@@ -162,6 +162,85 @@ fn a_router_between_two_segments_is_known_after_a_while_and_its_twins_removed() 
     }
 }
 
+/// In VLAN 10 before the router, in VLAN 20 behind it.
+fn side_of(behind: bool, up: bool, seq: u32, payload: &[u8]) -> Vec<u8> {
+    let mut packet = segment(up, seq, 1, payload)[14..].to_vec();
+    let mut frame = tagged(&[if behind == up { 20 } else { 10 }], 0x86dd, &{
+        packet[7] -= u8::from(behind);
+        packet
+    });
+    let router = [2, 0, 0, 0, 9, if behind == up { 2 } else { 1 }];
+    let at = if behind { 6 } else { 0 };
+    frame[at..at + 6].copy_from_slice(&router);
+    frame
+}
+
+#[test]
+fn a_frame_and_its_pieces_behind_a_router_are_one_and_what_is_sent_again_is_one_more() {
+    let mut mirror = Mirror::new();
+    // Looked for in samples until a router is known.
+    for n in 0..400 {
+        mirror.kept(&[(1, &side_of(false, true, n, b"")), (2, &side_of(true, true, n, b""))]);
+    }
+    // From the higher port to the lower one, what is behind the router counts.
+    let up = |mirror: &mut Mirror, seq: u32| {
+        let whole = mirror.keeps(1, &side_of(false, true, seq, &[7; 3_000]));
+        let pieces = [0, 1_000, 2_000].map(|at| mirror.keeps(2, &side_of(true, true, seq + at, &[7; 1_000])));
+        (whole, pieces, mirror.twins.taken_back())
+    };
+    let removed = mirror.twins.counters.removed;
+    assert_eq!(up(&mut mirror, 1_000), (true, [true; 3], None));
+    assert_eq!(mirror.twins.counters.removed, removed + 1, "the whole one, taken back");
+    assert_eq!(up(&mut mirror, 1_000), (true, [true; 3], None), "sent again");
+    assert_eq!(mirror.twins.counters.removed, removed + 2);
+    // Bytes that only one side shows.
+    assert!(mirror.keeps(2, &side_of(true, true, 9_000, &[7; 1_000])));
+    // From the lower port to the higher one, what is before it counts.
+    let down = |mirror: &mut Mirror| {
+        let whole = mirror.keeps(2, &side_of(false, false, 500, &[7; 3_000]));
+        let pieces = [0, 1_000, 2_000].map(|at| mirror.keeps(1, &side_of(true, false, 500 + at, &[7; 1_000])));
+        (whole, pieces)
+    };
+    assert_eq!(down(&mut mirror), (true, [false; 3]));
+    assert_eq!(down(&mut mirror), (true, [false; 3]), "sent again");
+    assert!(mirror.keeps(1, &side_of(true, false, 1_500, &[7; 1_000])), "the third time on one side only");
+    // Segments first, and then the frame they became: they are taken back.
+    let pieces = [0, 1_000].map(|at| mirror.keeps(1, &side_of(false, true, 20_000 + at, &[7; 1_000])));
+    let whole = mirror.keeps(2, &side_of(true, true, 20_000, &[7; 2_000]));
+    assert_eq!((pieces, whole), ([true; 2], true));
+    assert!(mirror.twins.taken_back().is_some() && mirror.twins.taken_back().is_none());
+}
+
+#[test]
+fn frames_of_two_tenants_in_other_pieces_are_two() {
+    let mut mirror = Mirror::new();
+    for n in 0..400 {
+        mirror.kept(&[(1, &side_of(false, true, n, b"")), (2, &side_of(true, true, n, b""))]);
+    }
+    let mut whole = side_of(false, true, 1_000, &[7; 3_000]);
+    // Another gateway: nothing says that the two meet.
+    whole[5] = 77;
+    let mut piece = side_of(true, true, 1_000, &[7; 1_000]);
+    piece[11] = 78;
+    assert_eq!(mirror.kept(&[(1, &whole), (2, &piece)]), [true, true]);
+    assert_eq!(mirror.twins.counters.segmented, 0);
+}
+
+#[test]
+fn of_more_than_seven_equal_packets_as_many_are_kept_as_one_point_shows() {
+    let mut mirror = Mirror::new();
+    let probe = segment(true, 1, 1, b"");
+    mirror.kept(&[(1, &vm_frame()), (2, &vm_frame())]);
+    let kept = |mirror: &mut Mirror, point, n: usize| (0..n).filter(|_| mirror.keeps(point, &probe)).count();
+    assert_eq!(kept(&mut mirror, 1, 100), 100);
+    assert_eq!(kept(&mut mirror, 2, 100), 0);
+    assert_eq!((kept(&mut mirror, 2, 5), kept(&mut mirror, 1, 7)), (5, 2), "sent again");
+    // By turns, a copy behind each.
+    let turns: Vec<_> = (0..100).map(|_| (kept(&mut mirror, 1, 1), kept(&mut mirror, 2, 1))).collect();
+    assert!(turns.iter().all(|(one, two)| one + two == 1));
+    assert!(mirror.twins.counters.flooded > 150);
+}
+
 #[test]
 fn segments_of_a_frame_sent_again_and_of_one_before_a_hole_do_not_count() {
     let whole = |seq: u32| segment(true, seq, 1, &[7; 3_000]);

@@ -1,190 +1,179 @@
 //! How far a TCP connection has come, as each observation point has seen it: tells a retransmission from a late copy,
-//! and a large frame from the segments that a card or switch made of it (TSO, GRO).
+//! and by [`Spans`] a large frame from the segments that a card or switch made of it.
 //! [`FLOWS`] connections by hash, each from at most [`POINTS`] points; a newer one takes the place, which is counted
 //! where its time had not passed.
 
 use super::WINDOW_NS;
 use super::print::Segment;
+use super::spans::{ACROSS, Spans, Wanted, ahead};
 
-/// A connection matters here while its copies are under way: 50 ms. 7 MiB.
+/// A connection matters here while its copies are under way: 50 ms. 8 MiB.
 const FLOWS: usize = 1 << 14;
-const POINTS: usize = 3;
+const POINTS: usize = 4;
 
-/// Contiguous bytes that one point saw, of the present window and the one before it.
+/// What the other side acknowledged of what one side sent, as one point saw it.
 #[derive(Clone, Copy, Debug, Default)]
-struct Range {
-    start: u32,
-    middle: u32,
-    next: u32,
-    /// The same before the last hole.
-    before: (u32, u32),
-    sent: bool,
-}
-
-/// What one side sent, as one point saw it.
-#[derive(Clone, Copy, Debug, Default)]
-struct Stream {
-    first: Range,
-    /// Bytes that it had shown before: sent again.
-    again: Range,
-    /// Highest acknowledgement that the other side sent.
-    acked: u32,
-    /// `acked` was repeated so often.
+struct Acks {
+    highest: u32,
+    /// It was repeated so often.
     repeats: u8,
-    was_acked: bool,
+    some: bool,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct View {
-    /// 0: nobody's.
-    point: u16,
+    from: Seen,
     last: i64,
-    /// When `middle` was set.
-    turned: i64,
-    up: Stream,
-    down: Stream,
+    up: Acks,
+    down: Acks,
+}
+
+/// Who shows a segment.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Seen {
+    /// 0: nobody.
+    pub point: u16,
+    /// Of a point that sees both sides of a router, which one; 0 of all others.
+    pub side: u16,
 }
 
 #[derive(Clone, Copy, Debug, Default)]
 struct Connection {
     flow: u64,
     views: [View; POINTS],
+    spans: Spans,
+    /// Bytes of a direction that were taken back on the other side of a router.
+    taken: (u32, u32, bool),
 }
 
-pub(super) struct Views(Box<[Connection]>);
+pub(super) struct Views {
+    connections: Box<[Connection]>,
+    /// Spans forgotten before their window had passed.
+    pub full: u64,
+}
 
 /// What a segment is, by what went before it.
 #[derive(Clone, Copy, Debug, Default)]
 pub(super) struct Standing {
     /// Its receiver had acknowledged it, or asked for it three times: it was sent again.
     pub again: bool,
-    /// New to this point, and wholly among the bytes that another point has just shown.
+    /// New to this point, and wholly among the bytes that others have just shown.
     pub covered: bool,
     /// Another connection, still under way, was forgotten for it.
     pub displaced: bool,
-}
-
-/// Signed distance from `b` to `a`.
-fn ahead(a: u32, b: u32) -> i32 {
-    a.wrapping_sub(b) as i32
+    /// Its connection and place in it, where it carries bytes.
+    pub wanted: Option<(u64, Wanted)>,
 }
 
 impl Views {
     pub fn new() -> Self {
-        Views(vec![Connection::default(); FLOWS].into_boxed_slice())
+        Views { connections: vec![Connection::default(); FLOWS].into_boxed_slice(), full: 0 }
     }
 
-    /// Takes one segment that `point` saw at `time`.
-    pub fn take(&mut self, segment: &Segment, point: u16, time: i64) -> Standing {
+    /// Takes one segment that came at `time`.
+    pub fn take(&mut self, segment: &Segment, from: Seen, time: i64, ttl: u8) -> Standing {
         let mut standing = Standing::default();
-        let slot = (segment.flow >> 32) as usize % FLOWS;
-        let Some(connection) = self.0.get_mut(slot) else { return standing };
+        let Some(connection) = self.connections.get_mut(place(segment.flow)) else { return standing };
         if connection.flow != segment.flow {
-            standing.displaced = connection.views.iter().any(|v| v.point != 0 && time - v.last <= WINDOW_NS);
+            standing.displaced = connection.views.iter().any(|v| v.from.point != 0 && time - v.last <= WINDOW_NS);
             *connection = Connection { flow: segment.flow, ..Connection::default() };
         }
-        let end = segment.seq.wrapping_add(segment.payload_len);
-        let own = connection.views.iter().find(|v| v.point == point).map(|view| view.of(segment.up));
-        let first = own.is_none_or(|stream| stream.first.advances(end));
-        let advances = first || own.is_none_or(|stream| stream.again.advances(end));
-        let shown = advances
-            && connection.views.iter().filter(|v| v.point != 0 && v.point != point).any(|view| {
-                let fresh = (time - view.last).abs() <= WINDOW_NS;
-                fresh && view.of(segment.up).range(first).holds(segment.seq, end)
-            });
-        let Some(view) = connection.view(point, time) else { return standing };
-        view.last = time;
-        let age = time - view.turned;
-        if age > WINDOW_NS {
-            view.turned = time;
-            for stream in [&mut view.up, &mut view.down] {
-                stream.first.turn(age);
-                stream.again.turn(age);
-            }
-        }
+        let Some((bit, view)) = connection.view(from, time) else { return standing };
         if segment.payload_len > 0 {
-            let stream = view.of_mut(segment.up);
-            let asked = stream.repeats >= 3 && stream.acked == segment.seq;
-            standing.again = stream.was_acked && (ahead(stream.acked, end) >= 0 || asked);
-            standing.covered = shown;
-            let range = if first { &mut stream.first } else { &mut stream.again };
-            range.send(segment.seq, end);
+            let end = segment.seq.wrapping_add(segment.payload_len);
+            let Acks { highest, repeats, some } = *view.of_mut(segment.up);
+            let asked = some && repeats >= 3 && highest == segment.seq;
+            standing.again = some && (ahead(highest, end) >= 0 || asked);
+            let wanted = Wanted {
+                start: segment.seq,
+                end,
+                up: segment.up,
+                bit,
+                now_ms: (time / 1_000_000) as u32,
+                ttl,
+                across: false,
+                of_ttl: None,
+                acked: some.then_some(highest),
+                asked,
+            };
+            standing.wanted = Some((segment.flow, wanted));
+            standing.covered = connection.spans.cover(&wanted);
         }
-        if segment.has_ack {
+        if segment.has_ack
+            && let Some((_, view)) = connection.view(from, time)
+        {
             view.of_mut(!segment.up).acknowledge(segment);
         }
         standing
     }
+
+    /// The segment as it would be on the other side of a router, with this TTL, if it has shown there and its copy on
+    /// this side not yet.
+    pub fn beyond(&self, segment: &Segment, wanted: &Wanted, ttl: u8) -> Option<Wanted> {
+        let connection = self.connections.get(place(segment.flow)).filter(|known| known.flow == segment.flow)?;
+        let wanted = Wanted { bit: ACROSS, of_ttl: Some(ttl), ..*wanted };
+        connection.spans.cover(&wanted).then_some(wanted)
+    }
+
+    /// Bytes up to `end` were taken back on the other side: the copies of this one are.
+    pub fn taken(&mut self, flow: u64, wanted: &Wanted, end: u32) {
+        if let Some(connection) = self.connections.get_mut(place(flow)).filter(|known| known.flow == flow) {
+            connection.taken = (wanted.start, end, wanted.up);
+        }
+    }
+
+    /// What [`Self::beyond`] told is known here.
+    pub fn shown(&mut self, segment: &Segment, wanted: &Wanted) {
+        if let Some(connection) = self.connections.get_mut(place(segment.flow)) {
+            self.full += connection.spans.settle(wanted, false);
+        }
+    }
+
+    /// What became of it: handed on, or a copy.
+    pub fn settle(&mut self, standing: &Standing, new: bool) {
+        let Some((flow, wanted)) = &standing.wanted else { return };
+        if let Some(connection) = self.connections.get_mut(place(*flow)).filter(|known| known.flow == *flow) {
+            let (start, end, up) = connection.taken;
+            let across = up == wanted.up && ahead(wanted.start, start) >= 0 && ahead(end, wanted.end) >= 0;
+            self.full += connection.spans.settle(&Wanted { across, ..*wanted }, new);
+        }
+    }
+}
+
+fn place(flow: u64) -> usize {
+    (flow >> 32) as usize % FLOWS
 }
 
 impl Connection {
-    /// The view of a point; a new one takes the place of the longest silent.
-    fn view(&mut self, point: u16, time: i64) -> Option<&mut View> {
-        let known = self.views.iter().position(|v| v.point == point);
+    /// The view of a point, and its bit; a new one takes the place of the longest silent.
+    fn view(&mut self, from: Seen, time: i64) -> Option<(u8, &mut View)> {
+        let known = self.views.iter().position(|v| v.from == from);
         let at = known.or_else(|| {
-            let longest_silent = self.views.iter().enumerate().min_by_key(|(_, v)| (v.point != 0, v.last));
+            let longest_silent = self.views.iter().enumerate().min_by_key(|(_, v)| (v.from.point != 0, v.last));
             longest_silent.map(|(at, _)| at)
         })?;
+        let bit = 1 << at;
         let view = self.views.get_mut(at)?;
         if known.is_none() {
-            *view = View { point, turned: time, ..View::default() };
+            *view = View { from, ..View::default() };
+            self.spans.forget(bit);
         }
-        Some(view)
+        view.last = time;
+        Some((bit, view))
     }
 }
 
 impl View {
-    fn of(&self, up: bool) -> &Stream {
-        if up { &self.up } else { &self.down }
-    }
-
-    fn of_mut(&mut self, up: bool) -> &mut Stream {
+    fn of_mut(&mut self, up: bool) -> &mut Acks {
         if up { &mut self.up } else { &mut self.down }
     }
 }
 
-impl Range {
-    /// Is there anything new up to `end`?
-    fn advances(&self, end: u32) -> bool {
-        !self.sent || ahead(end, self.next) > 0
-    }
-
-    fn holds(&self, seq: u32, end: u32) -> bool {
-        let within = |start, next| ahead(seq, start) >= 0 && ahead(next, end) >= 0;
-        self.sent && (within(self.start, self.next) || within(self.before.0, self.before.1))
-    }
-
-    fn send(&mut self, seq: u32, end: u32) {
-        if !self.sent || ahead(seq, self.next) > 0 {
-            // A hole: what lies before it is whole for itself only.
-            let before = if self.sent { (self.start, self.next) } else { (seq, seq) };
-            *self = Range { start: seq, middle: seq, next: end, before, sent: true };
-        } else if ahead(end, self.next) > 0 {
-            self.next = end;
-        }
-    }
-
-    /// A window of `age` has passed.
-    fn turn(&mut self, age: i64) {
-        if age > 2 * WINDOW_NS {
-            self.start = self.next;
-            self.before = (self.next, self.next);
-        } else {
-            self.start = self.middle;
-        }
-        self.middle = self.next;
-    }
-}
-
-impl Stream {
-    fn range(&self, first: bool) -> &Range {
-        if first { &self.first } else { &self.again }
-    }
-
+impl Acks {
     fn acknowledge(&mut self, segment: &Segment) {
-        if !self.was_acked || ahead(segment.ack, self.acked) > 0 {
-            (self.acked, self.repeats, self.was_acked) = (segment.ack, 0, true);
-        } else if segment.ack == self.acked && segment.payload_len == 0 && !segment.controls {
+        if !self.some || ahead(segment.ack, self.highest) > 0 {
+            *self = Acks { highest: segment.ack, repeats: 0, some: true };
+        } else if segment.ack == self.highest && segment.payload_len == 0 && !segment.controls {
             self.repeats = self.repeats.saturating_add(1);
         }
     }

@@ -130,6 +130,7 @@ fn an_address_with_a_virtual_mac_is_one_party_whoever_is_master() {
             kind: ClaimKind::Announces,
             host_hint: None,
             path: Default::default(),
+            echo: false,
         };
         scene.fact(crate::model::Fact::Claim(claim.clone()));
         scene.told();

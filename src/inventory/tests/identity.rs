@@ -27,6 +27,49 @@ fn one_mac_with_several_addresses_and_dual_stack_is_one_vm() {
     assert_eq!((vm.hypervisor(), vm.router, scene.inventory.vms().count()), (Some("kvm"), false, 2));
 }
 
+/// Over a wireless link a bridge gives its hosts' frames its own MAC, and both sides show.
+#[test]
+fn a_bridge_that_repeats_what_its_hosts_say_has_none_of_their_addresses() {
+    let mut scene = Scene::new();
+    for _ in 0..20 {
+        for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
+            scene.claim(ip, mac, asks());
+            scene.echo(ip, 7, asks());
+            speaks(&mut scene, ip, mac);
+            speaks(&mut scene, ip, 7);
+            // An equal claim of the owner's is not told again within a minute.
+            scene.now_s += 30;
+            scene.echo(ip, 7, ClaimKind::Answers);
+        }
+    }
+    for (ip, mac) in [("10.0.0.5", 5), ("10.0.0.6", 6)] {
+        let vm = scene.inventory.vm(scene.vm(ip)).unwrap();
+        assert_eq!(vm.nics.iter().map(|nic| nic.mac).collect::<Vec<_>>(), [station(mac)], "{ip}");
+    }
+    assert_ne!(scene.vm("10.0.0.5"), scene.vm("10.0.0.6"));
+}
+
+#[test]
+fn who_announces_an_address_or_claims_it_unprompted_has_it() {
+    let takes: [fn(&mut Scene); 3] = [
+        |scene| scene.echo("10.0.0.5", 7, ClaimKind::Announces),
+        |scene| scene.claim("10.0.0.5", 7, asks()),
+        // It had the address before: no bridge's word.
+        |scene| {
+            scene.claim("10.0.0.5", 7, asks());
+            scene.claim("10.0.0.5", 5, asks());
+            scene.echo("10.0.0.5", 7, asks());
+        },
+    ];
+    for take in takes {
+        let mut scene = Scene::new();
+        scene.claim("10.0.0.5", 5, asks());
+        take(&mut scene);
+        let vm = scene.inventory.vm(scene.vm("10.0.0.5")).unwrap();
+        assert_eq!(vm.nics.iter().map(|nic| nic.mac).collect::<Vec<_>>(), [station(7)]);
+    }
+}
+
 #[test]
 fn the_same_address_in_two_segments_is_two_vms() {
     let mut scene = Scene::new();

@@ -40,6 +40,7 @@ impl Site {
                 kind,
                 host_hint: None,
                 path: Default::default(),
+                echo: false,
             }));
         }
         let hosts = [0].into_iter().chain(hosts.iter().copied()).collect();
@@ -95,7 +96,7 @@ impl Site {
             let mut path = MirrorPath::default();
             path.source = host.into();
             let kind = ClaimKind::Announces;
-            let claim = Claim { segment: Segment::UNTAGGED, mac: mac(from), ip, kind, host_hint, path };
+            let claim = Claim { segment: Segment::UNTAGGED, mac: mac(from), ip, kind, host_hint, path, echo: false };
             self.scene.fact(Fact::Claim(claim));
         }
     }

@@ -94,7 +94,7 @@ fn agree(inventory: &Inventory) {
             }
         }
     }
-    for ((ip, segment), bound) in &inventory.identity.bindings {
+    for ((ip, segment), bound) in inventory.identity.bindings.iter() {
         let vm = inventory.identity.vms.get(&bound.vm).unwrap();
         let listed = vm.nics.iter().any(|n| n.segment == *segment && n.mac == bound.mac && n.ips.contains(ip));
         assert!(listed, "{ip} is bound to {bound:?} but not listed by it");
