@@ -24,6 +24,7 @@ mod suite {
     mod encapsulations;
     mod evasions;
     mod flow_records;
+    mod follow;
     mod harness;
     mod hostile;
     mod media_scenarios;

@@ -333,7 +333,7 @@ impl Baselines {
         if self.config.mode == Mode::Enforce || self.profiles.contains_key(&vm) {
             return;
         }
-        if self.profiles.len() >= self.config.vms_max && !self.make_room() {
+        if !self.has_room() {
             self.counters.vms_refused += 1;
             return;
         }
@@ -417,6 +417,11 @@ impl Baselines {
         if self.site.ripe_since.is_none() && self.site_ripeness(moment.now).is_ripe() {
             self.site.ripe_since = Some(moment.now);
         }
+    }
+
+    /// Is there room for one more, or can it be made?
+    pub(super) fn has_room(&mut self) -> bool {
+        self.profiles.len() < self.config.vms_max || self.make_room()
     }
 
     fn make_room(&mut self) -> bool {

@@ -238,7 +238,7 @@ impl VmDocument {
     }
 
     /// As a profile of a probe whose watched clock reads `watched_ns` now.
-    fn profile(&self, watched_s: i64, exported: Timestamp, watched_ns: i64) -> Profile {
+    pub(super) fn profile(&self, watched_s: i64, exported: Timestamp, watched_ns: i64) -> Profile {
         let shift_ns = watched_ns.saturating_sub(watched_s.saturating_mul(NS_PER_S));
         let reading = |s: i64| s.saturating_mul(NS_PER_S).saturating_add(shift_ns).min(watched_ns);
         let track = |t: &TrackDocument| {

@@ -43,8 +43,8 @@ pub use location::{Location, Sighting};
 pub use mark::Mark;
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
-    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
-    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Handover, HeardName,
+    Membership, NameBy, Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
 };
 pub use order::Order;
 pub use quality::{CaptureQuality, Shown, SourceQuality};
