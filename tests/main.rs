@@ -35,6 +35,7 @@ mod suite {
     mod recorded;
     mod scenarios;
     mod sites;
+    mod stack_scenarios;
     mod twin_corpus;
     mod twins;
     mod watch;

@@ -8,7 +8,7 @@ use serde::Serialize;
 use super::document::{Document, VmDocument};
 use super::profile::Port;
 use super::ripeness::Feature;
-use crate::model::{Timestamp, VmId};
+use crate::model::VmId;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiffLine {
@@ -48,28 +48,6 @@ pub fn diff(before: &Document, after: &Document) -> Vec<DiffLine> {
         let line = |sign, what: &String| DiffLine { sign, vm, name: name.clone(), what: what.clone() };
         out.extend(was.difference(&is).map(|what| line(DiffSign::Removed, what)));
         out.extend(is.difference(&was).map(|what| line(DiffSign::Added, what)));
-    }
-    out
-}
-
-/// What a document of now tells of the time between two others: VMs, services and edges first learned after `from`
-/// and not after `to`, and what ripened then. What was forgotten is not in it.
-pub fn news(document: &Document, from: Timestamp, to: Timestamp) -> Vec<DiffLine> {
-    let within = |time: Timestamp| time > from && time <= to;
-    let mut out = Vec::new();
-    for page in &document.vms {
-        let mut what = BTreeSet::new();
-        if within(page.first_seen) {
-            what.insert("VM".to_owned());
-        }
-        let ripe = [Feature::Services, Feature::Uses, Feature::Peers].into_iter().zip(&page.tracks);
-        what.extend(
-            ripe.filter(|(_, t)| t.ripe_since.is_some_and(within)).map(|(feature, _)| format!("{feature}: ripe")),
-        );
-        what.extend(page.services.iter().filter(|s| within(s.learned.first_seen)).map(|s| serves(s.port)));
-        what.extend(page.peers.iter().filter(|p| within(p.learned.first_seen)).map(|p| uses(p.server, p.port)));
-        let line = |what| DiffLine { sign: DiffSign::Added, vm: page.vm, name: page.name.clone(), what };
-        out.extend(what.into_iter().map(line));
     }
     out
 }

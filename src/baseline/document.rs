@@ -134,6 +134,7 @@ impl Baselines {
         let profile = page.profile(watched_s, exported, self.site.watched.at(now));
         if let Some(old) = self.profiles.remove(&page.vm) {
             self.soil(page.vm, &old);
+            self.forgotten.missing(page.vm, &old, &profile, now);
         }
         self.soil(page.vm, &profile);
         self.profiles.insert(page.vm, profile);

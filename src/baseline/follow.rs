@@ -9,6 +9,7 @@ use super::diff::lines;
 use super::document::{Directory, Document, VmDocument};
 use super::profile::Profile;
 use super::ripeness::Feature;
+use super::watched::STEP_MAX_NS;
 use super::{BaselineConfig, BaselineCounters};
 use crate::model::{NS_PER_S, Timestamp, VmId, stable_hash};
 
@@ -44,7 +45,9 @@ impl Baselines {
     pub fn sheet(&self, vm: VmId, who: &dyn Directory) -> Option<Sheet> {
         let profile = self.profile(vm).filter(|p| !(p.services.is_empty() && p.peers.is_empty()))?;
         let seen = to_second(profile.last_seen);
-        let document = self.export_one(vm, seen, who)?;
+        let mut document = self.export_one(vm, seen, who)?;
+        // Both clocks of the same moment.
+        document.watched_s = profile.seen_ns.div_euclid(NS_PER_S);
         let (text, gist) = (document.to_toml(), document.vms.first()?.gist());
         let (_, body) = text.split_once("\n\n")?;
         let digest = stable_hash(&[body.as_bytes()]);
@@ -61,14 +64,18 @@ impl Baselines {
             return Err("it has more rows than baseline.services_max or baseline.peers_max allow".to_owned());
         }
         let ripe = self.ripeness(page.vm, Feature::Services, now).is_ripe();
+        // What has passed since was watched by one of us, up to what an absence counts for.
+        let since_ns = now.since_ns(document.exported).clamp(0, STEP_MAX_NS);
+        let watched_ns = self.site.watched.at(now).saturating_sub(since_ns);
+        let theirs = page.profile(document.watched_s, document.exported, watched_ns);
         let Some(mut mine) = self.profiles.get(&page.vm).cloned() else {
             if !self.has_room() {
                 return Err("baseline.vms_max baselines are ripe already".to_owned());
             }
-            self.carry(page, document.watched_s, document.exported, now);
+            self.soil(page.vm, &theirs);
+            self.profiles.insert(page.vm, theirs);
             return Ok(Followed::Taken);
         };
-        let theirs = page.profile(document.watched_s, document.exported, self.site.watched.at(now));
         let newer = document.exported > to_second(mine.last_seen);
         let added = mine.take_up(theirs, ripe, newer, &self.config, &mut self.counters);
         self.soil(page.vm, &mine);
@@ -232,7 +239,7 @@ mod tests {
     #[test]
     fn the_newer_says_which_program_it_is() {
         let (mut there, mut here) = (learned(), learned());
-        let mut speaks = |who: &mut Baselines, proto: &'static str| {
+        let speaks = |who: &mut Baselines, proto: &'static str| {
             let now = Box::new(AppInfo::new(proto, None));
             let change = What::ServiceApp { service: key(443), before: None, now };
             who.learn(&Change { time: super::super::tests::now(), frame: 1, flow: None, what: change }, Lesson::Free);
@@ -247,7 +254,7 @@ mod tests {
         handed(&there, &mut here);
         let apps: Vec<String> =
             here.service(&key(443)).expect("learned").identity.applications().map(str::to_owned).collect();
-        assert_eq!(apps, ["tls", "http"]);
+        assert_eq!(apps, ["http", "tls"]);
         // The older says nothing about it.
         speaks(&mut here, "ssh");
         handed(&here, &mut there);

@@ -7,6 +7,7 @@ mod component;
 mod diff;
 mod document;
 mod follow;
+mod forgotten;
 mod identity;
 mod novelty;
 mod policy_out;
@@ -25,7 +26,7 @@ mod volume;
 mod watched;
 
 pub use collection::{Baselines, Lesson};
-pub use diff::{DiffLine, DiffSign, diff, news};
+pub use diff::{DiffLine, DiffSign, diff};
 pub use document::{Directory, Document, Fault, VmDocument};
 pub use follow::{Followed, Sheet};
 pub use identity::{Aspect, Identity, Replaced};

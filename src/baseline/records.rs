@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::collection::{Baselines, Dirty, Site};
+use super::forgotten::Forgotten;
 use super::profile::{LearnedPeer, LearnedService, Port, Profile};
 use super::role::Roles;
 use super::volume::Volumes;
@@ -41,6 +42,7 @@ impl Baselines {
         }
         loaded.profiles.values_mut().for_each(Profile::recount);
         loaded.volumes = Volumes::load(store, loaded.config.vms_max)?;
+        loaded.forgotten = Forgotten::load(store)?;
         loaded.roles = Roles::load(store)?;
         loaded.roles.recount(&loaded.profiles);
         Ok(loaded)
@@ -49,6 +51,7 @@ impl Baselines {
     /// Writes what changed since the last call.
     pub fn save(&mut self, batch: &mut Batch) {
         self.roles.save(batch);
+        self.forgotten.save(batch);
         for dirty in std::mem::take(&mut self.dirty) {
             match dirty {
                 Dirty::Site => batch.put(&SITE, b"site", &self.site),

@@ -310,7 +310,8 @@ impl Brain {
             What::ServiceNew { service, .. }
             | What::ServiceRaised { service, .. }
             | What::ServiceUsed { service, .. }
-            | What::ServiceApp { service, .. } => self.incidents.concern(service).is_some(),
+            | What::ServiceApp { service, .. }
+            | What::ServiceStack { service, .. } => self.incidents.concern(service).is_some(),
             What::PeerNew { client, service, .. } | What::PeerUsed { client, service, .. } => {
                 self.incidents.concern(service).is_some() || self.incidents.concerns_peer(*client, service)
             }

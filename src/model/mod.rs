@@ -25,6 +25,7 @@ mod quality;
 mod rank;
 mod segment;
 mod service;
+mod stack;
 mod time;
 
 pub use addr::{Mac, NetSet};
@@ -51,4 +52,5 @@ pub use quality::{CaptureQuality, Shown, SourceQuality};
 pub use rank::{Rank, RankedBy, Ranking, Surprise};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
+pub use stack::Stack;
 pub use time::{NS_PER_S, Timestamp};

@@ -18,6 +18,7 @@ use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::quality::{Shown, SourceQuality};
 use super::segment::Segment;
+use super::stack::Stack;
 use super::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -106,6 +107,8 @@ pub enum FlowFact {
     Refused(RefusedBy),
     /// The payload proved an application protocol; sent again when more details are known (version, certificate…).
     App(Box<AppInfo>),
+    /// Two connections have shown that this family of TCP/IP stacks answers at the responder's end.
+    Stack(Stack),
     /// Bytes of this side came in two copies that differ: someone shows a reader other bytes than the receiver, or
     /// answers in its stead. At most once a flow.
     Conflict(Side),

@@ -8,7 +8,7 @@ use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
 use super::day0_scenarios as day0;
-use super::{detect_scenarios, media_scenarios, mirror_scenarios};
+use super::{detect_scenarios, media_scenarios, mirror_scenarios, stack_scenarios};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
@@ -68,6 +68,8 @@ pub const ALL: &[(&str, Write)] = &[
     ("camera-elsewhere", media_scenarios::camera_elsewhere),
     ("moved-to-another-interface", mirror_scenarios::moved_to_another_interface),
     ("stays-at-its-interface", mirror_scenarios::stays_at_its_interface),
+    ("other-system", stack_scenarios::other_system),
+    ("systems-as-ever", stack_scenarios::systems_as_ever),
 ];
 
 const LEARN_HOURS: i64 = 30;
