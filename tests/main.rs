@@ -27,6 +27,7 @@ mod suite {
     mod follow;
     mod harness;
     mod hostile;
+    mod import_killed;
     mod media_scenarios;
     mod mirror_scenarios;
     mod quality;

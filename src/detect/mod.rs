@@ -273,6 +273,14 @@ impl World<'_> {
         self.mode() == Mode::Auto && ripeness.by_role && young && self.known.arrived(vm)
     }
 
+    /// Has it arrived from a host that we do not see, less than a day ago, and brought no ripe baseline along? Who uses
+    /// it used it there.
+    fn is_settling(&self, vm: VmId, now: Timestamp) -> bool {
+        let ripeness = self.baselines.ripeness(vm, Feature::Services, now);
+        let own = ripeness.is_ripe() && !ripeness.by_role;
+        self.mode() == Mode::Auto && !own && ripeness.tally.observed_h < ARRIVED_H && self.known.arrived(vm)
+    }
+
     /// How well the mirror shows a VM.
     fn quality_of(&self, vm: VmId) -> CaptureQuality {
         self.known.quality(vm).unwrap_or(self.quality)
