@@ -30,6 +30,7 @@ mod suite {
     mod import_killed;
     mod media_scenarios;
     mod mirror_scenarios;
+    mod policy_sites;
     mod quality;
     mod queries;
     mod reassembly;
@@ -37,6 +38,7 @@ mod suite {
     mod scenarios;
     mod sites;
     mod stack_scenarios;
+    mod state_size;
     mod twin_corpus;
     mod twins;
     mod watch;

@@ -8,6 +8,7 @@ use serde::Serialize;
 use super::document::{Document, VmDocument};
 use super::profile::Port;
 use super::ripeness::Feature;
+use super::volume::VolumeDay;
 use crate::model::VmId;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -15,7 +16,8 @@ pub struct DiffLine {
     pub sign: DiffSign,
     pub vm: VmId,
     pub name: Option<String>,
-    /// `VM`, `serves tcp/443`, `uses tcp/5432 of vm-…`, `serves tcp/443: application tls`, `services: ripe`.
+    /// `VM`, `serves tcp/443`, `uses tcp/5432 of vm-…`, `serves tcp/443: application tls`, `services: ripe`,
+    /// `sends up to 64 MiB an hour`.
     pub what: String,
 }
 
@@ -72,6 +74,10 @@ pub(crate) fn lines(document: &VmDocument) -> BTreeSet<String> {
         }
         out.insert(shown);
     }
+    if let Some(bytes) = VolumeDay::usual(&document.volumes) {
+        out.insert(format!("sends up to {} an hour", in_units(bytes)));
+    }
+    out.extend(document.bulk.iter().map(|bulk| format!("sends much to {}", bulk.label())));
     for peer in &document.peers {
         let shown = uses(peer.server, peer.port);
         if peer.learned.provisional {
@@ -80,6 +86,13 @@ pub(crate) fn lines(document: &VmDocument) -> BTreeSet<String> {
         out.insert(shown);
     }
     out
+}
+
+/// A power of two bytes: `64 MiB`.
+fn in_units(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let power = (bytes.max(1).ilog2() / 10).min(UNITS.len() as u32 - 1);
+    format!("{} {}", bytes >> (power * 10), UNITS.get(power as usize).copied().unwrap_or("B"))
 }
 
 pub(crate) fn serves((transport, port): Port) -> String {

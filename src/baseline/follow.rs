@@ -74,12 +74,14 @@ impl Baselines {
             }
             self.soil(page.vm, &theirs);
             self.profiles.insert(page.vm, theirs);
+            self.volumes.take_page(page.vm, &page.volumes, &page.bulk, now, false);
             return Ok(Followed::Taken);
         };
         let newer = document.exported > to_second(mine.last_seen);
         let added = mine.take_up(theirs, ripe, newer, &self.config, &mut self.counters);
         self.soil(page.vm, &mine);
         self.profiles.insert(page.vm, mine);
+        self.volumes.take_page(page.vm, &page.volumes, &page.bulk, now, true);
         Ok(Followed::United(added))
     }
 }
