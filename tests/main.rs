@@ -25,6 +25,7 @@ mod suite {
     mod evasions;
     mod flow_records;
     mod follow;
+    mod follow_recorded;
     mod harness;
     mod hostile;
     mod import_killed;
@@ -39,6 +40,7 @@ mod suite {
     mod sites;
     mod stack_scenarios;
     mod state_size;
+    mod transfer_scenarios;
     mod twin_corpus;
     mod twins;
     mod watch;

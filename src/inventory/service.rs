@@ -16,7 +16,7 @@ use crate::counters;
 use crate::model::{AppInfo, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
-static SERVICE: Kind = Kind { tag: 0x13, name: "service", version: 1 };
+static SERVICE: Kind = Kind { tag: 0x13, name: "service", version: 2 };
 
 counters! {
     pub(super) struct ServiceCounters {

@@ -19,7 +19,7 @@ use crate::store::{Batch, Kind, Store, StoreError};
 const PER_ADDRESS_MAX: usize = 16;
 const TRANSFERS_MAX: usize = 8_192;
 
-static TRANSFER: Kind = Kind { tag: 0x19, name: "announced transfer", version: 1 };
+static TRANSFER: Kind = Kind { tag: 0x19, name: "announced transfer", version: 2 };
 
 counters! {
     pub(super) struct TransferCounters {

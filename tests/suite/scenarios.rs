@@ -8,7 +8,7 @@ use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
 use super::day0_scenarios as day0;
-use super::{detect_scenarios, media_scenarios, mirror_scenarios, stack_scenarios};
+use super::{detect_scenarios, media_scenarios, mirror_scenarios, stack_scenarios, transfer_scenarios};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
@@ -70,6 +70,7 @@ pub const ALL: &[(&str, Write)] = &[
     ("stays-at-its-interface", mirror_scenarios::stays_at_its_interface),
     ("other-system", stack_scenarios::other_system),
     ("systems-as-ever", stack_scenarios::systems_as_ever),
+    ("transfers-all-day", transfer_scenarios::transfers_all_day),
 ];
 
 const LEARN_HOURS: i64 = 30;
@@ -439,7 +440,7 @@ fn shell(s: &mut Scenario, client: &Vm, server: &Vm) {
 }
 
 /// A file fetched in passive mode: the server names the port, the client connects to it.
-fn ftp(s: &mut Scenario, client: &Vm, server: &Vm, data_port: u16) {
+pub fn ftp(s: &mut Scenario, client: &Vm, server: &Vm, data_port: u16) {
     let begun = s.now();
     let [high, low] = data_port.to_be_bytes();
     let named = format!("227 Entering Passive Mode (10,0,0,21,{high},{low}).\r\n");

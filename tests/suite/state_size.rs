@@ -29,6 +29,8 @@ const SERVICE_TAGS: [u8; 2] = [0x13, 0x22];
 
 const VM_BYTES_MAX: usize = 16 << 10;
 const SERVICE_BYTES_MAX: usize = 200;
+/// What the mark of its stack adds to a learned service; the simulator shows none.
+const STACK_BYTES: usize = 8;
 
 fn machine(id: Id) -> Machine {
     let [_, b, c, d] = (id + 256).to_be_bytes();
@@ -115,7 +117,7 @@ fn a_thousand_vms_with_ten_thousand_services_stay_within_16_kib_and_200_bytes_an
         println!("{name}: {count} records, {} bytes each", bytes / count);
     }
     assert!(all / (VMS as usize) <= VM_BYTES_MAX, "{} bytes a VM", all / VMS as usize);
-    assert!(of_services / services <= SERVICE_BYTES_MAX, "{} bytes a service", of_services / services);
+    assert!(of_services / services + STACK_BYTES <= SERVICE_BYTES_MAX, "{} bytes a service", of_services / services);
 
     let folder = Folder::new("state-size");
     let options = || Options { made_by: Some(MadeBy::Read), ..Options::default() };
