@@ -9,11 +9,13 @@ use std::time::Duration;
 use eastwatch::brain::{Brain, BrainConfig, Teller};
 use eastwatch::capture::{Files, Source};
 use eastwatch::deliver::Eve;
+use eastwatch::model::Side;
 use eastwatch::runtime::{Follower, Handovers, Plan, Recorder, Recording, Shelf, mailbox, run};
+use eastwatch::scenario::{Scenario, payload};
 use eastwatch::store::MemoryStore;
 
 use super::harness::Folder;
-use super::scenarios;
+use super::scenarios::{self, Office};
 
 fn brain(eve: &Path) -> Brain {
     let mut brain = Brain::load(Box::new(MemoryStore::new()), BrainConfig::default()).unwrap();
@@ -54,12 +56,29 @@ fn a_recorded_run_replays_what_was_handed_over_to_the_same_bytes() {
     let (_, learned) = parts.swap_remove(0);
     let capture = work.file("learned.pcap");
     learned.write_pcap(&capture).unwrap();
-    let files = || Files::open(std::slice::from_ref(&capture), None).unwrap();
+    let files = |file: &Path| Files::open(&[file.to_owned()], None).unwrap();
 
-    // Another probe has learned the same VMs.
+    // The same VMs two days later, at another probe: all of it within a second, so that answers come in time.
+    let mut scenario = Scenario::new(9);
+    let office = Office::new(&mut scenario);
+    let start = scenario.now();
+    scenario.at(start.plus_s(2 * 86_400)).arp(&office.app, &office.web);
+    for _ in 0..250 {
+        scenario
+            .tcp(&office.app, &office.web, 80)
+            .handshake()
+            .send(Side::Orig, payload::http_get("web-01", "/"))
+            .send(Side::Resp, payload::http_ok("nginx/1.24.0", "hello"))
+            .close();
+        scenario.wait_ms(1);
+    }
+    let later = work.file("later.pcap");
+    scenario.write_pcap(&later).unwrap();
+
+    // One probe has learned them.
     let mut first = brain(&work.file("first.json"));
     first.follow(Box::new(Shelf::new(&shared)));
-    let first = through(&mut files(), first, Duration::ZERO);
+    let first = through(&mut files(&capture), first, Duration::ZERO);
     assert!(first.baselines.count() >= 4);
 
     let (live_eve, replayed_eve) = (work.file("live.json"), work.file("replayed.json"));
@@ -68,10 +87,10 @@ fn a_recorded_run_replays_what_was_handed_over_to_the_same_bytes() {
     let mut live = brain(&live_eve);
     live.follow(Box::new(follower));
     let recorder = Recorder::create(&recorded, true).unwrap();
-    let mut source = Recording::new(Handovers::new(files(), Some(answers)), Some(recorder));
-    let live = through(&mut source, live, Duration::from_millis(30));
+    let mut source = Recording::new(Handovers::new(files(&later), Some(answers)), Some(recorder));
+    let live = through(&mut source, live, Duration::from_millis(100));
     source.finish().unwrap();
-    assert!(live.status()["follow"]["taken"].as_u64() >= Some(3), "{}", live.status()["follow"]);
+    assert_eq!(live.status()["follow"]["taken"].as_u64(), Some(2), "{}", live.status()["follow"]);
     let (live_known, live_now) = (known(&live), live.now());
     drop(live);
     thread.join().unwrap();
