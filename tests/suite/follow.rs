@@ -12,7 +12,7 @@ use eastwatch::model::{Fact, Handover, Incident, Mac, Observation, Order, Servic
 use eastwatch::runtime::Shelf;
 use eastwatch::store::MemoryStore;
 
-use super::harness::Folder;
+use super::harness::{Folder, eastwatch};
 use crate::site::event::{Event, Id, Machine, Os, Outcome, Tag, Talk, What};
 use crate::site::observe::Observer;
 use crate::site::{HOUR, MINUTE, Micros, Rng, SECOND, packet_time};
@@ -216,6 +216,33 @@ fn the_same_run_with_the_same_folder_is_the_same_again() {
         (export(&probes[0]), export(&probes[1]), told(&probes))
     };
     assert_eq!(run(), run());
+}
+
+#[test]
+fn read_writes_the_folder_and_doctor_says_when_it_cannot_be_used() {
+    let work = Folder::new("follow-doctor");
+    let shared = shared("follow-shared");
+    let (config, state) = (work.file("eastwatch.toml"), work.file("state"));
+    std::fs::write(&config, format!("[baseline]\nfollow = \"{}\"\n", shared.path().display())).unwrap();
+    let run = |args: &[&str]| {
+        let options =
+            ["--config", &config.display().to_string(), "--state", &state.display().to_string()].map(str::to_owned);
+        eastwatch(args.iter().map(|arg| (*arg).to_owned()).chain(options))
+    };
+    let capture = work.file("learn.pcap");
+    super::scenarios::shell_port().swap_remove(0).1.write_pcap(&capture).unwrap();
+    assert_eq!(run(&["read", "-q", &capture.display().to_string()]).status, 0);
+    let files = || std::fs::read_dir(shared.path()).unwrap().count();
+    assert!(files() >= 3, "{}", files());
+    let row = || {
+        let rows: serde_json::Value = serde_json::from_str(&run(&["doctor", "--format", "json"]).stdout).unwrap();
+        rows.as_array().unwrap().iter().find(|row| row["check"] == "follow").cloned().unwrap()
+    };
+    assert_eq!((row()["status"].as_str(), files() >= 3), (Some("ok"), true), "{}", row());
+    std::fs::set_permissions(shared.path(), std::fs::Permissions::from_mode(0o777)).unwrap();
+    assert!(row()["found"].as_str().unwrap().contains("writable by everyone"), "{}", row());
+    std::fs::remove_dir_all(shared.path()).unwrap();
+    assert_eq!(row()["status"], "attention");
 }
 
 /// A folder whose answers come later, as those of `watch` do.
