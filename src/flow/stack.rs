@@ -57,6 +57,7 @@ struct Slot {
 }
 
 /// What the endpoints of one shard have shown.
+#[derive(Default)]
 pub struct Stacks {
     slots: Vec<Slot>,
     /// Endpoints that took the place of another.
@@ -65,7 +66,7 @@ pub struct Stacks {
 
 impl Stacks {
     pub fn new() -> Self {
-        Stacks { slots: Vec::new(), displaced: 0 }
+        Self::default()
     }
 
     /// Counts the SYN-ACK of a connection (named by its first frame); true where its family is to be told now.
