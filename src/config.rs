@@ -127,7 +127,18 @@ impl Loaded {
         let mut reader = Reader::new(name, text, ERRORS_MAX);
         let config = Config::read(&mut reader);
         reader.leftover(&[SECTIONS, LISTS].concat(), LATER);
-        reader.finish().map(|(origins, warnings)| Loaded { config, warnings, origins })
+        let (origins, warnings) = reader.finish()?;
+        let at_odds = config.baseline.at_odds().map(|text| {
+            let line = |key: &str| match origins.get(key) {
+                Some(Origin::File(_, line)) => format!(" (line {line})"),
+                _ => String::new(),
+            };
+            ConfigError::of_file(name, format!("{text}{}", line("baseline.follow")))
+        });
+        match at_odds {
+            Some(fault) => Err(vec![fault]),
+            None => Ok(Loaded { config, warnings, origins }),
+        }
     }
 
     /// Notes that the caller has set `config`'s value at `key` ("networks.home") from this option ("--home").
@@ -373,6 +384,14 @@ mod tests {
     fn a_list_is_bounded_and_the_bound_is_told() {
         let text = "[[mirror]]\nvni = \"path\"\n".repeat(MIRRORS_MAX + 1);
         assert!(only(&text).message.contains("64 at most"), "{}", only(&text));
+    }
+
+    #[test]
+    fn what_is_only_taken_signed_is_not_taken_from_a_folder() {
+        let text = "[baseline]\nsigners = \"keys\"\nfollow = \"/srv/baselines\"\n";
+        let told = errors(text).iter().map(ToString::to_string).collect::<Vec<_>>();
+        assert!(told[0].starts_with("e.toml: [baseline] follow") && told[0].ends_with("(line 3)"), "{told:?}");
+        assert!(Loaded::parse("e.toml", "[baseline]\nfollow = \"/srv/baselines\"\n").is_ok());
     }
 
     #[test]

@@ -152,6 +152,7 @@ pub fn answer(brain: &mut Brain, request: Request) -> Result<Value, String> {
         Request::BaselineReset { vm, by: _ } => {
             let vm = vm.as_deref().map(|text| one(brain, text)).transpose()?;
             let count = brain.baselines.reset(vm);
+            brain.unfollow(vm);
             let whose = match vm {
                 Some(vm) if count == 1 => format!("the baseline of {}; it learns", brain.inventory.label(vm)),
                 _ => format!("the baselines of {count} VMs; they learn"),

@@ -90,8 +90,7 @@ pub fn news(brain: &Brain, from: &str, to: &str) -> Result<Value, String> {
     if to < from {
         return Err(format!("--to {to} is before --from {from}"));
     }
-    let document = brain.baselines.export(brain.now(), &brain.inventory);
-    Ok(baseline::news(&document, from, to).iter().map(row).collect())
+    Ok(brain.baselines.between(from, to, &brain.inventory).iter().map(row).collect())
 }
 
 /// A date, or a time.

@@ -6,6 +6,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::component::Components;
+use super::forgotten::Forgotten;
 use super::profile::{Entry, Moment, Port, Profile};
 use super::ripeness::{Feature, Phase, Ripeness, Tally};
 use super::role::{Roles, Who};
@@ -13,7 +14,7 @@ use super::volume::Volumes;
 use super::watched::{Watched, hours};
 use super::{BaselineConfig, BaselineCounters, LearnedService, Mode};
 use crate::inventory::{Change, What};
-use crate::model::{AppInfo, ServiceKey, Timestamp, Transport, VmId};
+use crate::model::{AppInfo, ServiceKey, Stack, Timestamp, Transport, VmId};
 
 /// Members of a role that are asked whether a client knows them: bounds a look at a farm of thousands.
 const KIN_LOOKED_AT: usize = 256;
@@ -29,6 +30,7 @@ pub struct Baselines {
     pub(crate) site: Site,
     pub volumes: Volumes,
     pub(crate) components: Components,
+    pub(crate) forgotten: Forgotten,
     /// What differs from the store.
     pub(crate) dirty: BTreeSet<Dirty>,
     pub(crate) counters: BaselineCounters,
@@ -250,6 +252,7 @@ impl Baselines {
             What::ServiceNew { service, basis, .. } => self.serve(service, basis.level < 3, moment),
             What::ServiceUsed { service, .. } => self.serve(service, false, moment),
             What::ServiceApp { service, now: app, .. } => self.identify(service, app, moment),
+            What::ServiceStack { service, stack } => self.answers_as(service, *stack),
             What::PeerNew { client, service, .. } | What::PeerUsed { client, service, .. } => {
                 self.reach(*client, service, source_port, moment);
             }
@@ -324,6 +327,9 @@ impl Baselines {
         out.push(("baseline.vms", self.profiles.len() as u64));
         self.roles.report(out);
         self.volumes.report(out);
+        if self.forgotten.dropped > 0 {
+            out.push(("baseline.forgotten.dropped", self.forgotten.dropped));
+        }
         self.counters.report(out);
     }
 
@@ -333,7 +339,7 @@ impl Baselines {
         if self.config.mode == Mode::Enforce || self.profiles.contains_key(&vm) {
             return;
         }
-        if self.profiles.len() >= self.config.vms_max && !self.make_room() {
+        if !self.has_room() {
             self.counters.vms_refused += 1;
             return;
         }
@@ -364,6 +370,14 @@ impl Baselines {
         }
     }
 
+    fn answers_as(&mut self, service: &ServiceKey, stack: Stack) {
+        let port = (service.transport, service.port);
+        let learned = self.profiles.get_mut(&service.vm).and_then(|profile| profile.services.get_mut(&port));
+        if learned.is_some_and(|learned| learned.identity.learn_stack(stack)) {
+            self.dirty.insert(Dirty::Service(service.vm, port));
+        }
+    }
+
     fn strengthen(&mut self, service: &ServiceKey, moment: Moment) {
         let port = (service.transport, service.port);
         if let Some(profile) = self.profiles.get_mut(&service.vm)
@@ -377,9 +391,10 @@ impl Baselines {
     fn disown(&mut self, service: &ServiceKey) {
         let port = (service.transport, service.port);
         if let Some(profile) = self.profiles.get_mut(&service.vm)
-            && profile.services.remove(&port).is_some()
+            && let Some(learned) = profile.services.remove(&port)
         {
             profile.recount();
+            self.forgotten.service(service.vm, port, learned.first_seen, self.site.watched.last());
             self.dirty.insert(Dirty::Service(service.vm, port));
         }
     }
@@ -389,7 +404,8 @@ impl Baselines {
         let (What::ServiceApp { service, .. } | What::ServiceRaised { service, .. }) = &change.what else { return };
         let port = (service.transport, service.port);
         let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
-        if profile.services.get(&port).is_some_and(|s| s.identity.is_empty()) {
+        if let Some(learned) = profile.services.get(&port).filter(|s| s.identity.is_empty()) {
+            self.forgotten.service(service.vm, port, learned.first_seen, self.site.watched.last());
             profile.services.remove(&port);
             profile.recount();
             self.dirty.insert(Dirty::Service(service.vm, port));
@@ -419,6 +435,11 @@ impl Baselines {
         }
     }
 
+    /// Is there room for one more, or can it be made?
+    pub(super) fn has_room(&mut self) -> bool {
+        self.profiles.len() < self.config.vms_max || self.make_room()
+    }
+
     fn make_room(&mut self) -> bool {
         let watched_ns = self.site.watched.at(Timestamp::ZERO);
         let unripe = |p: &Profile| !p.ripeness(Feature::Services, watched_ns, &self.config).is_ripe();
@@ -438,6 +459,7 @@ impl Baselines {
         self.volumes.forget(vm);
         if let Some(profile) = self.profiles.remove(&vm) {
             self.soil(vm, &profile);
+            self.forgotten.vm(vm, &profile, self.site.watched.last());
         }
     }
 

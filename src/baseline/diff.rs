@@ -8,14 +8,16 @@ use serde::Serialize;
 use super::document::{Document, VmDocument};
 use super::profile::Port;
 use super::ripeness::Feature;
-use crate::model::{Timestamp, VmId};
+use super::volume::VolumeDay;
+use crate::model::VmId;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct DiffLine {
     pub sign: DiffSign,
     pub vm: VmId,
     pub name: Option<String>,
-    /// `VM`, `serves tcp/443`, `uses tcp/5432 of vm-…`, `serves tcp/443: application tls`, `services: ripe`.
+    /// `VM`, `serves tcp/443`, `uses tcp/5432 of vm-…`, `serves tcp/443: application tls`, `services: ripe`,
+    /// `sends up to 64 MiB an hour`.
     pub what: String,
 }
 
@@ -52,28 +54,6 @@ pub fn diff(before: &Document, after: &Document) -> Vec<DiffLine> {
     out
 }
 
-/// What a document of now tells of the time between two others: VMs, services and edges first learned after `from`
-/// and not after `to`, and what ripened then. What was forgotten is not in it.
-pub fn news(document: &Document, from: Timestamp, to: Timestamp) -> Vec<DiffLine> {
-    let within = |time: Timestamp| time > from && time <= to;
-    let mut out = Vec::new();
-    for page in &document.vms {
-        let mut what = BTreeSet::new();
-        if within(page.first_seen) {
-            what.insert("VM".to_owned());
-        }
-        let ripe = [Feature::Services, Feature::Uses, Feature::Peers].into_iter().zip(&page.tracks);
-        what.extend(
-            ripe.filter(|(_, t)| t.ripe_since.is_some_and(within)).map(|(feature, _)| format!("{feature}: ripe")),
-        );
-        what.extend(page.services.iter().filter(|s| within(s.learned.first_seen)).map(|s| serves(s.port)));
-        what.extend(page.peers.iter().filter(|p| within(p.learned.first_seen)).map(|p| uses(p.server, p.port)));
-        let line = |what| DiffLine { sign: DiffSign::Added, vm: page.vm, name: page.name.clone(), what };
-        out.extend(what.into_iter().map(line));
-    }
-    out
-}
-
 fn by_vm(document: &Document) -> BTreeMap<VmId, &VmDocument> {
     document.vms.iter().map(|d| (d.vm, d)).collect()
 }
@@ -94,6 +74,10 @@ pub(crate) fn lines(document: &VmDocument) -> BTreeSet<String> {
         }
         out.insert(shown);
     }
+    if let Some(bytes) = VolumeDay::usual(&document.volumes) {
+        out.insert(format!("sends up to {} an hour", in_units(bytes)));
+    }
+    out.extend(document.bulk.iter().map(|bulk| format!("sends much to {}", bulk.label())));
     for peer in &document.peers {
         let shown = uses(peer.server, peer.port);
         if peer.learned.provisional {
@@ -102,6 +86,13 @@ pub(crate) fn lines(document: &VmDocument) -> BTreeSet<String> {
         out.insert(shown);
     }
     out
+}
+
+/// A power of two bytes: `64 MiB`.
+fn in_units(bytes: u64) -> String {
+    const UNITS: [&str; 6] = ["B", "KiB", "MiB", "GiB", "TiB", "PiB"];
+    let power = (bytes.max(1).ilog2() / 10).min(UNITS.len() as u32 - 1);
+    format!("{} {}", bytes >> (power * 10), UNITS.get(power as usize).copied().unwrap_or("B"))
 }
 
 pub(crate) fn serves((transport, port): Port) -> String {

@@ -8,6 +8,7 @@ use super::collection::Baselines;
 use super::diff::{DiffLine, diff};
 use super::novelty::Days;
 use super::profile::{LearnedPeer, LearnedService, Port, Profile, Track};
+use super::volume::{VolumeBulk, VolumeDay};
 use crate::model::{NS_PER_S, Timestamp, VmId};
 
 pub const FORMAT: &str = "eastwatch-baseline";
@@ -46,6 +47,9 @@ pub struct VmDocument {
     pub tracks: [TrackDocument; 3],
     pub services: Vec<ServiceDocument>,
     pub peers: Vec<PeerDocument>,
+    /// Whole days, oldest first, and who was sent much, in order of number.
+    pub volumes: Vec<VolumeDay>,
+    pub bulk: Vec<VolumeBulk>,
 }
 
 #[derive(Clone, Debug, Default, PartialEq)]
@@ -98,7 +102,9 @@ impl Baselines {
 
     fn page(&self, vm: VmId, profile: &Profile, now: Timestamp, who: &dyn Directory) -> VmDocument {
         let role = self.roles.of(vm).map(|(_, role)| role.label());
-        VmDocument::of(vm, who, role, profile, now)
+        let mut page = VmDocument::of(vm, who, role, profile, now);
+        (page.volumes, page.bulk) = self.volumes.page(vm, now);
+        page
     }
 
     /// What [`Baselines::import`] would change.
@@ -134,9 +140,11 @@ impl Baselines {
         let profile = page.profile(watched_s, exported, self.site.watched.at(now));
         if let Some(old) = self.profiles.remove(&page.vm) {
             self.soil(page.vm, &old);
+            self.forgotten.missing(page.vm, &old, &profile, now);
         }
         self.soil(page.vm, &profile);
         self.profiles.insert(page.vm, profile);
+        self.volumes.take_page(page.vm, &page.volumes, &page.bulk, now, false);
     }
 
     fn check(&self, document: &Document, who: &dyn Directory) -> Result<(), Vec<Fault>> {
@@ -234,11 +242,13 @@ impl VmDocument {
             tracks: [track(&p.offered), track(&p.uses), track(&p.peered)],
             services: services.collect(),
             peers: peers.collect(),
+            volumes: Vec::new(),
+            bulk: Vec::new(),
         }
     }
 
     /// As a profile of a probe whose watched clock reads `watched_ns` now.
-    fn profile(&self, watched_s: i64, exported: Timestamp, watched_ns: i64) -> Profile {
+    pub(super) fn profile(&self, watched_s: i64, exported: Timestamp, watched_ns: i64) -> Profile {
         let shift_ns = watched_ns.saturating_sub(watched_s.saturating_mul(NS_PER_S));
         let reading = |s: i64| s.saturating_mul(NS_PER_S).saturating_add(shift_ns).min(watched_ns);
         let track = |t: &TrackDocument| {

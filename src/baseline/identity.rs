@@ -1,5 +1,5 @@
 //! What tells one program on a port from another: its application, product family, SSH host key, SSH key
-//! exchange offer, certificate issuer. Versions are left out: an upgrade is the same program.
+//! exchange offer, certificate issuer, and the family of the TCP/IP stack that answers. Versions are left out: an upgrade is the same program.
 //! At most [`MARKS_MAX`] marks of a service; further ones are not kept, and a mark that has shown
 //! [`VALUES_MAX`] values tells nothing (a farm behind one port) and is no longer compared.
 
@@ -7,7 +7,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use crate::model::AppInfo;
+use crate::model::{AppInfo, Stack};
 
 const MARKS_MAX: usize = 16;
 const VALUES_MAX: usize = 4;
@@ -20,11 +20,18 @@ pub enum Aspect {
     HostKey,
     KeyExchange,
     Issuer,
+    Stack,
 }
 
 impl Aspect {
-    pub const ALL: [Aspect; 5] =
-        [Aspect::Application, Aspect::ProductFamily, Aspect::HostKey, Aspect::KeyExchange, Aspect::Issuer];
+    pub const ALL: [Aspect; 6] = [
+        Aspect::Application,
+        Aspect::ProductFamily,
+        Aspect::HostKey,
+        Aspect::KeyExchange,
+        Aspect::Issuer,
+        Aspect::Stack,
+    ];
 
     /// As an exported baseline calls it.
     pub(crate) fn key(self) -> &'static str {
@@ -34,6 +41,7 @@ impl Aspect {
             Aspect::HostKey => "host_key",
             Aspect::KeyExchange => "key_exchange",
             Aspect::Issuer => "issuer",
+            Aspect::Stack => "stack",
         }
     }
 }
@@ -46,6 +54,7 @@ impl fmt::Display for Aspect {
             Aspect::HostKey => "SSH host key",
             Aspect::KeyExchange => "SSH key exchange offer (HASSH)",
             Aspect::Issuer => "certificate issuer",
+            Aspect::Stack => "TCP/IP stack",
         })
     }
 }
@@ -103,8 +112,26 @@ impl Identity {
         self.marks.len() > before
     }
 
+    /// Has no payload proved anything? A stack is known from the handshake.
     pub fn is_empty(&self) -> bool {
-        self.marks.is_empty()
+        self.marks.iter().all(|mark| mark.aspect == Aspect::Stack)
+    }
+
+    /// Another family of stacks than the one that always answered. Where several did from the start there is something
+    /// in front (a balancer, a SYN proxy), and that tells nothing.
+    pub fn stack_replaced_by(&self, stack: Stack) -> Option<Replaced> {
+        let mut known = self.marks.iter().filter(|mark| mark.aspect == Aspect::Stack);
+        let (before, None) = (known.next()?, known.next()) else { return None };
+        let now = stack.to_string();
+        let before = vec![before.value.clone()];
+        (!before.contains(&now)).then_some(Replaced { aspect: Aspect::Stack, before, now })
+    }
+
+    /// True where that is new.
+    pub fn learn_stack(&mut self, stack: Stack) -> bool {
+        let before = self.marks.len();
+        self.add(Mark { aspect: Aspect::Stack, of: String::new(), value: stack.to_string() });
+        self.marks.len() > before
     }
 
     pub(crate) fn unite(&mut self, other: Identity) {

@@ -6,6 +6,8 @@ mod collection;
 mod component;
 mod diff;
 mod document;
+mod follow;
+mod forgotten;
 mod identity;
 mod novelty;
 mod policy_out;
@@ -24,8 +26,9 @@ mod volume;
 mod watched;
 
 pub use collection::{Baselines, Lesson};
-pub use diff::{DiffLine, DiffSign, diff, news};
+pub use diff::{DiffLine, DiffSign, diff};
 pub use document::{Directory, Document, Fault, VmDocument};
+pub use follow::{Followed, Sheet};
 pub use identity::{Aspect, Identity, Replaced};
 pub use policy_out::{RuleFormat, Rules, Simulated};
 pub use profile::{LearnedPeer, LearnedService, Port, Profile};
@@ -86,6 +89,8 @@ pub struct BaselineConfig {
     pub peers_max: usize,
     /// Keys (minisign or ssh) of those whose signed baselines are imported. Where it is set, nothing else is.
     pub signers: Option<PathBuf>,
+    /// A folder that probes share, a file in it for each VM: a VM that comes from another probe is judged at once.
+    pub follow: Option<PathBuf>,
 }
 
 impl Default for BaselineConfig {
@@ -102,7 +107,16 @@ impl Default for BaselineConfig {
             services_max: 1_024,
             peers_max: 4_096,
             signers: None,
+            follow: None,
         }
+    }
+}
+
+impl BaselineConfig {
+    /// Keys that are each right and not right together.
+    pub fn at_odds(&self) -> Option<&'static str> {
+        let both = self.signers.is_some() && self.follow.is_some();
+        both.then_some("[baseline] follow takes what probes wrote, and signers only what people signed: remove one")
     }
 }
 

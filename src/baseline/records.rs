@@ -4,6 +4,7 @@
 use serde::Serialize;
 
 use super::collection::{Baselines, Dirty, Site};
+use super::forgotten::Forgotten;
 use super::profile::{LearnedPeer, LearnedService, Port, Profile};
 use super::role::Roles;
 use super::volume::Volumes;
@@ -13,8 +14,8 @@ use crate::store::{Batch, Kind, Store, StoreError};
 
 static SITE: Kind = Kind { tag: 0x20, name: "site baseline", version: 1 };
 static PROFILE: Kind = Kind { tag: 0x21, name: "VM baseline", version: 2 };
-static SERVICE: Kind = Kind { tag: 0x22, name: "learned service", version: 2 };
-static PEER: Kind = Kind { tag: 0x23, name: "learned peer", version: 2 };
+static SERVICE: Kind = Kind { tag: 0x22, name: "learned service", version: 3 };
+static PEER: Kind = Kind { tag: 0x23, name: "learned peer", version: 3 };
 static SANCTION: Kind = Kind { tag: 0x24, name: "sanction", version: 1 };
 
 impl Baselines {
@@ -27,20 +28,23 @@ impl Baselines {
             let (vm, profile) = PROFILE.read::<(VmId, Profile)>(&body)?;
             loaded.profiles.insert(vm, profile);
         }
-        for (_, body) in store.scan(&SERVICE)? {
-            let (vm, port, service) = SERVICE.read::<(VmId, Port, LearnedService)>(&body)?;
+        // What a record is of stands in its id alone: there are ten of these a VM and more.
+        for (id, body) in store.scan(&SERVICE)? {
+            let (vm, port) = SERVICE.read::<(VmId, Port)>(&id)?;
             if let Some(profile) = loaded.profiles.get_mut(&vm) {
-                profile.services.insert(port, service);
+                profile.services.insert(port, SERVICE.read::<LearnedService>(&body)?);
             }
         }
-        for (_, body) in store.scan(&PEER)? {
-            let (client, server, port, peer) = PEER.read::<(VmId, VmId, Port, LearnedPeer)>(&body)?;
+        for (id, body) in store.scan(&PEER)? {
+            let (client, server, port) = PEER.read::<(VmId, VmId, Port)>(&id)?;
+            let peer = PEER.read::<LearnedPeer>(&body)?;
             if let Some(profile) = loaded.profiles.get_mut(&client) {
                 profile.peers.insert((server, port), peer);
             }
         }
         loaded.profiles.values_mut().for_each(Profile::recount);
         loaded.volumes = Volumes::load(store, loaded.config.vms_max)?;
+        loaded.forgotten = Forgotten::load(store)?;
         loaded.roles = Roles::load(store)?;
         loaded.roles.recount(&loaded.profiles);
         Ok(loaded)
@@ -49,6 +53,7 @@ impl Baselines {
     /// Writes what changed since the last call.
     pub fn save(&mut self, batch: &mut Batch) {
         self.roles.save(batch);
+        self.forgotten.save(batch);
         for dirty in std::mem::take(&mut self.dirty) {
             match dirty {
                 Dirty::Site => batch.put(&SITE, b"site", &self.site),
@@ -58,11 +63,11 @@ impl Baselines {
                 }
                 Dirty::Service(vm, port) => {
                     let service = self.profiles.get(&vm).and_then(|p| p.services.get(&port));
-                    put_or_delete(batch, &SERVICE, &(vm, port), service.map(|s| (vm, port, s)));
+                    put_or_delete(batch, &SERVICE, &(vm, port), service);
                 }
                 Dirty::Peer(client, server, port) => {
                     let peer = self.profiles.get(&client).and_then(|p| p.peers.get(&(server, port)));
-                    put_or_delete(batch, &PEER, &(client, server, port), peer.map(|p| (client, server, port, p)));
+                    put_or_delete(batch, &PEER, &(client, server, port), peer);
                 }
             }
         }

@@ -228,10 +228,41 @@ fn a_diff_names_what_came_and_went() {
     let text: Vec<String> = diff(&before, &after).iter().map(ToString::to_string).collect();
     assert!(text.contains(&format!("+ web-01 ({}) serves tcp/22", vm(1))), "{text:?}");
     assert!(text.contains(&format!("- {} VM", vm(3))), "{text:?}");
-    // The same by date: what was learned after the thirtieth hour began.
-    let news = super::news(&after, at(29.5, opens(1, 22, 4)).time, at(31.0, opens(1, 22, 4)).time);
-    let text: Vec<&str> = news.iter().map(|line| line.what.as_str()).collect();
-    assert_eq!(text, ["serves tcp/22"]);
+}
+
+#[test]
+fn a_diff_by_days_tells_what_was_learned_and_what_is_no_more() {
+    let mut baselines = learned();
+    baselines.learn(&at(30.0, opens(1, 22, 4)), Lesson::Free);
+    let time = |hour: f64| at(hour, What::Tick).time;
+    let told = |baselines: &Baselines, from: f64, to: f64| -> Vec<String> {
+        baselines.between(time(from), time(to), &Named).iter().map(|l| format!("{l}")).collect()
+    };
+    let web = |text: &str| format!("{text} web-01 ({}) ", vm(1));
+    assert_eq!(told(&baselines, 29.75, 31.0), [format!("{}serves tcp/22", web("+"))]);
+    // At 40 h it is taken back, at 41 h another VM's baseline is reset, at 42 h that VM is learned anew.
+    baselines.learn(&at(40.0, What::ServiceRetracted { service: key(1, 22) }), Lesson::Free);
+    baselines.learn(&at(41.0, used(1, 443)), Lesson::Free);
+    baselines.reset(Some(vm(3)));
+    assert_eq!(told(&baselines, 35.0, 40.5), [format!("{}serves tcp/22", web("-"))]);
+    let reset = told(&baselines, 40.5, 41.5);
+    assert!(reset.contains(&format!("- {} VM", vm(3))) && reset.len() == 2, "{reset:?}");
+    baselines.learn(&at(42.0, reached(3, 1, 443)), Lesson::Free);
+    assert!(told(&baselines, 40.5, 43.0).is_empty(), "it is there again");
+    assert!(told(&baselines, 29.75, 43.0).is_empty(), "it came and went in between");
+    assert_eq!(told(&baselines, 29.75, 35.0), [format!("{}serves tcp/22", web("+"))], "so it was then");
+    // What an edited import leaves out is removed, too; and all of it is still known after a restart.
+    let mut document = baselines.export(time(50.0), &Named);
+    document.vms.retain_mut(|page| {
+        page.services.clear();
+        page.vm == vm(1)
+    });
+    baselines.import(&document, time(50.0), &Named).expect("a document");
+    let mut batch = Batch::default();
+    baselines.save(&mut batch);
+    let loaded =
+        Baselines::load(&MemoryStore::of(&batch).expect("memory"), BaselineConfig::default()).expect("a store");
+    assert_eq!(told(&loaded, 45.0, 51.0), [format!("{}serves tcp/443", web("-"))]);
 }
 
 #[test]

@@ -7,7 +7,7 @@ use serde::{Deserialize, Serialize};
 use crate::model::Timestamp;
 
 const NS_PER_H: f64 = 3.6e12;
-const STEP_MAX_NS: i64 = 3_600_000_000_000;
+pub(crate) const STEP_MAX_NS: i64 = 3_600_000_000_000;
 
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub(crate) struct Watched {
@@ -25,6 +25,11 @@ impl Watched {
     /// The reading at the last packet.
     pub fn read(&self) -> i64 {
         self.total_ns
+    }
+
+    /// The newest packet time.
+    pub fn last(&self) -> Timestamp {
+        self.last
     }
 
     pub fn advance(&mut self, now: Timestamp) {

@@ -9,6 +9,7 @@ mod calibration;
 mod copies;
 mod discovery;
 mod events;
+mod follow;
 mod held;
 mod known;
 mod meter;
@@ -22,6 +23,7 @@ mod who;
 
 pub use calibration::Calibrated;
 pub use events::Teller;
+pub use follow::{Asked, Folder, Put};
 pub use held::Capture;
 pub use known::Facts;
 pub use totals::{Opened, Totals};
@@ -40,6 +42,7 @@ use crate::store::{Batch, Shed, Store, StoreError};
 
 use blind::{Blind, Cause, Notice};
 use calibration::{Calibration, budget_line};
+use follow::Follow;
 use held::Held;
 use meter::Meter;
 use sight::Sight;
@@ -83,6 +86,7 @@ pub struct Brain {
     trouble: Trouble,
     watched: Watched,
     calibration: Option<Calibration>,
+    follow: Follow,
     store: Option<Box<dyn Store>>,
     config: BrainConfig,
     /// The user's Recog files.
@@ -118,6 +122,7 @@ impl Brain {
             sight: Sight::default(),
             watched: Watched::default(),
             calibration: None,
+            follow: Follow::default(),
             now: held.now(),
             saved_at: held.now(),
             stats_at: 0,
@@ -201,8 +206,12 @@ impl Brain {
         if let (Some(recog), Fact::Flow(_, FlowFact::App(info))) = (&mut self.recog, &mut observation.fact) {
             recog.fill(info, self.now);
         }
+        if let Fact::Handover(handover) = &observation.fact {
+            return self.handed_over(handover);
+        }
         self.begun.get_or_insert(observation.time);
         match &observation.fact {
+            Fact::Claim(claim) => self.announced(claim),
             Fact::Counters(added) => return self.totals.count(added),
             Fact::Awaited(awaited) => return self.totals.awaited.clone_from(awaited),
             Fact::Source(counts) => return self.totals.source(counts),
@@ -227,7 +236,7 @@ impl Brain {
         let mut changes = std::mem::take(&mut self.changes);
         self.inventory.observe(&observation, &mut changes);
         for change in changes.drain(..) {
-            self.judge(&change);
+            self.hear(change);
         }
         self.changes = changes;
         self.sample(&observation.fact);
@@ -301,7 +310,8 @@ impl Brain {
             What::ServiceNew { service, .. }
             | What::ServiceRaised { service, .. }
             | What::ServiceUsed { service, .. }
-            | What::ServiceApp { service, .. } => self.incidents.concern(service).is_some(),
+            | What::ServiceApp { service, .. }
+            | What::ServiceStack { service, .. } => self.incidents.concern(service).is_some(),
             What::PeerNew { client, service, .. } | What::PeerUsed { client, service, .. } => {
                 self.incidents.concern(service).is_some() || self.incidents.concerns_peer(*client, service)
             }
@@ -327,6 +337,7 @@ impl Brain {
         let Brain { incidents, inventory, baselines, now, .. } = self;
         incidents.watch(baselines.watched_ns(*now), || inventory.vms().count() as u64);
         self.happened(&events);
+        self.follow_on(false);
         if self.now.second() >= self.stats_at {
             self.stats_at = self.now.second().saturating_add(STATS_EVERY_S);
             self.stats();
@@ -340,6 +351,7 @@ impl Brain {
         self.detectors.report(&mut own);
         self.incidents.report(&mut own);
         self.meter.report(&mut own);
+        self.follow.report(&mut own);
         if let Some(recog) = &self.recog {
             recog.report(&mut own);
         }
@@ -448,6 +460,7 @@ impl Brain {
             "quality": crate::deliver::quality(self.quality()),
             "half_seen": self.half_seen(),
             "inventory": self.coverage(),
+            "follow": self.follow_status(),
             "one_way_tunnels": self.totals.one_way_tunnels.iter().map(|tunnel| serde_json::json!({
                 "found": tunnel.to_string(), "mend": tunnel.mend(),
             })).collect::<Vec<_>>(),
@@ -486,6 +499,7 @@ impl Brain {
     /// The input ended: the last `stats`.
     pub fn finish(&mut self) {
         self.ended = true;
+        self.follow_on(true);
         self.stats();
         self.teller.flush();
     }

@@ -399,6 +399,10 @@ impl Source for Files {
         self.names.get(usize::from(id.0)).map_or("?", String::as_str)
     }
 
+    fn replays(&self) -> bool {
+        true
+    }
+
     fn told_as(&self, id: SourceId) -> Option<&str> {
         self.given.get(usize::from(id.0))?.as_deref()
     }

@@ -87,6 +87,12 @@ pub trait Source: Send {
     /// Link types of the frames so far, in order of number, each with the first source that showed it.
     fn link_types_seen(&self) -> Vec<(LinkType, SourceId)>;
 
+    /// May a frame be a recording's own (a step of the clock, a baseline that was handed over)? What a stranger sends may
+    /// not.
+    fn replays(&self) -> bool {
+        false
+    }
+
     /// Time moved to `time` without a packet: a recording notes it.
     fn stepped(&mut self, _time: Timestamp) {}
 

@@ -11,6 +11,7 @@ use crate::brain::Brain;
 use crate::capture::{Live, addresses};
 use crate::config::Config;
 use crate::model::Timestamp;
+use crate::runtime::Shelf;
 use crate::store::{self, Options};
 
 use super::args::{DoctorArgs, Global};
@@ -46,6 +47,7 @@ pub fn run(global: &Global, args: &DoctorArgs) -> Result<(), Failure> {
         }
     };
     rows.extend(apps(&config));
+    rows.extend(config.baseline.follow.as_deref().map(|dir| row("follow", Shelf::check(dir))));
     state(global, &config, &mut rows);
     for name in &args.interface {
         rows.push(interface(name, &config));
@@ -152,6 +154,7 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         let found = format!("{}: a mirror's own tunnel?", text(tunnel, "found"));
         rows.push(row("tunnels", Err((found, format!("decide by {}", text(tunnel, "mend"))))));
     }
+    rows.extend(followed(status));
     if running {
         quality(status, rows);
     }
@@ -164,6 +167,29 @@ fn figures(status: &Value, running: bool, rows: &mut Vec<Value>) {
         let found = format!("busy outside home: {}", list.join(", "));
         noted("home", found, "where these are VMs: [networks] home, or --home")
     });
+}
+
+/// What the running probe makes of the folder that it shares with others.
+fn followed(status: &Value) -> Option<Value> {
+    let follow = status.get("follow").filter(|follow| follow.is_object())?;
+    let number = |key: &str| follow.get(key).and_then(Value::as_u64).unwrap_or(0);
+    let found = format!(
+        "{}: {} taken, {} written, {} refused, {} failed",
+        text(follow, "dir"),
+        number("taken"),
+        number("written"),
+        number("refused"),
+        number("failed")
+    );
+    let told = |key: &str| follow.get(key).and_then(Value::as_str);
+    let trouble = told("trouble").or(told("fault").filter(|_| number("refused") > 0));
+    Some(match trouble {
+        Some(trouble) => {
+            let mend = "see what lies there; its probes, and nobody else, may write to it".to_owned();
+            row("shared baselines", Err((format!("{found}; {trouble}"), mend)))
+        }
+        None => row("shared baselines", Ok(found)),
+    })
 }
 
 /// Which VMs of the inventory the mirror shows. Some are always off; none seen is another network's inventory.

@@ -13,7 +13,7 @@ use crate::capture::{Files, Source, digest, stored_bytes};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::inventory::{Imported, InventoryFile};
-use crate::runtime::{CLOCK_LINK, Intake, Plan, mailbox, run as run_pipeline};
+use crate::runtime::{CLOCK_LINK, Intake, Plan, Shelf, mailbox, run as run_pipeline};
 use crate::store::{self, MadeBy, Options};
 
 use super::args::{Global, ReadArgs, RunArgs};
@@ -44,6 +44,9 @@ pub fn run(global: &Global, mut loaded: Loaded, args: ReadArgs) -> Result<(), Fa
     }
     let mut brain = open(global, &loaded, &dir, MadeBy::Read, &args.run)?;
     settings::name_by(global, &mut brain, &apps.definitions, apps.recog);
+    if let Some(dir) = &loaded.config.baseline.follow {
+        brain.follow(Box::new(Shelf::new(dir)));
+    }
     let files = not_held(global, &brain, args.files)?;
     if files.is_empty() {
         if !global.quiet {

@@ -14,7 +14,7 @@ use crate::capture::{self, HoldBack, Listen, ListenKind, LiveConfig, Mirrors};
 use crate::config::Loaded;
 use crate::deliver::Eve;
 use crate::model::Timestamp;
-use crate::runtime::{Mail, Plan, Recorder, Recording, Surveyed, mailbox, run as run_pipeline};
+use crate::runtime::{Follower, Handovers, Mail, Plan, Recorder, Recording, Surveyed, mailbox, run as run_pipeline};
 
 use super::args::{Global, RunArgs, WatchArgs};
 use super::place::SYSTEM_STATE;
@@ -25,6 +25,8 @@ use super::{Failure, settings, signals};
 const SILENCE: Duration = Duration::from_secs(1);
 /// How long a stop waits for the control socket to be closed; it takes 50 ms.
 const EDGE_ENDS: Duration = Duration::from_secs(2);
+/// How long a stop waits for a shared folder; what it does not take is in the state.
+const FOLLOWER_ENDS: Duration = Duration::from_secs(5);
 /// How often the kernel is asked what it dropped.
 const LOSSES_EVERY: Duration = Duration::from_secs(1);
 
@@ -42,11 +44,25 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let mut brain = open(global, &loaded, &dir, crate::store::MadeBy::Watch, &args.run)?;
     settings::name_by(global, &mut brain, &apps.definitions, apps.recog);
     brain.tell(Teller::new(args.run.eve.as_deref().map(Eve::open).transpose().map_err(Failure::run)?));
-    let recorder = args.record.as_deref().map(Recorder::create).transpose().map_err(Failure::run)?;
+    let follow = loaded.config.baseline.follow.as_deref();
+    let recorder = args
+        .record
+        .as_deref()
+        .map(|path| Recorder::create(path, follow.is_some()))
+        .transpose()
+        .map_err(Failure::run)?;
+    let follower = follow.map(Follower::start).transpose().map_err(|e| Failure::run(format!("no thread: {e}")))?;
+    let (answers, following) = match follower {
+        Some((follower, answers, thread)) => {
+            brain.follow(Box::new(follower));
+            (Some(answers), Some(thread))
+        }
+        None => (None, None),
+    };
     let own = capture::addresses().into_iter().map(|(_, address)| address).collect();
     let several = args.interface.len() + loaded.config.capture.listen.len() > 1;
     let surveyed = Surveyed::new(live, &loaded.config.decode, own);
-    let mut source = Recording::new(HoldBack::new(surveyed, several), recorder);
+    let mut source = Recording::new(Handovers::new(HoldBack::new(surveyed, several), answers), recorder);
     let plan = Plan {
         workers,
         decode: loaded.config.decode(),
@@ -98,6 +114,11 @@ pub fn run(global: &Global, mut loaded: Loaded, args: WatchArgs) -> Result<(), F
     let recorded = source.finish();
     let intake = outcome.intake;
     let closed = close(outcome.brain);
+    // What was learned last is on its way to the shared folder.
+    let began = Instant::now();
+    while following.as_ref().is_some_and(|thread| !thread.is_finished()) && began.elapsed() < FOLLOWER_ENDS {
+        std::thread::sleep(Duration::from_millis(10));
+    }
     if !global.quiet {
         eprintln!("eastwatch: stopped after {} packets; the state is saved", super::summary::grouped(intake.packets));
     }
@@ -246,6 +267,7 @@ impl Edge {
             ("[detect]", old.detect != new.detect),
             ("[health]", old.health != new.health),
             ("[apps]", old.apps != new.apps),
+            ("[baseline] follow", old.baseline.follow != new.baseline.follow),
         ];
         let changed: Vec<&str> = fixed.iter().filter(|(_, changed)| *changed).map(|(name, _)| *name).collect();
         let later = match changed.as_slice() {

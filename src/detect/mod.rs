@@ -32,16 +32,19 @@ pub use why::{Explanation, Line, why};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-use crate::baseline::{Baselines, Feature, Mode, Sanctions};
+use crate::baseline::{Baselines, Feature, LearnedService, Mode, Port, Sanctions};
 use crate::inventory::{Basis, Change, What};
 use crate::model::{
     AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity,
-    Surprise, Timestamp, VmId,
+    Surprise, Timestamp, Transport, VmId,
 };
 use crate::store::{Batch, Store, StoreError};
 
 /// For so long the services of an arrived VM are observed and not judged.
 const ARRIVED_H: f64 = 24.0;
+
+/// Where the endpoint mapper itself is asked.
+const MAPPER_PORT: u16 = 135;
 
 /// Declares the roster: `[detect.NAME]` tables, the list of ids, and how each is made.
 macro_rules! roster {
@@ -260,6 +263,19 @@ impl World<'_> {
             && !self.sanctioned(service, now)
     }
 
+    /// Is it one more port that the endpoint mapper of an RPC server gave out? Interfaces get others each time it starts
+    /// ([MS-RPCE] 3.1.1.1.1), and a VM that is known to serve such is known to serve this.
+    fn is_another_endpoint(&self, service: &ServiceKey) -> bool {
+        let rpc = self.app(service).is_some_and(|app| app.as_str() == "dcerpc");
+        let Some(profile) = self.baselines.profile(service.vm).filter(|_| rpc) else { return false };
+        let dynamic = |port: u16| port != MAPPER_PORT && profile.is_ephemeral(port);
+        let endpoint = |(port, learned): (&Port, &LearnedService)| {
+            dynamic(port.1) && learned.identity.applications().any(|app| app == "dcerpc")
+        };
+        let mapper = profile.services.contains_key(&(Transport::Tcp, MAPPER_PORT));
+        mapper && dynamic(service.port) && profile.services.iter().any(endpoint)
+    }
+
     /// Is a service of this VM judged? One that arrived from a host that we do not see brings what it served there:
     /// its role alone does not judge it in its first day.
     fn judges_services(&self, vm: VmId, now: Timestamp) -> bool {
@@ -271,6 +287,14 @@ impl World<'_> {
         let ripeness = self.baselines.ripeness(vm, Feature::Services, now);
         let young = ripeness.tally.observed_h < ARRIVED_H;
         self.mode() == Mode::Auto && ripeness.by_role && young && self.known.arrived(vm)
+    }
+
+    /// Has it arrived from a host that we do not see, less than a day ago, and brought no ripe baseline along? Who uses
+    /// it used it there.
+    fn is_settling(&self, vm: VmId, now: Timestamp) -> bool {
+        let ripeness = self.baselines.ripeness(vm, Feature::Services, now);
+        let own = ripeness.is_ripe() && !ripeness.by_role;
+        self.mode() == Mode::Auto && !own && ripeness.tally.observed_h < ARRIVED_H && self.known.arrived(vm)
     }
 
     /// How well the mirror shows a VM.

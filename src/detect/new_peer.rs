@@ -1,7 +1,8 @@
 //! `new-peer`: a VM whose use of others is ripe reached a service outside its learned peers. Low, and medium for
 //! remote access, because clients change more than servers; a step more where the edge joins two parts of the network
 //! that shared none in 28 days. Quiet for ordinary clients of what many, or half of their likes, use; towards names,
-//! time and leases; and towards a service that is itself new (`new-service` tells that story, client included).
+//! time and leases; towards what a VM brought along that has just arrived; and towards a service that is itself new
+//! (`new-service` tells that story, client included).
 //! Told edges are remembered up to `told_max`; the longest untouched is forgotten, and counted.
 
 use std::net::IpAddr;
@@ -87,7 +88,7 @@ impl Detect for NewPeer {
         let admin = remote_access::is_remote_access(service.transport, service.port, app.as_ref().map(|a| a.as_str()));
         let usual = match admin {
             true => peering::is_granted(world, client, service, now),
-            false => peering::is_ordinary(world, client, service),
+            false => peering::is_ordinary(world, client, service) || world.is_settling(service.vm, now),
         };
         if usual && !world.is_unsanctioned(service, now) {
             return Verdict::Learn;
@@ -206,6 +207,19 @@ mod tests {
         few.known.set_app(key(2, 443), app("dns", "", ""));
         few.known.set_clients(key(2, 443), 7);
         assert_eq!(reach(&mut few, 443).len(), 1);
+    }
+
+    #[test]
+    fn what_an_arrived_vm_brought_along_may_be_reached_in_its_first_day_and_remote_access_is_told() {
+        let mut lab = lab();
+        lab.known.arrived.insert(vm(3));
+        for port in [8_080, 22] {
+            lab.shows(key(3, port));
+        }
+        assert!(lab.reach(vm(1), key(3, 8_080)).is_empty());
+        assert_eq!(lab.reach(vm(1), key(3, 22))[0].severity, Severity::Medium);
+        lab.shows(key(4, 8_080));
+        assert_eq!(lab.reach(vm(1), key(4, 8_080)).len(), 1, "one that booted is another matter");
     }
 
     #[test]

@@ -103,8 +103,9 @@ impl NewService {
         if world.baselines.is_learned(key) && case.is_none() {
             return Verdict::Learn;
         }
-        // It came with an address of a cluster, or its likes all serve it.
-        if world.known.taken_over(key) || (world.baselines.is_usual(key) && case.is_none()) {
+        // It came with an address of a cluster, or its likes all serve it, or RPC gave out one more port.
+        let usual = || world.baselines.is_usual(key) || world.is_another_endpoint(key);
+        if world.known.taken_over(key) || (case.is_none() && usual()) {
             self.pending.remove(key);
             return Verdict::Learn;
         }

@@ -1,5 +1,6 @@
 //! `service-replaced`: a learned service's port now speaks another application, product family, SSH host key or
-//! key exchange under the same banner, or shows another certificate issuer. An upgrade is not one.
+//! key exchange under the same banner, shows another certificate issuer, or answers with another family of TCP/IP
+//! stacks. An upgrade is not one.
 //! What was told is remembered for `told_max` services; the longest untouched is forgotten, and counted.
 
 use serde::{Deserialize, Serialize};
@@ -53,16 +54,25 @@ impl Detect for ServiceReplaced {
     }
 
     fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
-        let What::ServiceApp { service, now: app, .. } = &change.what else { return Verdict::Learn };
+        let (service, app) = match &change.what {
+            What::ServiceApp { service, now, .. } => (service, Some(now)),
+            What::ServiceStack { service, .. } => (service, None),
+            _ => return Verdict::Learn,
+        };
         let Some(learned) = world.baselines.service(service) else { return Verdict::Learn };
         if !world.baselines.judges(service.vm, Feature::Services, change.time) {
             return Verdict::Learn;
         }
-        let replaced = learned.identity.replaced_by(app, world.baselines.definitions());
+        let replaced = match &change.what {
+            What::ServiceApp { now, .. } => learned.identity.replaced_by(now, world.baselines.definitions()),
+            What::ServiceStack { stack, .. } => learned.identity.stack_replaced_by(*stack).into_iter().collect(),
+            _ => Vec::new(),
+        };
         if replaced.is_empty() {
             return Verdict::Learn;
         }
-        if world.sanctions.covers(service, Some(&app.proto), change.time).is_some() {
+        let proto = app.map(|app| app.proto.clone()).or_else(|| world.app(service));
+        if world.sanctions.covers(service, proto.as_ref(), change.time).is_some() {
             return Verdict::Withhold;
         }
         let values: Vec<String> = replaced.iter().map(|r| r.now.clone()).collect();
@@ -87,13 +97,16 @@ impl Detect for ServiceReplaced {
         let changes: Vec<String> =
             replaced.iter().map(|r| format!("{} was {}, is {}", r.aspect, r.before.join(" or "), r.now)).collect();
         finding.reason = format!(
-            "{port} of {} answers as another program: {}; {} flows since {} showed nothing else",
+            "{port} of {} answers as another {}: {}; {} flows since {} showed nothing else",
             finding.vm_label,
+            if app.is_some() { "program" } else { "system" },
             changes.join("; "),
             learned.uses,
             learned.first_seen.short(),
         );
-        finding.service = Some((service.transport, service.port, Some(app.proto.clone())));
+        finding.service = Some((service.transport, service.port, proto));
+        // What is put in front of many at once (a balancer, a firewall that answers) is one story.
+        finding.fold = app.is_none().then(|| "another TCP/IP stack".to_owned());
         finding.peer = change.flow.as_ref().map(|f| (None, f.orig.ip));
         let facts = replaced.iter().map(|r| (r.aspect.to_string(), r.now.clone())).collect();
         finding.evidence = Evidence { frames: frames(change.flow.as_ref(), &[change.frame]), facts };
@@ -119,11 +132,11 @@ impl Detect for ServiceReplaced {
 }
 
 /// Another application, product or host key is another program (or another machine); an issuer or an offer may be
-/// the work of an administrator.
+/// the work of an administrator, and another stack that of whoever put something in front.
 fn severity(aspect: Aspect) -> Severity {
     match aspect {
         Aspect::Application | Aspect::ProductFamily | Aspect::HostKey => Severity::High,
-        Aspect::KeyExchange | Aspect::Issuer => Severity::Medium,
+        Aspect::KeyExchange | Aspect::Issuer | Aspect::Stack => Severity::Medium,
     }
 }
 
@@ -132,6 +145,7 @@ mod tests {
     use super::super::world::{Lab, app, key, vm};
     use super::*;
     use crate::baseline::Mode;
+    use crate::model::Stack;
 
     fn lab() -> Lab {
         let mut lab = Lab::new(Mode::Auto);
@@ -159,6 +173,39 @@ mod tests {
     #[test]
     fn an_upgrade_is_not() {
         assert!(now_speaks(&mut lab(), "ssh", "OpenSSH", "9.8").is_empty());
+    }
+
+    fn answers_as(lab: &mut Lab, stack: Stack) -> Vec<Finding> {
+        lab.see(What::ServiceStack { service: key(1, 443), stack })
+    }
+
+    #[test]
+    fn another_familys_stack_is_a_medium_finding_told_once_and_not_learned() {
+        let mut lab = lab();
+        assert!(answers_as(&mut lab, Stack::Linux).is_empty(), "nothing was known of it");
+        let found = answers_as(&mut lab, Stack::Windows);
+        assert_eq!((found.len(), found[0].severity), (1, Severity::Medium));
+        assert!(found[0].reason.contains("TCP/IP stack was linux, is windows"), "{}", found[0].reason);
+        assert!(answers_as(&mut lab, Stack::Windows).is_empty());
+        assert!(answers_as(&mut lab, Stack::Linux).is_empty(), "the old one is still what is normal");
+    }
+
+    #[test]
+    fn behind_a_balancer_with_two_stacks_a_third_is_none() {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.serve(key(1, 443), 2);
+        lab.see(What::ServiceStack { service: key(1, 443), stack: Stack::Linux });
+        lab.see(What::ServiceStack { service: key(1, 443), stack: Stack::Windows });
+        lab.ripen(vm(1));
+        assert!(answers_as(&mut lab, Stack::Bsd).is_empty());
+    }
+
+    #[test]
+    fn another_port_of_the_same_vm_may_have_another_stack() {
+        let mut lab = lab();
+        lab.serve(key(1, 8_080), 40);
+        answers_as(&mut lab, Stack::Linux);
+        assert!(lab.see(What::ServiceStack { service: key(1, 8_080), stack: Stack::Bsd }).is_empty());
     }
 
     #[test]

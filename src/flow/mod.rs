@@ -13,6 +13,7 @@ mod neighbour;
 #[cfg(test)]
 pub(crate) mod packets;
 mod record;
+mod stack;
 mod table;
 mod tcp;
 mod wheel;
@@ -24,6 +25,7 @@ pub use membership::{MembershipCounters, reports};
 pub use neighbour::{ClaimCounters, Claims};
 pub use record::Flow;
 use serde::{Deserialize, Serialize};
+pub use stack::{Stacks, stack_of};
 pub use table::{FlowTable, Seen, Tell};
 
 use crate::counters;

@@ -288,16 +288,19 @@ impl Incidents {
         let unknown = incident.fold.is_none()
             && incident.samples.len() < Incident::SAMPLES_MAX
             && !incident.samples.iter().any(|s| s.detector == finding.detector.name && s.title == finding.title);
-        let worse = finding.severity > incident.severity;
+        // What one of many does besides is as harmless as it is itself (`takes_in`), and makes nothing worse of the others.
+        let besides = incident.fold.is_some() && finding.fold.is_none();
+        let severity = if besides { incident.severity } else { finding.severity.max(incident.severity) };
+        let worse = severity > incident.severity;
         let surprise = finding.surprise.max(incident.ranking.surprise);
-        let again = self.budget.rank(finding.severity.max(incident.severity), finding.always, surprise);
+        let again = self.budget.rank(severity, finding.always, surprise);
         let raised = (worse || finding.always) && again.rank > incident.ranking.rank;
         if raised || from == IncidentState::Resolved {
             incident.ranking = again;
         }
         incident.findings = incident.findings.saturating_add(1);
         incident.last_seen = incident.last_seen.max(finding.time);
-        incident.severity = incident.severity.max(finding.severity);
+        incident.severity = severity;
         if incident.samples.len() < Incident::SAMPLES_MAX {
             incident.samples.push(sample(finding));
         }

@@ -68,6 +68,29 @@ fn a_finding_opens_one_and_its_like_joins_it() {
 }
 
 #[test]
+fn an_arrival_that_is_reached_stays_at_info_and_what_is_worse_has_its_own() {
+    let mut incidents = incidents();
+    let arrival = Finding {
+        severity: Severity::Info,
+        fold: Some("arrivals".to_owned()),
+        surprise: Surprise::of(Severity::Info),
+        ..finding(&VM_NEW, 1, 0, 0)
+    };
+    let id = take(&mut incidents, &arrival).0.incident;
+    for (severity, own) in [(Severity::Low, false), (Severity::Medium, true)] {
+        let reached = Finding {
+            severity,
+            peer: Some((Some(vm(1)), IpAddr::from([10, 0, 0, 1]))),
+            surprise: Surprise::of(severity),
+            ..finding(&PEER, 9, 443, 10)
+        };
+        assert_eq!(take(&mut incidents, &reached).0.incident != id, own, "{severity}");
+    }
+    let known = incidents.get(id).expect("open");
+    assert_eq!((known.severity, known.findings), (Severity::Info, 2));
+}
+
+#[test]
 fn another_service_vm_or_detector_opens_another() {
     let mut incidents = incidents();
     for other in

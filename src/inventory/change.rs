@@ -6,7 +6,7 @@ use serde::{Deserialize, Serialize};
 
 use super::after_move::Differs;
 use super::location::Stay;
-use crate::model::{AppInfo, FlowRef, Segment, ServiceClass, ServiceKey, Timestamp, VmId};
+use crate::model::{AppInfo, FlowRef, Segment, ServiceClass, ServiceKey, Stack, Timestamp, VmId};
 
 #[derive(Clone, Debug, PartialEq)]
 pub struct Change {
@@ -43,6 +43,9 @@ pub enum What {
     /// `before` is what was known until now (None: nothing). What belongs to one client (its fingerprint, the name
     /// it asked for) is not compared.
     ServiceApp { service: ServiceKey, before: Option<Box<AppInfo>>, now: Box<AppInfo> },
+    /// Its SYN-ACKs are of this family of TCP/IP stacks, as two connections have shown. Told seldom, and again where many
+    /// endpoints are seen.
+    ServiceStack { service: ServiceKey, stack: Stack },
     /// An address of a home VM refused a connection that a learned service used to answer, or asked-for silence.
     ServiceRefused { service: ServiceKey, client: IpAddr },
     /// A client VM reached a service for the first time (successfully). Once for each edge.
@@ -64,6 +67,7 @@ impl Change {
             | What::ServiceRetracted { service }
             | What::ServiceUsed { service, .. }
             | What::ServiceApp { service, .. }
+            | What::ServiceStack { service, .. }
             | What::ServiceRefused { service, .. } => Some(service.vm),
             What::PeerNew { client, .. } | What::PeerUsed { client, .. } => Some(*client),
             What::VmNew { vm }

@@ -11,9 +11,21 @@ const REGISTERS: usize = 256;
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub(super) enum Clients {
-    /// Sorted hashes.
-    Exact(Vec<u64>),
+    /// Sorted hashes; written as they are, because as numbers of variable length they would take two bytes more.
+    Exact(#[serde(with = "as_bytes")] Vec<u64>),
     Estimate(Vec<u8>),
+}
+
+mod as_bytes {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    pub fn serialize<S: Serializer>(hashes: &[u64], s: S) -> Result<S::Ok, S::Error> {
+        hashes.iter().map(|hash| hash.to_be_bytes()).collect::<Vec<_>>().serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<Vec<u64>, D::Error> {
+        Ok(Vec::<[u8; 8]>::deserialize(d)?.into_iter().map(u64::from_be_bytes).collect())
+    }
 }
 
 impl Default for Clients {

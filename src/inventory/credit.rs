@@ -17,7 +17,7 @@ use super::table::Inventory;
 use super::transfer::Transfer;
 use super::vm::NameSource;
 use crate::model::{
-    AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Transport, VmId, stable_hash,
+    AppInfo, AppProto, FlowRef, RecordFormat, ServiceClass, ServiceKey, Side, Stack, Transport, VmId, stable_hash,
 };
 
 /// Why an end of a flow is taken for a server.
@@ -247,6 +247,15 @@ impl Inventory {
             tell(out, at, flow, What::ServiceApp { service: row.key, before, now: Box::new(now) });
         }
         self.key_shown(flow, row, app, at, out);
+    }
+
+    /// Which system's stack answers. A flow that another announced says nothing of the port it came to.
+    pub(super) fn answers_as(&mut self, flow: &FlowRef, stack: Stack, at: At, out: &mut Vec<Change>) {
+        let Some(live) = self.live.get(&flow.id).filter(|live| live.standing == Standing::Own) else { return };
+        let Some(row) = live.row.map(|row| self.current(row)) else { return };
+        if (row.ip, row.key.port) == (flow.resp.ip, flow.resp.port) {
+            tell(out, at, flow, What::ServiceStack { service: row.key, stack });
+        }
     }
 
     /// The wrong end was taken for the server; where nothing else proved it, it goes.

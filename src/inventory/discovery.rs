@@ -68,6 +68,7 @@ impl Inventory {
                 self.expectations.announce(flow, expected, parent, at.time);
             }
             FlowFact::Record(record) => self.recorded(flow, record, at, out),
+            FlowFact::Stack(stack) => self.answers_as(flow, *stack, at, out),
             FlowFact::Conflict(side) => self.contradicted(flow, *side, at),
             FlowFact::Progress(totals) => self.totals(flow, totals, at, out),
             FlowFact::End(_, totals) => self.end(flow, totals, at, out),

@@ -12,7 +12,7 @@ use super::rival::Row;
 use crate::model::{Location, PathKind, Timestamp, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
-static BEHIND: Kind = Kind { tag: 0x27, name: "port whereabouts", version: 1 };
+static BEHIND: Kind = Kind { tag: 0x2c, name: "port whereabouts", version: 1 };
 
 #[derive(Debug)]
 pub(super) struct Ports(Locations);

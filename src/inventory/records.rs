@@ -49,11 +49,17 @@ where
     }
 
     pub fn load(kind: &'static Kind, store: &dyn Store) -> Result<Self, StoreError> {
+        Self::load_with(kind, store, |_, _| {})
+    }
+
+    /// `fill` puts into a value what its record leaves to the key.
+    pub fn load_with(kind: &'static Kind, store: &dyn Store, fill: impl Fn(&K, &mut V)) -> Result<Self, StoreError> {
         let mut records = Records::new(kind);
         for (id, body) in store.scan(kind)? {
-            let key: K = kind.read(&id)?;
+            let (key, mut value): (K, V) = (kind.read(&id)?, kind.read(&body)?);
+            fill(&key, &mut value);
             records.order.insert(key.clone());
-            records.rows.insert(key, Row { value: kind.read(&body)?, touched: false });
+            records.rows.insert(key, Row { value, touched: false });
         }
         Ok(records)
     }

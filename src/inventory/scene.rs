@@ -201,6 +201,7 @@ impl Scene {
             What::ServiceRaised { service, basis } => format!("service-raised {} level {}", service.port, basis.level),
             What::ServiceRetracted { service } => format!("service-retracted {}", service.port),
             What::ServiceUsed { service, .. } => format!("service-used {}", service.port),
+            What::ServiceStack { service, stack } => format!("service-stack {} {stack}", service.port),
             What::ServiceApp { service, now, .. } => format!("service-app {} {}", service.port, now.proto),
             What::ServiceRefused { service, .. } => format!("service-refused {}", service.port),
             What::PeerNew { service, .. } => format!("peer-new {}", service.port),

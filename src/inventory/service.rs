@@ -4,7 +4,7 @@
 //! counted (the table of a VM that opens thousands of ports tells enough).
 
 use std::collections::BTreeMap;
-use std::net::IpAddr;
+use std::net::{IpAddr, Ipv4Addr};
 
 use serde::{Deserialize, Serialize};
 
@@ -16,7 +16,7 @@ use crate::counters;
 use crate::model::{AppInfo, Segment, ServiceClass, ServiceKey, Timestamp, Transport, VmId};
 use crate::store::{Batch, Kind, Store, StoreError};
 
-static SERVICE: Kind = Kind { tag: 0x13, name: "service", version: 1 };
+static SERVICE: Kind = Kind { tag: 0x13, name: "service", version: 2 };
 
 counters! {
     pub(super) struct ServiceCounters {
@@ -36,8 +36,12 @@ pub(super) struct RowKey {
 
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Service {
+    /// Of it only the VM is in the record: the rest, and where it is, stand in the record's key.
+    #[serde(with = "vm_alone")]
     pub key: ServiceKey,
+    #[serde(skip, default = "nowhere")]
     pub segment: Segment,
+    #[serde(skip, default = "nobody")]
     pub ip: IpAddr,
     pub class: ServiceClass,
     /// What the payload proved, merged over its flows; what belongs to one client is the first one's.
@@ -56,7 +60,34 @@ pub struct Service {
     pub(super) distinct: Clients,
 }
 
+fn nowhere() -> Segment {
+    Segment::UNTAGGED
+}
+
+fn nobody() -> IpAddr {
+    IpAddr::V4(Ipv4Addr::UNSPECIFIED)
+}
+
+mod vm_alone {
+    use serde::{Deserialize, Deserializer, Serialize, Serializer};
+
+    use crate::model::{ServiceKey, Transport, VmId};
+
+    pub fn serialize<S: Serializer>(key: &ServiceKey, s: S) -> Result<S::Ok, S::Error> {
+        key.vm.serialize(s)
+    }
+
+    pub fn deserialize<'de, D: Deserializer<'de>>(d: D) -> Result<ServiceKey, D::Error> {
+        Ok(ServiceKey { vm: VmId::deserialize(d)?, transport: Transport::Tcp, port: 0 })
+    }
+}
+
 impl Service {
+    /// Loaded from the record of this place.
+    pub(super) fn placed(&mut self, segment: Segment, ip: IpAddr, transport: Transport, port: u16) {
+        (self.segment, self.ip, self.key.transport, self.key.port) = (segment, ip, transport, port);
+    }
+
     /// How sure it is that the service is there, 0..=1: 0.5 for a guess from mid-connection, 0.75, 0.9 and 0.99 for
     /// the levels above (our own scale: ordered, not a measured probability).
     pub fn confidence(&self) -> f64 {
@@ -110,7 +141,10 @@ impl Services {
     }
 
     pub fn load(store: &dyn Store, config: &InventoryConfig) -> Result<Self, StoreError> {
-        let mut services = Services { rows: Records::load(&SERVICE, store)?, ..Services::new(config) };
+        let place = |row: &RowKey, service: &mut Service| {
+            service.placed(row.segment, row.ip, row.key.transport, row.key.port);
+        };
+        let mut services = Services { rows: Records::load_with(&SERVICE, store, place)?, ..Services::new(config) };
         for (row, _) in services.rows.iter() {
             *services.per_vm.entry(row.key.vm).or_default() += 1;
         }

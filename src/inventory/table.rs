@@ -162,7 +162,8 @@ impl Inventory {
             | Fact::Source(_)
             | Fact::Quality(_)
             | Fact::Shown(_)
-            | Fact::OneWayTunnels(_) => {}
+            | Fact::OneWayTunnels(_)
+            | Fact::Handover(_) => {}
         }
     }
 
@@ -217,6 +218,12 @@ impl Inventory {
     /// The VM that has this address now.
     pub fn holder(&self, segment: Segment, ip: IpAddr) -> Option<VmId> {
         self.identity.holder(segment, ip).map(|id| self.resolve(id))
+    }
+
+    /// The VM of this interface.
+    pub fn of_station(&self, mac: Mac, segment: Segment) -> Option<VmId> {
+        let vm = self.identity.stations.get(&(mac, segment))?.vm?;
+        Some(self.resolve(vm))
     }
 
     /// Every VM that was seen, in order of id.

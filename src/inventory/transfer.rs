@@ -19,7 +19,7 @@ use crate::store::{Batch, Kind, Store, StoreError};
 const PER_ADDRESS_MAX: usize = 16;
 const TRANSFERS_MAX: usize = 8_192;
 
-static TRANSFER: Kind = Kind { tag: 0x19, name: "announced transfer", version: 1 };
+static TRANSFER: Kind = Kind { tag: 0x19, name: "announced transfer", version: 2 };
 
 counters! {
     pub(super) struct TransferCounters {
@@ -72,7 +72,10 @@ impl Transfers {
     }
 
     pub fn load(store: &dyn Store) -> Result<Self, StoreError> {
-        Ok(Transfers { rows: Records::load(&TRANSFER, store)?, ..Transfers::new() })
+        let place = |(segment, ip, transport, port): &Place, transfer: &mut Transfer| {
+            transfer.service.placed(*segment, *ip, *transport, *port);
+        };
+        Ok(Transfers { rows: Records::load_with(&TRANSFER, store, place)?, ..Transfers::new() })
     }
 
     /// Lists a transfer, or counts one more at a port that was announced before.

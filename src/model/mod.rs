@@ -25,6 +25,7 @@ mod quality;
 mod rank;
 mod segment;
 mod service;
+mod stack;
 mod time;
 
 pub use addr::{Mac, NetSet};
@@ -43,12 +44,13 @@ pub use location::{Location, Sighting};
 pub use mark::Mark;
 pub use mirror::{Direction, MirrorPath, OneWayTunnel, PathKind};
 pub use observation::{
-    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, HeardName, Membership, NameBy,
-    Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
+    AwaitedTemplate, Claim, ClaimKind, Expectation, Fact, FlowEnd, FlowFact, FlowTotals, Handover, HeardName,
+    Membership, NameBy, Observation, Opening, Outcome, Record, RecordFormat, RefusedBy, SourceCounts, SourceSurvey,
 };
 pub use order::Order;
 pub use quality::{CaptureQuality, Shown, SourceQuality};
 pub use rank::{Rank, RankedBy, Ranking, Surprise};
 pub use segment::{Domain, Layer, LayerKind, Segment};
 pub use service::{ServiceClass, ServiceKey};
+pub use stack::Stack;
 pub use time::{NS_PER_S, Timestamp};

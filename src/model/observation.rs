@@ -10,6 +10,7 @@ use super::addr::Mac;
 use super::advert::LinkAdvert;
 use super::app::{AppInfo, AppProto};
 use super::flow::{FlowRef, Side, Transport};
+use super::ids::VmId;
 use super::interface::CaptureInterface;
 use super::location::Sighting;
 use super::mark::Mark;
@@ -17,6 +18,7 @@ use super::mirror::{MirrorPath, OneWayTunnel};
 use super::order::Order;
 use super::quality::{Shown, SourceQuality};
 use super::segment::Segment;
+use super::stack::Stack;
 use super::time::Timestamp;
 
 #[derive(Clone, Debug, PartialEq)]
@@ -58,6 +60,38 @@ pub enum Fact {
     Shown(Box<Vec<Shown>>),
     /// Tunnels that look like a mirror's own and are taken for segments; sent at stats ticks while there are any.
     OneWayTunnels(Vec<OneWayTunnel>),
+    /// What a folder that probes share holds of a VM's baseline.
+    Handover(Box<Handover>),
+}
+
+/// An answer of the folder that `[baseline] follow` names. It takes a place in the order of things as a packet does, and
+/// is recorded like one.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Handover {
+    /// From here on answers come with the recording: the folder itself is not asked.
+    Recorded,
+    /// The text of the VM's file; `None` where there is none, or none that was not handed over before.
+    Page(VmId, Option<String>),
+}
+
+impl Handover {
+    /// As the payload of a frame.
+    pub fn to_bytes(&self) -> Vec<u8> {
+        match self {
+            Handover::Recorded => b"recorded".to_vec(),
+            Handover::Page(vm, None) => vm.to_string().into_bytes(),
+            Handover::Page(vm, Some(text)) => format!("{vm}\n{text}").into_bytes(),
+        }
+    }
+
+    pub fn of_bytes(bytes: &[u8]) -> Option<Self> {
+        let text = std::str::from_utf8(bytes).ok()?;
+        if text == "recorded" {
+            return Some(Handover::Recorded);
+        }
+        let (vm, page) = text.split_once('\n').map_or((text, None), |(vm, page)| (vm, Some(page.to_owned())));
+        Some(Handover::Page(vm.parse().ok()?, page))
+    }
 }
 
 #[derive(Clone, Debug, PartialEq)]
@@ -73,6 +107,8 @@ pub enum FlowFact {
     Refused(RefusedBy),
     /// The payload proved an application protocol; sent again when more details are known (version, certificate…).
     App(Box<AppInfo>),
+    /// Two connections have shown that this family of TCP/IP stacks answers at the responder's end.
+    Stack(Stack),
     /// Bytes of this side came in two copies that differ: someone shows a reader other bytes than the receiver, or
     /// answers in its stead. At most once a flow.
     Conflict(Side),
@@ -300,4 +336,22 @@ pub struct SourceSurvey {
     /// The two hosts and the port with the most bytes.
     pub largest: Option<(IpAddr, IpAddr, u16)>,
     pub largest_bytes: u64,
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_handover_comes_back_from_its_frame_and_what_is_none_is_none() {
+        let vm = VmId::derive(&[b"mac"], 0);
+        for handover in
+            [Handover::Recorded, Handover::Page(vm, None), Handover::Page(vm, Some("a = 1\n\nb = 2".to_owned()))]
+        {
+            assert_eq!(Handover::of_bytes(&handover.to_bytes()), Some(handover));
+        }
+        for none in [&b""[..], b"vm-1", b"\xff\xfe", b"recorded\n"] {
+            assert_eq!(Handover::of_bytes(none), None);
+        }
+    }
 }

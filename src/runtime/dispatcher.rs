@@ -19,14 +19,14 @@ use crate::collector::{Collector, Samples};
 use crate::counters;
 use crate::decode::{DecodeConfig, Located, Locator, Mark, Pairs, Place, SHARDS, Sightings, Twins, Verdict};
 use crate::model::{
-    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, Interface, LinkType, Observation, Order, Record, SourceQuality,
-    Timestamp,
+    AwaitedTemplate, Carrier, Fact, FlowFact, FlowRef, Handover, Interface, LinkType, Observation, Order, Record,
+    SourceQuality, Timestamp,
 };
 use crate::telemetry::Increments;
 
 use super::merge::Report;
 use super::parcel::{Entry, Parcel};
-use super::record::CLOCK_LINK;
+use super::record::{CLOCK_LINK, OWN_SOURCE};
 use super::run::Mail;
 use crate::flow::{Head, Taken};
 
@@ -184,8 +184,11 @@ impl Dispatcher {
     /// False when the other side is gone.
     fn batch(&mut self, batch: &Batch, source: &dyn Source) -> bool {
         for frame in &batch.frames {
-            if frame.link == CLOCK_LINK && frame.len == 0 {
-                self.step(frame.time);
+            if frame.link == CLOCK_LINK && (frame.source == OWN_SOURCE || source.replays()) {
+                match frame.len {
+                    0 => drop(self.step(frame.time)),
+                    _ => self.handed_over(frame.time, batch.get(frame)),
+                }
                 continue;
             }
             self.frame += 1;
@@ -338,6 +341,22 @@ impl Dispatcher {
             self.clock(now);
         }
         passed
+    }
+
+    /// An answer of the folder that baselines are followed by; what is none is nobody's.
+    fn handed_over(&mut self, time: Timestamp, bytes: &[u8]) {
+        let Some(handover) = Handover::of_bytes(bytes) else {
+            self.intake.unlocated += 1;
+            return;
+        };
+        // Of its own frame number, like a step; the word that this is a recording stands before the first.
+        let answer = handover != Handover::Recorded;
+        if answer {
+            self.frame += 1;
+            self.clock(time);
+        }
+        let order = Order { frame: self.frame.max(1), packet: answer, shard: 0, ordinal: self.own.len() as u32 };
+        self.own.push(Observation { order, time: self.now, fact: Fact::Handover(Box::new(handover)) });
     }
 
     /// Moves time forward; a new packet second is a tick for everyone.

@@ -9,20 +9,24 @@
 //! drops and says so. The merge gives the brain one order of observations whatever the number of workers.
 
 mod dispatcher;
+mod follower;
 mod keeper;
 mod merge;
 mod parcel;
 mod record;
 mod run;
 pub mod shard;
+mod shelf;
 mod survey;
 mod worker;
 
 pub use dispatcher::{Dispatcher, Idle, Intake, Lane, Stop};
+pub use follower::{Follower, Handovers};
 pub use keeper::{Keeper, Kept};
 pub use merge::{Merge, Report};
 pub use parcel::{Entry, Parcel};
 pub use record::{CLOCK_LINK, Recorder, Recording};
 pub use run::{Mail, Outcome, Plan, mailbox, run};
+pub use shelf::Shelf;
 pub use survey::Surveyed;
 pub use worker::Worker;

@@ -1,16 +1,18 @@
 //! Recording a live run: the packets as they were analysed, and the steps that the wall clock made in silence, as
-//! pcapng. A step is an empty packet on an interface of link type [`CLOCK_LINK`]; `read` takes it as a step again, so
-//! a recorded run replays to the same events.
+//! pcapng. A step is an empty packet on an interface of link type [`CLOCK_LINK`], a baseline that came from another probe
+//! is a packet with a text; `read` takes them as such again, so a recorded run replays to the same events.
 
 use std::fs::File;
 use std::io::{self, BufWriter, Write};
 use std::path::{Path, PathBuf};
 
 use crate::capture::{Batch, CaptureError, Filled, Progress, Source, SourceId};
-use crate::model::{LinkType, SourceCounts, Timestamp};
+use crate::model::{Handover, LinkType, SourceCounts, Timestamp};
 
 /// LINKTYPE_USER0: private use, which no interface of the kernel has.
 pub const CLOCK_LINK: LinkType = LinkType(147);
+/// What comes from this probe itself, and not by a mirror.
+pub const OWN_SOURCE: SourceId = SourceId(u16::MAX);
 const CLOCK_NAME: &str = "eastwatch-clock";
 
 /// A pcapng file being written; nanosecond times.
@@ -23,9 +25,11 @@ pub struct Recorder {
 }
 
 impl Recorder {
+    /// `follows`: baselines are handed over in this run, and stand in the recording.
+    ///
     /// # Errors
     /// The file cannot be made.
-    pub fn create(path: &Path) -> Result<Self, String> {
+    pub fn create(path: &Path, follows: bool) -> Result<Self, String> {
         let told = |e: io::Error| format!("{}: cannot record there: {e}", path.display());
         let file = File::create(path).map_err(told)?;
         let mut recorder =
@@ -35,7 +39,11 @@ impl Recorder {
         body.extend([1, 0, 0, 0]);
         body.extend([0xff; 8]);
         recorder.block(0x0a0d_0d0a, &body);
-        recorder.interface(SourceId(u16::MAX), CLOCK_LINK, CLOCK_NAME);
+        recorder.interface(OWN_SOURCE, CLOCK_LINK, CLOCK_NAME);
+        if follows {
+            let word = Handover::Recorded.to_bytes();
+            recorder.packet(0, Timestamp::ZERO, &word, word.len() as u32);
+        }
         recorder.take_trouble()?;
         Ok(recorder)
     }
@@ -134,6 +142,7 @@ impl<S: Source> Source for Recording<S> {
     }
 
     fn stepped(&mut self, time: Timestamp) {
+        self.inner.stepped(time);
         if let Some(recorder) = &mut self.recorder {
             recorder.step(time);
         }

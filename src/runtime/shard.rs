@@ -14,9 +14,10 @@ use crate::counters;
 use crate::decode::{Datagram, HostOsTable, Icmp, Payload};
 pub use crate::flow::Head;
 use crate::flow::{
-    AdvertCounters, Adverts, ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Timeouts, reports,
+    AdvertCounters, Adverts, ClaimCounters, FlowCounters, FlowTable, MembershipCounters, Stacks, Timeouts, reports,
+    stack_of,
 };
-use crate::model::{Fact, Observation, Order, Timestamp};
+use crate::model::{Fact, FlowFact, Observation, Order, Side, Timestamp};
 use crate::stream::StreamCounters;
 
 /// Virtual shards (decision B.2), as decoding distributes them.
@@ -51,6 +52,8 @@ counters! {
         icmp_errors => "shard.icmp_errors",
         /// Facts about flows, by weight for the brain.
         observations => "shard.observations",
+        /// Endpoints whose TCP/IP stack was forgotten for that of another.
+        stacks_displaced => "shard.stacks.displaced",
     }
 }
 
@@ -111,6 +114,7 @@ pub struct Shard {
     counters: ShardCounters,
     memberships: MembershipCounters,
     adverts: Adverts,
+    stacks: Stacks,
 }
 
 impl Shard {
@@ -123,6 +127,7 @@ impl Shard {
             counters: ShardCounters::default(),
             memberships: MembershipCounters::default(),
             adverts: Adverts::new(),
+            stacks: Stacks::new(),
         }
     }
 
@@ -166,6 +171,16 @@ impl Shard {
             _ => {
                 reports(head, datagram, &mut self.memberships, |joined| teller.tell(Fact::Membership(joined)));
                 let seen = flows.packet(head, datagram, &mut |flow, fact| listeners.told(flow, fact, &mut teller));
+                if let (Payload::Tcp(tcp), Some(seen)) = (&datagram.payload, &seen)
+                    && tcp.flags.syn()
+                    && tcp.flags.ack()
+                    && seen.side == Side::Resp
+                    && let Some(stack) = stack_of(tcp, datagram.ttl)
+                    && let Some(flow) = flows.flow_mut(seen.slot)
+                    && self.stacks.shows(flow.segment(), flow.end(Side::Resp), flow.first_frame(), stack)
+                {
+                    teller.tell(Fact::Flow(flow.reference(), FlowFact::Stack(stack)));
+                }
                 // Of a sampled stream no two segments follow each other: there is nothing to reassemble.
                 let whole = !(head.taken.sampled() && matches!(datagram.payload, Payload::Tcp(_)));
                 if let Some(seen) = seen.filter(|_| whole) {
@@ -203,7 +218,7 @@ impl Shard {
     /// Counters since the start.
     pub fn counters(&self) -> Counted {
         Counted {
-            shard: self.counters,
+            shard: ShardCounters { stacks_displaced: self.stacks.displaced, ..self.counters },
             flow: self.flows.counters,
             app: self.listeners.app_counters,
             stream: self.listeners.stream_counters,

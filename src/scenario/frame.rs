@@ -26,6 +26,7 @@ pub(super) struct Segment<'a> {
     pub flags: u8,
     pub options: &'a [u8],
     pub payload: &'a [u8],
+    pub ttl: u8,
 }
 
 pub(super) const FIN: u8 = 0x01;
@@ -48,7 +49,7 @@ pub(super) fn tcp(path: &Path, segment: &Segment) -> Vec<u8> {
     out.resize(header_words * 4, 0);
     out.extend(segment.payload);
     set_checksum(path, 6, &mut out, 16);
-    ip(path, 6, &out)
+    ip_with(path, 6, segment.ttl, &out)
 }
 
 pub(super) fn udp(path: &Path, src_port: u16, dst_port: u16, payload: &[u8]) -> Vec<u8> {
@@ -86,17 +87,21 @@ pub(super) fn arp(sender: &Vm, operation: u16, target_mac: Mac, target_ip: IpAdd
 }
 
 pub(super) fn ip(path: &Path, protocol: u8, body: &[u8]) -> Vec<u8> {
+    ip_with(path, protocol, ttl(protocol), body)
+}
+
+fn ip_with(path: &Path, protocol: u8, ttl: u8, body: &[u8]) -> Vec<u8> {
     let (src, dst) = (octets(path.src.ip), octets(path.dst_ip));
     let mut out = Vec::with_capacity(40 + body.len());
     if path.src.ip.is_ipv6() {
         out.extend([0x60, 0, 0, 0]);
         out.extend((body.len() as u16).to_be_bytes());
-        out.extend([protocol, ttl(protocol)]);
+        out.extend([protocol, ttl]);
     } else {
         out.extend([0x45, 0]);
         out.extend(((20 + body.len()) as u16).to_be_bytes());
         out.extend(path.ip_id.to_be_bytes());
-        out.extend([0x40, 0, ttl(protocol), protocol, 0, 0]); // do not fragment
+        out.extend([0x40, 0, ttl, protocol, 0, 0]); // do not fragment
     }
     out.extend(src);
     out.extend(dst);

@@ -1,7 +1,7 @@
 //! A TCP connection: each verb sends its segments and moves the conversation's own clock on.
 //! Bound: a segment carries 1,448 bytes; longer payloads are several.
 
-use crate::model::{Side, Timestamp};
+use crate::model::{Side, Stack, Timestamp};
 
 use super::frame::{self, ACK, FIN, PSH, Path, RST, SYN};
 use super::{Scenario, Vm, hop_ns};
@@ -10,12 +10,17 @@ const SEGMENT_BYTES: usize = 1_448;
 /// MSS 1,460, SACK permitted, window scale 7: what Linux opens with.
 const SYN_OPTIONS: [u8; 12] = [2, 4, 0x05, 0xb4, 4, 2, 1, 3, 3, 7, 0, 0];
 
+/// MSS 1,460, window scale 8, SACK permitted: what Windows answers with.
+const SYN_OPTIONS_OTHER: [u8; 12] = [2, 4, 0x05, 0xb4, 1, 3, 3, 8, 1, 1, 4, 2];
+
 pub struct TcpTalk<'s> {
     scenario: &'s mut Scenario,
     ends: [(Vm, u16); 2],
     /// The next sequence number of each end.
     next: [u32; 2],
     clock: Timestamp,
+    /// The server's.
+    stack: Stack,
 }
 
 impl<'s> TcpTalk<'s> {
@@ -23,13 +28,20 @@ impl<'s> TcpTalk<'s> {
         let from = scenario.ephemeral(client.ip);
         let next = [scenario.random(1 << 32) as u32, scenario.random(1 << 32) as u32];
         let clock = scenario.clock;
-        TcpTalk { scenario, ends: [(client.clone(), from), (server.clone(), port)], next, clock }
+        let ends = [(client.clone(), from), (server.clone(), port)];
+        TcpTalk { scenario, ends, next, clock, stack: Stack::Linux }
     }
 
     /// From another port than the next ephemeral one.
     pub fn from_port(&mut self, port: u16) -> &mut Self {
         let [client, _] = &mut self.ends;
         client.1 = port;
+        self
+    }
+
+    /// The server answers as another system than Linux does.
+    pub fn answered_by(&mut self, stack: Stack) -> &mut Self {
+        self.stack = stack;
         self
     }
 
@@ -109,8 +121,17 @@ impl<'s> TcpTalk<'s> {
             seq: if flags & RST != 0 && flags & ACK != 0 && side == Side::Resp { 0 } else { *seq },
             ack: if flags & ACK != 0 { ack } else { 0 },
             flags,
-            options: if syn { &SYN_OPTIONS } else { &[] },
+            options: match (syn, side, self.stack) {
+                (false, ..) => &[],
+                (true, Side::Orig, _) | (true, Side::Resp, Stack::Linux) => &SYN_OPTIONS,
+                (true, ..) => &SYN_OPTIONS_OTHER,
+            },
             payload,
+            ttl: match (side, self.stack) {
+                (Side::Resp, Stack::Windows) => 128,
+                (Side::Resp, Stack::Device) => 255,
+                _ => 64,
+            },
         };
         let bytes = frame::tcp(&path, &segment);
         *seq = seq.wrapping_add(payload.len() as u32 + u32::from(syn || flags & FIN != 0));

@@ -8,7 +8,7 @@ use eastwatch::scenario::{Scenario, Vm, payload};
 
 use super::class_scenarios as classes;
 use super::day0_scenarios as day0;
-use super::{detect_scenarios, media_scenarios, mirror_scenarios};
+use super::{detect_scenarios, media_scenarios, mirror_scenarios, stack_scenarios, transfer_scenarios};
 
 pub type Parts = Vec<(&'static str, Scenario)>;
 
@@ -74,6 +74,9 @@ pub const ALL: &[(&str, Write)] = &[
     ("stays-behind-its-port", mirror_scenarios::stays_behind_its_port),
     ("moved-to-another-session", mirror_scenarios::moved_to_another_session),
     ("stays-in-its-session", mirror_scenarios::stays_in_its_session),
+    ("other-system", stack_scenarios::other_system),
+    ("systems-as-ever", stack_scenarios::systems_as_ever),
+    ("transfers-all-day", transfer_scenarios::transfers_all_day),
 ];
 
 const LEARN_HOURS: i64 = 30;
@@ -443,7 +446,7 @@ fn shell(s: &mut Scenario, client: &Vm, server: &Vm) {
 }
 
 /// A file fetched in passive mode: the server names the port, the client connects to it.
-fn ftp(s: &mut Scenario, client: &Vm, server: &Vm, data_port: u16) {
+pub fn ftp(s: &mut Scenario, client: &Vm, server: &Vm, data_port: u16) {
     let begun = s.now();
     let [high, low] = data_port.to_be_bytes();
     let named = format!("227 Entering Passive Mode (10,0,0,21,{high},{low}).\r\n");

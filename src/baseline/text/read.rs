@@ -10,6 +10,7 @@ use crate::baseline::identity::{Aspect, Identity};
 use crate::baseline::novelty::{Days, WINDOW_D};
 use crate::baseline::profile::{LearnedPeer, LearnedService, Port};
 use crate::baseline::sanction::parse_port;
+use crate::baseline::volume::{DAY, DAYS_MAX, VolumeBulk, VolumeDay};
 use crate::model::{NS_PER_S, Timestamp, VmId};
 
 impl Document {
@@ -125,6 +126,26 @@ fn vm(node: Node, clock: &Clock, faults: &mut Faults<'_>) -> Option<VmDocument> 
         }
         page.peers.push(row);
     }
+    for node in fields.list("volumes") {
+        let at = node.at.clone();
+        let Some(row) = volume(node, &page, clock, fields.faults) else { continue };
+        if page.volumes.last().is_some_and(|before| before.day >= row.day) {
+            fields.wrong(&at, "`volumes` are in order of their days, each once");
+        } else if page.volumes.len() >= DAYS_MAX {
+            fields.wrong(&at, &format!("`volumes` has at most {DAYS_MAX} days"));
+        } else {
+            page.volumes.push(row);
+        }
+    }
+    for node in fields.list("bulk") {
+        let at = node.at.clone();
+        let Some(row) = bulk(node, &page, clock, fields.faults) else { continue };
+        if page.bulk.last().is_some_and(|before| before.to >= row.to) {
+            fields.wrong(&at, "`bulk` is in order of `to`, each once");
+        } else {
+            page.bulk.push(row);
+        }
+    }
     match fields.take("evidence") {
         Some(node) => evidence(node, &mut page, clock, fields.faults),
         None => {
@@ -232,6 +253,60 @@ fn peer(node: Node, page: &VmDocument, clock: &Clock, faults: &mut Faults<'_>) -
     let (learned, silent_since) = learned(&mut fields, clock);
     fields.end();
     Some(PeerDocument { server: server?, name, port: port?, learned, silent_since, line: 0 })
+}
+
+fn volume(node: Node, page: &VmDocument, clock: &Clock, faults: &mut Faults<'_>) -> Option<VolumeDay> {
+    let mut fields = Fields::of(node, &format!("{}: `volumes`", page.shown()), faults);
+    let day = fields.parsed("day", |text| date(text, clock));
+    let day = fields.need("day", day);
+    let [sent, received] = ["sent", "received"].map(|key| {
+        let found = fields.parsed(key, codes);
+        fields.need(key, found)
+    });
+    fields.end();
+    Some(VolumeDay { day: day?, sent: sent?, received: received? })
+}
+
+fn bulk(node: Node, page: &VmDocument, clock: &Clock, faults: &mut Faults<'_>) -> Option<VolumeBulk> {
+    let mut fields = Fields::of(node, &format!("{}: `bulk`", page.shown()), faults);
+    let to = fields.parsed("to", |text| u64::from_str_radix(text, 16).map_err(|_| format!("`{text}` is no number")));
+    let to = fields.need("to", to);
+    let most = fields.whole("most");
+    let most = fields.need("most", most).unwrap_or_default().max(0).unsigned_abs();
+    let silent_since = fields.parsed("silent_since", |text| date(text, clock)).map(|(_, day)| day);
+    fields.end();
+    Some(VolumeBulk { to: to?, most, silent_since })
+}
+
+/// Days since the epoch; none is later than the export.
+fn date(text: &str, clock: &Clock) -> Result<i64, String> {
+    let bad = |_| format!("`{text}` is not a day like 2026-01-05");
+    let time: Timestamp = format!("{text}T00:00:00Z").parse().map_err(bad)?;
+    if time > clock.exported {
+        return Err(format!("{text} is later than the export"));
+    }
+    Ok(time.second().div_euclid(86_400))
+}
+
+/// Two digits an hour.
+fn codes(text: &str) -> Result<[Option<u8>; DAY], String> {
+    let bad = || format!("`{text}` is not {DAY} times two hexadecimal digits or --");
+    let (pairs, []) = text.as_bytes().as_chunks::<2>() else { return Err(bad()) };
+    let mut out = [None; DAY];
+    if pairs.len() != DAY {
+        return Err(bad());
+    }
+    for (into, pair) in out.iter_mut().zip(pairs) {
+        *into = match pair {
+            b"--" => None,
+            // The last is for what is not known.
+            _ => match std::str::from_utf8(pair).ok().and_then(|pair| u8::from_str_radix(pair, 16).ok()) {
+                Some(code) if code < u8::MAX => Some(code),
+                _ => return Err(bad()),
+            },
+        };
+    }
+    Ok(out)
 }
 
 fn evidence(node: Node, page: &mut VmDocument, clock: &Clock, faults: &mut Faults<'_>) {

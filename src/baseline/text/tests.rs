@@ -3,6 +3,7 @@
 use crate::baseline::collection::Baselines;
 use crate::baseline::document::{Directory, Document};
 use crate::baseline::tests::{learned, now, vm};
+use crate::baseline::volume::{DAY, VolumeBulk, VolumeDay};
 use crate::model::VmId;
 
 struct Few;
@@ -43,6 +44,64 @@ fn both_forms_come_back_whole() {
     assert_eq!(toml.to_toml(), whole.to_toml());
     let json = Document::parse("b.json", &whole.to_json().to_string()).expect("its own JSON");
     assert_eq!(json.to_toml(), whole.to_toml());
+}
+
+/// `learned()` with two days of volumes.
+fn with_volumes() -> Baselines {
+    let mut baselines = learned();
+    let page = |day, code| VolumeDay { day, sent: [Some(code); DAY], received: [Some(7); DAY] };
+    let today = now().second() / 86_400;
+    let mut days = [page(today - 9, 60), page(today - 1, 100)];
+    days[0].sent[3] = None;
+    let bulk = [
+        VolumeBulk { to: 7, most: 1 << 30, silent_since: Some(today - 9) },
+        VolumeBulk { to: 1 << 60, most: 1 << 31, silent_since: None },
+    ];
+    baselines.volumes.take_page(vm(1), &days, &bulk, now(), false);
+    baselines
+}
+
+#[test]
+fn volumes_come_back_from_both_forms_and_from_another_probe() {
+    let document = with_volumes().export(now(), &Few);
+    let page = |document: &Document| document.vms.iter().find(|page| page.vm == vm(1)).cloned().expect("exported");
+    assert_eq!((page(&document).volumes.len(), page(&document).bulk.len()), (2, 2));
+    let toml = Document::parse("b.toml", &document.to_toml()).expect("its own TOML");
+    let json = Document::parse("b.json", &document.to_json().to_string()).expect("its own JSON");
+    for read in [&toml, &json] {
+        assert_eq!((page(read).volumes, page(read).bulk), (page(&document).volumes, page(&document).bulk));
+    }
+    let mut other = Baselines::new(crate::baseline::BaselineConfig::default());
+    let told = other.import(&toml, now(), &Few).expect("taken");
+    assert!(told.iter().any(|line| line.what.starts_with("sends up to ")), "{told:?}");
+    assert!(told.iter().any(|line| line.what == "sends much to vm-000000000007"), "{told:?}");
+    let again = page(&other.export(now(), &Few));
+    assert_eq!((again.volumes, again.bulk), (page(&document).volumes, page(&document).bulk));
+    assert!(other.import(&toml, now(), &Few).expect("taken").is_empty());
+    assert!(crate::baseline::diff(&document, &other.export(now(), &Few)).is_empty());
+}
+
+#[test]
+fn volumes_of_whole_days_are_the_same_text_an_hour_later() {
+    let baselines = with_volumes();
+    let (one, other) = (baselines.export(now(), &Few).to_toml(), baselines.export(now().plus_s(3_600), &Few).to_toml());
+    let differ: Vec<_> = one.lines().zip(other.lines()).filter(|(a, b)| a != b).collect();
+    assert_eq!(differ.len(), 2, "{differ:?}");
+}
+
+#[test]
+fn faulty_volumes_are_told_by_line() {
+    let text = with_volumes().export(now(), &Few).to_toml();
+    let faults = |from: &str, to: &str| {
+        assert!(text.contains(from), "{from}");
+        Document::parse("b.toml", &text.replacen(from, to, 1)).map(|_| ()).unwrap_err()
+    };
+    assert!(faults("sent = \"64", "sent = \"6")[0].contains("24 times two hexadecimal digits"));
+    assert!(faults("sent = \"64", "sent = \"ff")[0].contains("24 times two"));
+    assert!(faults("{ day = \"2025-", "{ day = \"2035-")[0].contains("later than the export"));
+    let row = text.lines().find(|line| line.contains("{ day = ")).expect("a day").to_owned();
+    assert!(faults(&row, &format!("{row}\n{row}"))[0].contains("each once"));
+    assert!(faults("to = \"0000000000000007\"", "to = \"x\"")[0].contains("no number"));
 }
 
 #[test]

@@ -6,12 +6,14 @@ use serde_json::{Map, Value, json};
 use super::FEATURES;
 use crate::baseline::document::{Document, FORMAT, PeerDocument, ServiceDocument, TrackDocument, VERSION, VmDocument};
 use crate::baseline::identity::{Aspect, Identity};
+use crate::baseline::volume::{VolumeBulk, VolumeDay};
 use crate::model::{NS_PER_S, Timestamp};
 
 const HEADER: &str = "\
 # What eastwatch learned. Read it, edit it, keep it in git; `eastwatch baseline import FILE` takes it, and says what
 # changes. Times are UTC; `uses` above 8 is the power of two below; what has no `silent_since` was used in the last
-# week. `learned`, `born`, `last_new` and `watched` are seconds that the probe had watched.
+# week. `learned`, `born`, `last_new` and `watched` are seconds that the probe had watched. `sent` and `received` are two
+# hexadecimal digits an hour, 5 log2(bytes + 1), or -- where the hour was not watched.
 ";
 
 impl Document {
@@ -73,6 +75,12 @@ fn vm(page: &VmDocument) -> Value {
     put("flows", page.flows.into());
     put("serves", page.services.iter().map(service).collect());
     put("uses", page.peers.iter().map(peer).collect());
+    if !page.volumes.is_empty() {
+        put("volumes", page.volumes.iter().map(volume).collect());
+    }
+    if !page.bulk.is_empty() {
+        put("bulk", page.bulk.iter().map(bulk).collect());
+    }
     let mut evidence = Map::new();
     evidence.insert("born".to_owned(), page.born_s.into());
     evidence.insert("source_ports".to_owned(), format!("{:016x}", page.source_ports).into());
@@ -151,6 +159,32 @@ fn peer(row: &PeerDocument) -> Value {
         out.insert("provisional".to_owned(), true.into());
     }
     Value::Object(out)
+}
+
+fn volume(row: &VolumeDay) -> Value {
+    let mut out = Map::new();
+    out.insert("day".to_owned(), date(row.day).into());
+    for (key, codes) in [("sent", &row.sent), ("received", &row.received)] {
+        let codes = codes.iter().map(|code| code.map_or("--".to_owned(), |code| format!("{code:02x}")));
+        out.insert(key.to_owned(), codes.collect::<String>().into());
+    }
+    Value::Object(out)
+}
+
+fn bulk(row: &VolumeBulk) -> Value {
+    let mut out = Map::new();
+    out.insert("to".to_owned(), format!("{:016x}", row.to).into());
+    out.insert("most".to_owned(), row.most.into());
+    if let Some(day) = row.silent_since {
+        out.insert("silent_since".to_owned(), date(day).into());
+    }
+    Value::Object(out)
+}
+
+/// `2026-01-05`, of days since the epoch.
+fn date(day: i64) -> String {
+    let text = Timestamp::ZERO.plus_s(day.saturating_mul(86_400)).to_string();
+    text.get(..10).unwrap_or_default().to_owned()
 }
 
 fn time(time: Timestamp) -> Value {

@@ -162,6 +162,21 @@ impl History {
         self.end
     }
 
+    /// The codes that stand here for an hour.
+    pub(super) fn written(&self, hour: i64) -> Option<[u8; 2]> {
+        (hour < self.end).then(|| self.of(hour, &Watch::default())).flatten()
+    }
+
+    /// Appends an hour as it is; the first known one begins.
+    pub(super) fn write(&mut self, hour: i64, codes: [u8; 2]) {
+        if !self.codes.is_empty() {
+            self.put(codes);
+        } else if codes != [UNKNOWN; 2] {
+            (self.base, self.end) = (hour, hour);
+            self.put(codes);
+        }
+    }
+
     /// Writes the hour down; hours since the last were silent where they were watched.
     pub(super) fn push(&mut self, hour: i64, codes: [u8; 2], watch: &Watch) {
         if self.codes.is_empty() || hour >= self.end.saturating_add(HOURS as i64) {

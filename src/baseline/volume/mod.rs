@@ -5,9 +5,11 @@
 //! not watched: they are no zeros.
 
 mod history;
+mod page;
 mod records;
 
 pub use history::{By, Usual, z_among};
+pub use page::{DAY, DAYS_MAX, VolumeBulk, VolumeDay};
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::net::IpAddr;
