@@ -146,7 +146,7 @@ impl Inventory {
         out: &mut Vec<Change>,
     ) {
         let client = self.party(flow, proof.side.other(), at, out);
-        let mut service = self.proved(row, proof, at);
+        let mut service = self.proved(self.current(row), proof, at);
         service.evidence.push_str(&format!(", announced by {}", announced.by));
         service.app = Some(named(announced.app.clone(), proof.side));
         service.flows = 1;
@@ -169,6 +169,8 @@ impl Inventory {
         self.identity.prove(vm);
         let row = proof.row(flow, vm);
         let (client, client_ip) = (self.party(flow, proof.side.other(), at, out), flow.end(proof.side.other()).ip);
+        // Whom the client's address belongs to may show that the server is another VM, too.
+        let row = self.current(row);
         let told = self.services.level(&row.key);
         if !self.services.rows.contains(&row) && !self.add_row(row, &proof, at) {
             return;

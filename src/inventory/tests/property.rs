@@ -112,6 +112,47 @@ fn agree(inventory: &Inventory) {
     assert_eq!(inventory.live.len(), 0);
 }
 
+fn holds(steps: Vec<Step>, everywhere: bool, small: bool) {
+    let mut config = InventoryConfig::default();
+    if everywhere {
+        config.home = "0.0.0.0/0,::/0".parse().unwrap();
+    }
+    if small {
+        (config.vms_max, config.services_max, config.peers_max) = (4, 5, 3);
+    }
+    let (mut scene, mut store) = (Scene::with(config.clone()), MemoryStore::default());
+    for step in steps {
+        act(&mut scene, step);
+        let mut batch = Batch::default();
+        scene.inventory.save(&mut batch);
+        store.apply(&batch).unwrap();
+    }
+    agree(&scene.inventory);
+    let mut batch = Batch::default();
+    scene.inventory.save_all(&mut batch);
+    store.apply(&batch).unwrap();
+    let loaded = Inventory::load(&store, config).unwrap();
+    agree(&loaded);
+    assert_eq!(super::memory::everything(&loaded), super::memory::everything(&scene.inventory));
+    let binding = |inventory: &Inventory| {
+        inventory.identity.bindings.iter().map(|(key, b)| (*key, b.vm, b.mac)).collect::<Vec<_>>()
+    };
+    assert_eq!(binding(&loaded), binding(&scene.inventory));
+}
+
+#[test]
+fn no_service_outlives_its_vm() {
+    let steps = [
+        (0, 1, 0, 0, 36, 0, 0),
+        (2, 8, 0, 0, 4, 0, 0),
+        (1, 17, 24, 0, 80, 89, 0),
+        (0, 0, 0, 0, 0, 27, 0),
+        (1, 8, 0, 0, 19, 40, 0),
+        (65, 24, 0, 0, 225, 181, 0),
+    ];
+    holds(steps.to_vec(), false, false);
+}
+
 proptest! {
     #![proptest_config(ProptestConfig { cases: 128, failure_persistence: None, ..ProptestConfig::default() })]
 
@@ -121,30 +162,6 @@ proptest! {
         everywhere in any::<bool>(),
         small in any::<bool>(),
     ) {
-        let mut config = InventoryConfig::default();
-        if everywhere {
-            config.home = "0.0.0.0/0,::/0".parse().unwrap();
-        }
-        if small {
-            (config.vms_max, config.services_max, config.peers_max) = (4, 5, 3);
-        }
-        let (mut scene, mut store) = (Scene::with(config.clone()), MemoryStore::default());
-        for step in steps {
-            act(&mut scene, step);
-            let mut batch = Batch::default();
-            scene.inventory.save(&mut batch);
-            store.apply(&batch).unwrap();
-        }
-        agree(&scene.inventory);
-        let mut batch = Batch::default();
-        scene.inventory.save_all(&mut batch);
-        store.apply(&batch).unwrap();
-        let loaded = Inventory::load(&store, config).unwrap();
-        agree(&loaded);
-        prop_assert_eq!(super::memory::everything(&loaded), super::memory::everything(&scene.inventory));
-        let binding = |inventory: &Inventory| {
-            inventory.identity.bindings.iter().map(|(key, b)| (*key, b.vm, b.mac)).collect::<Vec<_>>()
-        };
-        prop_assert_eq!(binding(&loaded), binding(&scene.inventory));
+        holds(steps, everywhere, small);
     }
 }
