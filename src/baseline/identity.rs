@@ -20,11 +20,20 @@ pub enum Aspect {
     HostKey,
     KeyExchange,
     Issuer,
+    /// Of an RPC service. One port has several and one interface goes from port to port: they are never compared, but
+    /// tell whose port a new one is.
+    Interface,
 }
 
 impl Aspect {
-    pub const ALL: [Aspect; 5] =
-        [Aspect::Application, Aspect::ProductFamily, Aspect::HostKey, Aspect::KeyExchange, Aspect::Issuer];
+    pub const ALL: [Aspect; 6] = [
+        Aspect::Application,
+        Aspect::ProductFamily,
+        Aspect::HostKey,
+        Aspect::KeyExchange,
+        Aspect::Issuer,
+        Aspect::Interface,
+    ];
 
     /// As an exported baseline calls it.
     pub(crate) fn key(self) -> &'static str {
@@ -34,6 +43,7 @@ impl Aspect {
             Aspect::HostKey => "host_key",
             Aspect::KeyExchange => "key_exchange",
             Aspect::Issuer => "issuer",
+            Aspect::Interface => "interface",
         }
     }
 }
@@ -46,6 +56,7 @@ impl fmt::Display for Aspect {
             Aspect::HostKey => "SSH host key",
             Aspect::KeyExchange => "SSH key exchange offer (HASSH)",
             Aspect::Issuer => "certificate issuer",
+            Aspect::Interface => "RPC interface",
         })
     }
 }
@@ -79,7 +90,7 @@ impl Identity {
     /// unless it still reads so.
     pub fn replaced_by(&self, app: &AppInfo, in_force: &[String]) -> Vec<Replaced> {
         let mut out: Vec<Replaced> = Vec::new();
-        for mark in marks(app) {
+        for mark in marks(app).into_iter().filter(|mark| mark.aspect != Aspect::Interface) {
             let known = |m: &&Mark| m.aspect == mark.aspect && m.of == mark.of;
             let defined = |m: &&Mark| m.aspect == Aspect::Application && in_force.contains(&m.of);
             let values = |which: &dyn Fn(&&Mark) -> bool| -> Vec<String> {
@@ -116,6 +127,18 @@ impl Identity {
     /// Applications proved so far, `http` once for all of HTTP.
     pub fn applications(&self) -> impl Iterator<Item = &str> {
         self.marks.iter().filter(|m| m.aspect == Aspect::Application).map(|m| m.value.as_str())
+    }
+
+    /// Was this application proved here? `None` where none was.
+    pub fn speaks(&self, app: &AppInfo) -> Option<bool> {
+        let family = application_family(app.proto.as_str());
+        self.applications().next()?;
+        Some(self.applications().any(|known| known == family))
+    }
+
+    /// Was this RPC interface offered here?
+    pub fn offers(&self, interface: &str) -> bool {
+        self.marks.iter().any(|m| m.aspect == Aspect::Interface && m.value == interface)
     }
 
     /// Every mark: its aspect, what it belongs to, its value.
@@ -166,7 +189,14 @@ fn marks(app: &AppInfo) -> Vec<Mark> {
         // One server may hold a certificate for each name it is asked for.
         out.push(mark(Aspect::Issuer, app.get("sni").unwrap_or(""), issuer));
     }
+    out.extend(interfaces(app).map(|interface| mark(Aspect::Interface, "", interface)));
     out
+}
+
+/// The RPC interfaces that a mapper or a bind named, as UUIDs.
+pub fn interfaces(app: &AppInfo) -> impl Iterator<Item = &str> {
+    let named = app.get("interfaces").filter(|_| app.proto.as_str() == "dcerpc");
+    named.unwrap_or_default().split(' ').filter(|interface| !interface.is_empty())
 }
 
 /// A server that speaks HTTP/2 or upgrades to WebSocket is still the web server.

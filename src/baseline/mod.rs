@@ -7,6 +7,7 @@ mod component;
 mod diff;
 mod document;
 mod identity;
+mod likes;
 mod novelty;
 mod policy_out;
 mod profile;

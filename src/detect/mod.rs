@@ -2,6 +2,7 @@
 //! with its tunables at the top and two lines here. None knows what a packet is, and none asks the time.
 
 mod day0;
+mod familiar;
 mod gone;
 mod memory;
 mod new_peer;
@@ -35,8 +36,8 @@ use std::net::IpAddr;
 use crate::baseline::{Baselines, Feature, Mode, Sanctions};
 use crate::inventory::{Basis, Change, What};
 use crate::model::{
-    AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity,
-    Surprise, Timestamp, VmId,
+    AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, Segment, ServiceClass, ServiceKey,
+    Severity, Surprise, Timestamp, VmId,
 };
 use crate::store::{Batch, Store, StoreError};
 
@@ -131,6 +132,8 @@ pub trait Known {
     fn takes_a_name_over(&self, _vm: VmId) -> bool {
         false
     }
+    /// The VM that has this address.
+    fn holder(&self, segment: Segment, ip: IpAddr) -> Option<VmId>;
     /// Were its connections under way when it was first seen, or did a hypervisor announce it (RARP)?
     fn arrived(&self, _vm: VmId) -> bool {
         false
@@ -258,6 +261,17 @@ impl World<'_> {
             && !self.baselines.is_usual(service)
             && self.judges_services(service.vm, now)
             && !self.sanctioned(service, now)
+    }
+
+    /// The same for a service that this client uses: one more of something known is not judged as new.
+    fn is_news(&self, client: VmId, service: &ServiceKey, now: Timestamp) -> bool {
+        let familiar = || {
+            self.known.service(service).is_some_and(|seen| {
+                seen.app.is_some_and(familiar::is_sharing)
+                    || familiar::look(service, &seen, Some(client), self) == familiar::Familiar::Known
+            })
+        };
+        self.is_unsanctioned(service, now) && !familiar()
     }
 
     /// Is a service of this VM judged? One that arrived from a host that we do not see brings what it served there:

@@ -2,7 +2,7 @@
 //! members ordinary edges; the edges by which one takes over a machine it grants only to those it knows for a day.
 //! Unbounded in nothing: at most [`LIKES_MAX`] VMs are looked at.
 
-use super::World;
+use super::{World, familiar};
 use crate::model::{ServiceKey, Timestamp, VmId};
 
 const LIKES_MAX: usize = 256;
@@ -12,21 +12,32 @@ const NEWCOMER_S: f64 = 86_400.0;
 /// Clients that make a learned service popular.
 pub(super) const POPULAR_CLIENTS: u64 = 8;
 
-/// An ordinary client of a service that many use, that half of its likes use, or whose likes it uses.
+/// Who reaches so many of a role by remote access reaches the next, too: jump hosts, the management of configurations.
+const HABIT_MIN: usize = 8;
+
+/// An ordinary client of a service that many use, that half of its likes use, or whose likes it uses; of a port of RPC,
+/// where it uses others of that server; of what likes hand to each other, anyone.
 pub(super) fn is_ordinary(world: &World<'_>, client: VmId, service: &ServiceKey) -> bool {
     let popular = world.baselines.is_learned(service)
         && world.known.service(service).is_some_and(|seen| seen.clients >= POPULAR_CLIENTS);
+    let app = world.known.service(service).and_then(|seen| seen.app);
+    let interface = app.is_some_and(|app| world.baselines.is_known_interface(service, app));
     popular
+        || app.is_some_and(familiar::is_sharing)
+        || (interface && world.baselines.has_spoken(client, service))
         || world.baselines.is_kin(client, service)
         || share_of_likes(world, client, |like| world.baselines.is_learned_peer(like, service)) >= 0.5
 }
 
-/// Remote access that half of the client's role have to this server or another of its role: jump hosts, the management
-/// of configurations.
+/// Remote access that half of the client's role have to this server or another of its role; or that the client has to
+/// [`HABIT_MIN`] others of the server's role already.
 pub(super) fn is_granted(world: &World<'_>, client: VmId, service: &ServiceKey, now: Timestamp) -> bool {
     let newcomer = world.baselines.profile(client).is_none_or(|p| now.since_s(p.first_seen) < NEWCOMER_S);
     if newcomer || world.baselines.roles().is_provisional(client) {
         return false;
+    }
+    if world.baselines.reaches_likes(client, service, HABIT_MIN) >= HABIT_MIN {
+        return true;
     }
     let reaches = |like| world.baselines.is_learned_peer(like, service) || world.baselines.is_kin(like, service);
     share_of_likes(world, client, reaches) >= 0.5

@@ -123,7 +123,7 @@ impl Detect for ServiceReplaced {
 fn severity(aspect: Aspect) -> Severity {
     match aspect {
         Aspect::Application | Aspect::ProductFamily | Aspect::HostKey => Severity::High,
-        Aspect::KeyExchange | Aspect::Issuer => Severity::Medium,
+        Aspect::KeyExchange | Aspect::Issuer | Aspect::Interface => Severity::Medium,
     }
 }
 

@@ -1,10 +1,11 @@
 //! The alert budget: which incidents are pages, notices or lines of the digest (detection.md 4.7). It ranks; it never
 //! holds an incident back.
 //!
-//! Thresholds start at zero, where every high incident is a page and every low one a notice, and rise only where
-//! measured rates prove that more than the budget comes on ordinary days: the lower 95 % bound of the incidents that
-//! stood alone in the last [`WINDOW_D`] watched days, without the noisiest tenth (two at least). They move once a watched
-//! day, by a factor of two in probability at most (ln 2 nats). So a day of fake novelty moves nothing.
+//! The page threshold starts where a surprise that means what it says keeps to the budget: what ordinary days bring with
+//! a probability of p a VM comes p times a VM-day at most. That of notices starts at zero. Both go to where measured
+//! rates prove that no more than the budget comes on ordinary days: the lower 95 % bound of the incidents that stood
+//! alone in the last [`WINDOW_D`] watched days, without the noisiest tenth (two at least). They move once a watched day,
+//! by a factor of two in probability at most (ln 2 nats). So a day of fake novelty moves nothing.
 //! State is [`WINDOW_D`] days of at most 202 scores each; days of the calendar are kept for [`CALENDAR_D`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -67,6 +68,14 @@ pub fn notices_per_day(config: &AlertsConfig, vms: u64) -> f64 {
     pages_per_day(config, vms) * NOTICES_A_PAGE
 }
 
+/// Where the page threshold starts: -ln of the pages that a VM-day may bring, 6.2 nats by default.
+fn prior(config: &AlertsConfig) -> Surprise {
+    match config.per_1000_vms_per_day {
+        none if none <= 0.0 => Surprise::MAX,
+        pages => Surprise::from_nats((1_000.0 / pages).ln()),
+    }
+}
+
 /// One day of the calendar (UTC): how its incidents were ranked, reopened ones included.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Daily {
@@ -100,7 +109,7 @@ struct State {
     calendar: VecDeque<Daily>,
 }
 
-#[derive(Clone, Debug, Default)]
+#[derive(Clone, Debug)]
 pub(super) struct Budget {
     config: AlertsConfig,
     state: State,
@@ -119,9 +128,20 @@ pub struct Standing {
     pub notice: Surprise,
 }
 
+impl Default for Budget {
+    fn default() -> Self {
+        Budget::new(AlertsConfig::default())
+    }
+}
+
 impl Budget {
+    fn new(config: AlertsConfig) -> Self {
+        let state = State { page: prior(&config), ..State::default() };
+        Budget { config, state, dirty: false }
+    }
+
     pub fn load(store: &dyn Store, config: AlertsConfig) -> Result<Self, StoreError> {
-        let mut budget = Budget { config, ..Budget::default() };
+        let mut budget = Budget::new(config);
         for (_, body) in store.scan(&BUDGET)? {
             budget.state = BUDGET.read(&body)?;
         }
@@ -136,6 +156,9 @@ impl Budget {
 
     /// Another budget: what is allowed changes at once, the thresholds follow with the days.
     pub fn configure(&mut self, config: AlertsConfig) {
+        if self.state.window.is_empty() && self.config != config {
+            self.state.page = prior(&config);
+        }
         self.config = config;
     }
 
@@ -315,10 +338,47 @@ mod tests {
     }
 
     #[test]
-    fn before_anything_is_measured_severity_alone_ranks() {
+    fn where_nothing_came_for_weeks_severity_alone_ranks() {
         let budget = budget(100);
         let ranks = Severity::ALL.map(|severity| budget.rank(severity, false, Surprise::ZERO).rank);
         assert_eq!(ranks, [Rank::Digest, Rank::Notice, Rank::Notice, Rank::Page, Rank::Page]);
+    }
+
+    #[test]
+    fn before_anything_is_measured_a_page_has_to_be_as_rare_as_the_budget() {
+        let fresh = |pages| Budget::new(AlertsConfig { per_1000_vms_per_day: pages });
+        assert!((fresh(2.0).state.page.nats() - 6.2).abs() < 0.02);
+        assert!(fresh(1_000.0).state.page < Surprise::from_nats(0.01) && fresh(0.0).state.page == Surprise::MAX);
+        let budget = fresh(2.0);
+        // What one VM-day in twenty brings, and what one in a thousand does.
+        assert_eq!((high(&budget, 3.0), high(&budget, 7.0)), (Rank::Notice, Rank::Page));
+        assert_eq!(budget.rank(Severity::Critical, false, Surprise::ZERO).rank, Rank::Page);
+        assert_eq!(budget.rank(Severity::Low, true, Surprise::ZERO).rank, Rank::Page);
+    }
+
+    #[test]
+    fn the_first_days_of_a_site_as_restless_as_assumed_keep_to_the_budget() {
+        // A thousand VMs with a new service each in twenty days: fifty incidents a day of 3 nats.
+        let (mut budget, mut pages) = (Budget::new(AlertsConfig::default()), Vec::new());
+        budget.state.vms = 1_000;
+        for _ in 0..28 {
+            day(&mut budget, 50, 3.0, true);
+            pages.push(budget.calendar().map(|day| day.page).sum::<u64>());
+        }
+        assert_eq!(pages.last(), Some(&0), "{pages:?}");
+    }
+
+    #[test]
+    fn a_quiet_site_comes_down_to_severity_alone_by_a_factor_of_two_a_day() {
+        let mut budget = Budget::new(AlertsConfig::default());
+        let mut days = 0;
+        while budget.state.page > Surprise::ZERO {
+            let before = budget.state.page.nats();
+            day(&mut budget, 0, 0.0, true);
+            assert!(before - budget.state.page.nats() < 0.695);
+            days += 1;
+        }
+        assert_eq!(days, 9);
     }
 
     #[test]

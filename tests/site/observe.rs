@@ -24,6 +24,9 @@ const CLOSED: Micros = 10 * SECOND;
 const DATAGRAM: Micros = 60 * SECOND;
 const HALF_OPEN: Micros = 33 * SECOND;
 const UNANSWERED: Micros = 30 * SECOND;
+/// The interfaces of the endpoint mapper and of the local security authority (C706 appendix O, MS-LSAD 1.9).
+const MAPPER: &str = "e1af8308-5d1f-11c9-91a4-08002b14a0fa";
+const LSA: &str = "12345778-1234-abcd-ef00-0123456789ab";
 /// An endpoint mapper's answer holds this long.
 const MAPPED_S: u32 = 86_400;
 
@@ -255,8 +258,11 @@ impl Observer {
             Step::Data => FlowFact::ServerData,
             Step::Refused => FlowFact::Refused(RefusedBy::Reset),
             Step::App => {
-                let Some(info) = self.infos.get(flow.talk.app) else { return };
-                FlowFact::App(Box::new(info.clone()))
+                let Some(mut info) = self.infos.get(flow.talk.app).cloned() else { return };
+                if flow.talk.app == "dcerpc" {
+                    info.detail("interfaces", if flow.talk.port == 135 { MAPPER } else { LSA });
+                }
+                FlowFact::App(Box::new(info))
             }
             Step::Expect => FlowFact::Expect(Box::new(Expectation {
                 client: None,
@@ -265,6 +271,7 @@ impl Observer {
                 port: flow.talk.maps.unwrap_or_default(),
                 ttl_s: MAPPED_S,
                 app: AppProto::new("dcerpc"),
+                interface: Some(LSA.to_owned()),
                 serves: true,
             })),
             Step::Leased => {
@@ -322,6 +329,9 @@ impl Observer {
             return;
         }
         if self.second != Micros::MIN {
+            // In silence time goes on by the wall clock, as the probe's does: by one second at least.
+            let next = (self.second + 1) * SECOND;
+            let first = if self.as_packets { at } else { next.min(at) };
             if !self.sightings.is_empty() {
                 let seen = std::mem::take(&mut self.sightings).into_iter().map(|(from, to, host, frames)| Sighting {
                     from,
@@ -332,9 +342,12 @@ impl Observer {
                     port: 0,
                 });
                 let seen = seen.collect();
-                self.tell(at, false, Fact::Sighted(Box::new(seen)), tell);
+                self.tell(first, false, Fact::Sighted(Box::new(seen)), tell);
             }
-            self.tell(at, false, Fact::Tick, tell);
+            self.tell(first, false, Fact::Tick, tell);
+            if first < at {
+                self.tell(at, false, Fact::Tick, tell);
+            }
         }
         self.second = second;
     }

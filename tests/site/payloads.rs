@@ -59,6 +59,19 @@ pub fn messages(app: &str, server: &str, up: u32, down: u32) -> Option<Vec<(Side
             (Orig, vec![255, 251, 24, 255, 252, 31]),
             (Resp, text("\r\nlogin: ")),
         ],
+        // Two peers that hand out an update: handshakes, then the client asks for a piece and is given it.
+        "msdo" => vec![
+            (Orig, msdo(1)),
+            (Resp, msdo(2)),
+            (Orig, b"\0\0\0\x0d\x06\0\0\0\0\0\0\0\0\0\0\x04\0".to_vec()),
+            (Resp, [&b"\0\0\x04\x09\x07\0\0\0\0\0\0\0\0"[..], &payload::sealed(1_024, 3)].concat()),
+        ],
+        // `nc -l -e /bin/sh`: whoever connects types, and reads what the shell prints.
+        "shell" => vec![
+            (Resp, payload::shell_prompt()),
+            (Orig, text("id\n")),
+            (Resp, payload::shell_output("uid=0(root) gid=0(root) groups=0(root)")),
+        ],
         "smtp" => vec![
             (Resp, text("220 mail.dc.example ESMTP ready\r\n")),
             (Orig, text("EHLO app.dc.example\r\n")),
@@ -72,6 +85,11 @@ pub fn messages(app: &str, server: &str, up: u32, down: u32) -> Option<Vec<(Side
 
 /// At most so much of what an event carries is written.
 const BYTES_MAX: u32 = 1_400;
+
+/// A handshake of Delivery Optimization, of one peer or the other.
+fn msdo(peer: u8) -> Vec<u8> {
+    [&b"\x0eSwarm protocol"[..], &700_000u64.to_be_bytes(), &[0x5a; 32], &[peer; 20]].concat()
+}
 
 /// Bytes that begin like no protocol.
 pub fn opaque(len: u32) -> Vec<u8> {

@@ -81,6 +81,9 @@ impl Builder {
             if stem != "desktop" {
                 world.join(id, "servers");
             }
+            if os == Os::Windows && stem != "desktop" {
+                world.join(id, "winservers");
+            }
         }
     }
 
@@ -126,7 +129,12 @@ impl Builder {
         self.make(self.share(60, 1), "cache", Os::Linux, &["redis"]);
         self.make(self.share(50, 3), "store", Os::Linux, &["cassandra"]);
         self.make(self.share(if small { 100 } else { 180 }, 2), "desktop", Os::Windows, &["desktop"]);
-        self.make(self.share(if small { 50 } else { 100 }, 1), "win", Os::Windows, &["winserver"]);
+        self.make(self.share(if small { 50 } else { 100 }, 1), "win", Os::Windows, &[]);
+        // Who administers sits at a desktop: one for fifty machines.
+        let (admins, world) = (self.share(20, 1), &mut self.site.world);
+        for id in world.of("desktop").into_iter().take(admins) {
+            world.join(id, "admin");
+        }
         let rest = self.plan.size.vms() + 6 - self.site.world.machines.len();
         self.make(rest / 2, "app", Os::Linux, &["app"]);
         self.make(rest - rest / 2, "web", Os::Linux, &["web"]);
@@ -176,14 +184,19 @@ impl Builder {
         let ssh = Manner::tcp(22, "ssh").carrying(6_000, 9_000).lasting(20_000);
         self.habit("linux", "config", FromAll, ssh, HOUR, Daily(2, 2));
         self.habit("windows", "config", FromAll, Manner::tcp(5_985, "http"), HOUR, Daily(3, 2));
+        // Lists of packages are fetched twice a day (apt-daily.timer), and Windows asks for updates every 22 hours.
+        self.habit("linux", "repo", Any, Manner::tcp(3_142, "http").carrying(300, 9_000), 12 * HOUR, Always);
         self.habit("linux", "repo", Any, Manner::tcp(3_142, "http").carrying(900, 300_000), HOUR, Weekly(6, 4, 2));
+        self.habit("windows", "repo", Any, Manner::tcp(8_530, "http").carrying(3_000, 20_000), 22 * HOUR, Always);
         // Every night everything is saved, by an agent that listens.
         let agent = Manner::tcp(9_102, "tls").carrying(20_000, 4_000_000).lasting(50_000);
         self.habit("servers", "backup", FromAll, agent, HOUR, Daily(1, 3));
-        // Persons: seldom, on any machine; of some it is the first time after weeks.
+        // Persons: seldom, on any machine; of some it is the first time after weeks. The few Windows servers of a small
+        // site are looked after all day.
         self.habit("linux", "jump", FromAll, ssh.lasting(300_000), 10 * DAY, Business);
         let rdp = Manner::tcp(3_389, "rdp").carrying(90_000, 900_000).lasting(300_000);
-        self.habit("winserver", "desktop", FromAll, rdp, 14 * DAY, Business);
+        let every = if self.plan.size == Size::S { 4 * HOUR } else { 14 * DAY };
+        self.habit("winservers", "admin", FromAll, rdp, every, Business);
         self.habit("ci", "repo", Any, tls.carrying(900, 200_000), 30 * MINUTE, Business);
         self.habit("ci", "app", Any, ssh, 6 * HOUR, Business);
     }

@@ -96,7 +96,7 @@ pub fn new_services(run: &mut Run, phase: &'static str, out: &mut Measured, mut 
 pub fn planted(run: &mut Run, phase: &'static str, after: Micros, out: &mut Measured, mut rng: Rng) {
     run.at_once = true;
     run.to(MINUTE / 2);
-    let (kinds, count) = ([Plant::Shell, Plant::Telnet, Plant::Vnc, Plant::Shell], 8);
+    let (kinds, count) = ([Plant::Implant, Plant::Telnet, Plant::Vnc, Plant::Shell], 8);
     let places = places(run, count, &mut rng);
     for (nth, (_, on, clients)) in places.into_iter().enumerate() {
         let plant = kinds[nth % kinds.len()];
