@@ -1,7 +1,7 @@
 //! Outliers: a service that a member of a ripe role learned provisionally and that no other member serves; and one that
 //! nothing recognised, that one or two clients use, and that no other VM serves at all. What was planted before the
-//! probe came, or while it learned, stands out here. Looked at in turn, [`LOOKED_AT`] VMs a tick; told once for each
-//! service, of which `told_max` are remembered (the longest untouched is forgotten, counted).
+//! probe came, or while it learned, stands out here. Looked at every ten minutes in turn, [`LOOKED_AT`] VMs a tick; told
+//! once for each service, of which `told_max` are remembered (the longest untouched is forgotten, counted).
 
 use super::memory::Memory;
 use super::new_service::DETECTOR;
@@ -16,6 +16,8 @@ static TOLD: Kind = Kind { tag: 0x51, name: "role outlier told", version: 1 };
 
 /// Some 50 µs a tick; ten thousand VMs are seen once in five minutes.
 const LOOKED_AT: usize = 32;
+/// What stands out was there for a day: some minutes more do not matter.
+const ROUND_S: i64 = 600;
 
 /// A service with more clients is one that people know.
 const LONE_CLIENTS_MAX: u64 = 2;
@@ -42,18 +44,26 @@ fn odd(key: &ServiceKey, seen: &Seen<'_>, change: &Change, world: &World<'_>) ->
 
 pub struct Outliers {
     told: Memory<ServiceKey, Timestamp>,
+    /// Where the round goes on; `None` between rounds.
     cursor: Option<VmId>,
+    round_at: Timestamp,
 }
 
 impl Outliers {
     pub fn new(told_max: usize) -> Self {
-        Outliers { told: Memory::new(&TOLD, told_max), cursor: None }
+        Outliers { told: Memory::new(&TOLD, told_max), cursor: None, round_at: Timestamp::ZERO }
     }
 
     /// At a tick.
     pub fn look(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) {
         if world.mode() != Mode::Auto {
             return;
+        }
+        if self.cursor.is_none() {
+            if change.time < self.round_at.plus_s(ROUND_S) {
+                return;
+            }
+            self.round_at = change.time;
         }
         let next = world.baselines.profiles_after(self.cursor, LOOKED_AT);
         self.cursor = if next.len() < LOOKED_AT { None } else { next.last().copied() };
