@@ -14,8 +14,8 @@ use eastwatch::model::{
 };
 
 use super::event::{APPS, Event, Id, Machine, Os, Outcome, Talk, What};
-use super::packets;
 use super::{MINUTE, Micros, SECOND, packet_time};
+use super::{packets, payloads};
 
 /// Between two packets of a conversation.
 pub const HOP: Micros = 250;
@@ -24,9 +24,6 @@ const CLOSED: Micros = 10 * SECOND;
 const DATAGRAM: Micros = 60 * SECOND;
 const HALF_OPEN: Micros = 33 * SECOND;
 const UNANSWERED: Micros = 30 * SECOND;
-/// The interfaces of the endpoint mapper and of the local security authority (C706 appendix O, MS-LSAD 1.9).
-const MAPPER: &str = "e1af8308-5d1f-11c9-91a4-08002b14a0fa";
-const LSA: &str = "12345778-1234-abcd-ef00-0123456789ab";
 /// An endpoint mapper's answer holds this long.
 const MAPPED_S: u32 = 86_400;
 
@@ -260,7 +257,7 @@ impl Observer {
             Step::App => {
                 let Some(mut info) = self.infos.get(flow.talk.app).cloned() else { return };
                 if flow.talk.app == "dcerpc" {
-                    info.detail("interfaces", if flow.talk.port == 135 { MAPPER } else { LSA });
+                    info.detail("interfaces", if flow.talk.port == 135 { payloads::MAPPER } else { payloads::LSA });
                 }
                 FlowFact::App(Box::new(info))
             }
@@ -271,7 +268,7 @@ impl Observer {
                 port: flow.talk.maps.unwrap_or_default(),
                 ttl_s: MAPPED_S,
                 app: AppProto::new("dcerpc"),
-                interface: Some(LSA.to_owned()),
+                interface: Some(payloads::LSA.to_owned()),
                 serves: true,
             })),
             Step::Leased => {

@@ -83,6 +83,52 @@ pub fn messages(app: &str, server: &str, up: u32, down: u32) -> Option<Vec<(Side
     })
 }
 
+/// The interfaces of the endpoint mapper and of the local security authority (C706 appendix O, MS-LSAD 1.9).
+pub const MAPPER: &str = "e1af8308-5d1f-11c9-91a4-08002b14a0fa";
+pub const LSA: &str = "12345778-1234-abcd-ef00-0123456789ab";
+const NDR: &str = "8a885d04-1ceb-11c9-9fe8-08002b104860";
+
+/// DCE/RPC over TCP (C706 chapter 12): a bind and its answer; of the endpoint mapper (`maps` is the port that it names
+/// for LSA) also the question and the tower that answers it.
+pub fn dcerpc(maps: Option<u16>) -> Vec<(Side, Vec<u8>)> {
+    use Side::{Orig, Resp};
+    let fragments = [0xd0, 0x16, 0xd0, 0x16, 0x12, 0x34, 0, 0];
+    let interface = uuid(if maps.is_some() { MAPPER } else { LSA });
+    let mut bind = [&fragments[..], &[1, 0, 0, 0, 0, 0, 1, 0]].concat();
+    bind.extend([&interface[..], &[3, 0, 0, 0], &uuid(NDR), &[2, 0, 0, 0]].concat());
+    let mut acknowledged = [&fragments[..], &[4, 0, b'1', b'3', b'5', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
+    acknowledged.extend([&uuid(NDR)[..], &[2, 0, 0, 0]].concat());
+    let mut said = vec![(Orig, pdu(11, &bind)), (Resp, pdu(12, &acknowledged))];
+    if let Some(port) = maps {
+        // A call of operation 3 (ept_map) and its answer, each with a tower of five floors.
+        let call = [&[0; 4][..], &[0, 0, 3, 0], &tower(135)].concat();
+        let answer = [&[0; 8 + 20][..], &[1, 0, 0, 0, 1, 0, 0, 0], &tower(port), &[0; 4]].concat();
+        said.extend([(Orig, pdu(0, &call)), (Resp, pdu(2, &answer))]);
+    }
+    said
+}
+
+fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = (16 + body.len() as u16).to_le_bytes();
+    [&[5, 0, kind, 3, 0x10, 0, 0, 0][..], &length, &[0, 0, 1, 0, 0, 0], body].concat()
+}
+
+/// LSA and NDR over TCP at this port (C706 appendix L).
+fn tower(port: u16) -> Vec<u8> {
+    let floor = |id: &str| [&[19, 0, 0x0d][..], &uuid(id), &[0, 0, 2, 0, 0, 0]].concat();
+    let transport = [1, 0, 0x0b, 2, 0, 0, 0, 1, 0, 0x07, 2, 0];
+    let network = [1, 0, 0x09, 4, 0, 10, 0, 0, 5];
+    [&[5, 0][..], &floor(LSA), &floor(NDR), &transport, &port.to_be_bytes(), &network].concat()
+}
+
+/// As it travels in little-endian.
+fn uuid(text: &str) -> [u8; 16] {
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    let byte = |n: usize| u8::from_str_radix(std::str::from_utf8(&digits[2 * n..2 * n + 2]).unwrap_or("0"), 16);
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    order.map(|n| byte(n).expect("hexadecimal digits"))
+}
+
 /// At most so much of what an event carries is written.
 const BYTES_MAX: u32 = 1_400;
 
