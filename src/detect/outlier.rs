@@ -32,8 +32,9 @@ enum Odd {
 
 fn odd(key: &ServiceKey, seen: &Seen<'_>, change: &Change, world: &World<'_>) -> Option<Odd> {
     let app = seen.app.map(|app| app.proto.as_str());
-    // What many use does its VM's job, whoever its likes are; remote access is no job.
-    let known = seen.clients >= POPULAR_CLIENTS && !remote_access::is_remote_access(key.transport, key.port, app);
+    // What many use does its VM's job, whoever its likes are. Remote access is no job, save where it hands out files.
+    let remote = app != Some("smb") && remote_access::is_remote_access(key.transport, key.port, app);
+    let known = seen.clients >= POPULAR_CLIENTS && !remote;
     if let Some(members) = world.baselines.outlier_of(key).filter(|_| !known) {
         return Some(Odd::OfRole(members));
     }

@@ -53,7 +53,7 @@ fn one_in_its_own_ephemeral_range_is_not_told() {
 
 #[test]
 fn what_many_use_does_its_vms_job_and_remote_access_never_does() {
-    for (proto, told) in [("http", 0), ("rfb", 1)] {
+    for (proto, told) in [("http", 0), ("smb", 0), ("rfb", 1)] {
         let mut lab = Lab::new(Mode::Auto);
         lab.seat_together(&FARM, &[3], 8_081);
         lab.learn_app(key(3, 8_081), app(proto, "", ""));

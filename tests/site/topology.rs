@@ -66,6 +66,7 @@ impl Builder {
     }
 
     fn make(&mut self, count: usize, stem: &str, os: Os, groups: &[&str]) {
+        let small = self.plan.size == Size::S;
         for _ in 0..count {
             let world = &mut self.site.world;
             let name = format!("{stem}-{:03}", world.number(stem));
@@ -82,7 +83,9 @@ impl Builder {
                 world.join(id, "servers");
             }
             if os == Os::Windows && stem != "desktop" {
-                world.join(id, "winservers");
+                // Some are worked on every day; most of a farm run by themselves.
+                let daily = small || stem != "win" || id % 3 == 0;
+                world.join(id, if daily { "attended" } else { "unattended" });
             }
         }
     }
@@ -191,12 +194,12 @@ impl Builder {
         // Every night everything is saved, by an agent that listens.
         let agent = Manner::tcp(9_102, "tls").carrying(20_000, 4_000_000).lasting(50_000);
         self.habit("servers", "backup", FromAll, agent, HOUR, Daily(1, 3));
-        // Persons: seldom, on any machine; of some it is the first time after weeks. The few Windows servers of a small
-        // site are looked after all day.
+        // Persons: seldom, on any machine; of some it is the first time after weeks. An administrator of Windows opens
+        // four or five sessions a day, on servers that are worked on, and now and then on one that is not.
         self.habit("linux", "jump", FromAll, ssh.lasting(300_000), 10 * DAY, Business);
         let rdp = Manner::tcp(3_389, "rdp").carrying(90_000, 900_000).lasting(300_000);
-        let every = if self.plan.size == Size::S { 4 * HOUR } else { 14 * DAY };
-        self.habit("winservers", "admin", FromAll, rdp, every, Business);
+        self.habit("attended", "admin", FromAll, rdp, 4 * HOUR, Business);
+        self.habit("unattended", "admin", FromAll, rdp, 14 * DAY, Business);
         self.habit("ci", "repo", Any, tls.carrying(900, 200_000), 30 * MINUTE, Business);
         self.habit("ci", "app", Any, ssh, 6 * HOUR, Business);
     }
