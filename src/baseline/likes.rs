@@ -17,16 +17,15 @@ const OLD_MIN: usize = 2;
 const DYNAMIC_MIN: u16 = 49_152;
 
 impl Baselines {
-    /// Do at least half of those of its role that are watched for a day serve the same? A farm that doubles is full of
-    /// members that nobody has asked for everything yet.
+    /// Do at least half of those of its role that lived for a day serve the same? A farm that doubles, or that grows by
+    /// day and shrinks by night, is full of members that nobody has asked for everything yet.
     pub fn is_usual_of_old(&self, service: &ServiceKey) -> bool {
         let port: Port = (service.transport, service.port);
         let Some((_, role)) = self.roles().of(service.vm) else { return false };
-        let watched_ns = self.site.watched.read();
         let (mut old, mut serving) = (0usize, 0usize);
         for vm in role.members.iter().filter(|vm| **vm != service.vm).take(LIKES_ASKED) {
             let Some(profile) = self.profile(*vm) else { continue };
-            if hours(profile.born_ns, watched_ns) >= self.config().observe_h_min {
+            if hours(profile.born_ns, profile.seen_ns) >= self.config().observe_h_min {
                 old += 1;
                 serving += usize::from(profile.services.get(&port).is_some_and(|learned| !learned.weak));
             }
@@ -38,9 +37,12 @@ impl Baselines {
     /// an administrator comes to the next machine of a kind for the first time, and a check to a clone. What was told is
     /// not learned, so neither the first victims of a worm nor its source make it so for the next.
     pub fn is_served_to(&self, client: VmId, service: &ServiceKey) -> bool {
-        self.roles().is_ripe(service.vm)
-            && self.likes_serving(service).count() >= SERVING_MIN
-            && self.is_kin(client, service)
+        self.roles().is_ripe(service.vm) && self.is_served_by_likes(service) && self.is_kin(client, service)
+    }
+
+    /// Do so many others of its role serve the same that it is a custom of theirs?
+    pub fn is_served_by_likes(&self, service: &ServiceKey) -> bool {
+        self.likes_serving(service).take(SERVING_MIN).count() >= SERVING_MIN
     }
 
     /// How many others of that server's role the client uses by the same port; counted up to `enough`.

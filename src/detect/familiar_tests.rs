@@ -172,3 +172,37 @@ fn who_hands_out_updates_alone_for_a_day_speaks() {
     let found = lab.after_s(6_500).see(What::Tick);
     assert_eq!(found.iter().map(|f| f.title.as_str()).collect::<Vec<_>>(), ["vm01 answers on tcp/7680 (msdo)"]);
 }
+
+#[test]
+fn half_of_a_role_that_is_two_excuse_no_remote_access_and_other_services_they_do() {
+    for (port, proto, told) in [(3_389, "rdp", true), (8_090, "http", false)] {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.seat_together(&[1, 2, 3, 4], &[1, 2], port);
+        [1, 2].iter().for_each(|n| lab.learn_app(key(*n, port), AppInfo::new(proto, None)));
+        let mut found = lab.opens(key(4, port), 3, 9);
+        found.extend(speaks(&mut lab, key(4, port), 9));
+        found.extend(shows(&mut lab, key(4, port), 9, AppInfo::new(proto, None)));
+        assert_eq!(!found.is_empty(), told, "{port}: {found:?}");
+    }
+}
+
+#[test]
+fn members_that_lived_for_hours_do_not_make_what_the_others_serve_unusual() {
+    for (lives, told) in [(60, true), (4, false)] {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.seat_together(&[1, 2, 3, 4, 5], &[1, 2, 3], 8_090);
+        // Six more come, which nobody asks for tcp/8090; they go after a while, or stay.
+        for half_hour in 0..60 {
+            for n in 10..=15 {
+                let alive = half_hour < lives;
+                (80..=85).filter(|_| alive).for_each(|port| lab.serve(key(n, port), 1));
+            }
+            lab.after_s(1_800);
+            lab.see(What::Tick);
+            lab.baselines.tick(&lab.known, lab.now);
+        }
+        let members = lab.baselines.roles().of(vm(4)).map_or(0, |(_, role)| role.members.len());
+        assert_eq!(members, 11);
+        assert_eq!(!lab.opens(key(4, 8_090), 4, 9).is_empty(), told, "{lives} half hours");
+    }
+}

@@ -255,10 +255,20 @@ impl World<'_> {
         self.sanctions.covers(service, self.app(service).as_ref(), now).is_some()
     }
 
+    /// Is it no news on this VM, because its likes serve the same? By remote access three of them have to: in a role of
+    /// four, two are half.
+    fn is_usual(&self, service: &ServiceKey) -> bool {
+        let remote = || {
+            let app = self.app(service);
+            remote_access::is_remote_access(service.transport, service.port, app.as_ref().map(|app| app.as_str()))
+        };
+        self.baselines.is_usual(service) && (self.baselines.is_served_by_likes(service) || !remote())
+    }
+
     /// Is this service new to a VM that is judged, and approved by no one? Then `new-service` tells its story.
     fn is_unsanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
         !self.baselines.is_learned(service)
-            && !self.baselines.is_usual(service)
+            && !self.is_usual(service)
             && self.judges_services(service.vm, now)
             && !self.sanctioned(service, now)
     }

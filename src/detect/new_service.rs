@@ -120,7 +120,7 @@ impl NewService {
             return Verdict::Learn;
         }
         // It came with an address of a cluster, or its likes all serve it.
-        if world.known.taken_over(key) || (world.baselines.is_usual(key) && case.is_none() && !odd) {
+        if world.known.taken_over(key) || (world.is_usual(key) && case.is_none() && !odd) {
             self.pending.remove(key);
             return Verdict::Learn;
         }

@@ -122,7 +122,7 @@ fn known(world: &World<'_>, key: &ServiceKey, seen: &Seen<'_>, now: Timestamp) -
                 .held(super::count(learned.uses, "use"), "1 use"),
         );
     }
-    if world.baselines.is_usual(key) {
+    if world.is_usual(key) {
         let share = world.baselines.roles().share_serving(key.vm, (key.transport, key.port)).unwrap_or_default();
         let text = format!("no incident: {:.0} % of the VMs of its role serve it", share * 100.0);
         return Some(

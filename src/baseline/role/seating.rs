@@ -208,6 +208,8 @@ impl Roles {
         let serves: Vec<Port> = profile.map_or(Vec::new(), |p| p.firm_services().collect());
         let uses: Vec<Port> = profile.map_or(Vec::new(), |p| p.uses().collect());
         let name = who.name(vm).as_deref().and_then(stem);
+        // What every server offers tells no job: it would seat a newcomer with whoever comes first.
+        let job = !self.everywhere.contains(&port) || serves.iter().any(|port| !self.everywhere.contains(port));
         let fits = |role: &Role| {
             if role.ripe_since.is_none() || role.members.len() < MEMBERS_MIN {
                 return false;
@@ -218,7 +220,7 @@ impl Roles {
             }
             let named = name.as_ref().is_some_and(|stem| role.middle.contains_key(&Token::Stem(stem.clone())));
             let known = uses.iter().filter(|port| common(&role.uses, port)).count();
-            named || (1 + serves.len() + known >= GREETING_TOKENS && known == uses.len())
+            named || (job && 1 + serves.len() + known >= GREETING_TOKENS && known == uses.len())
         };
         let role = self.roles.iter().find(|(_, role)| fits(role)).map(|(id, _)| *id);
         if let Some(role) = role {

@@ -38,7 +38,8 @@ pub fn places(run: &Run, count: usize, rng: &mut Rng) -> Vec<(Plant, Id, [Id; 2]
     for on in all.into_iter().take(count) {
         let (Some(plant), role) = (plants.next().copied(), &world.machine(on).role) else { break };
         // Where it belongs, it is no news.
-        let at_home = (plant == Plant::Rdp && role == "win") || (plant == Plant::Database && role == "db");
+        let at_home = (plant == Plant::Rdp && ["win", "dc", "files"].contains(&role.as_str()))
+            || (plant == Plant::Database && role == "db");
         let mut client = || clients[rng.below(clients.len())];
         let (first, mut second) = (client(), client());
         while second == first || second == on {
