@@ -20,9 +20,15 @@ impl Baselines {
     /// Do at least half of those of its role that lived for a day serve the same? A farm that doubles, or that grows by
     /// day and shrinks by night, is full of members that nobody has asked for everything yet.
     pub fn is_usual_of_old(&self, service: &ServiceKey) -> bool {
+        let (old, serving) = self.old_serving(service);
+        old >= OLD_MIN && 2 * serving >= old
+    }
+
+    /// Those of its role that lived for a day, and those of them that serve the same.
+    fn old_serving(&self, service: &ServiceKey) -> (usize, usize) {
         let port: Port = (service.transport, service.port);
-        let Some((_, role)) = self.roles().of(service.vm) else { return false };
-        let (mut old, mut serving) = (0usize, 0usize);
+        let Some((_, role)) = self.roles().of(service.vm) else { return (0, 0) };
+        let (mut old, mut serving) = (0, 0);
         for vm in role.members.iter().filter(|vm| **vm != service.vm).take(LIKES_ASKED) {
             let Some(profile) = self.profile(*vm) else { continue };
             if hours(profile.born_ns, profile.seen_ns) >= self.config().observe_h_min {
@@ -30,14 +36,20 @@ impl Baselines {
                 serving += usize::from(profile.services.get(&port).is_some_and(|learned| !learned.weak));
             }
         }
-        old >= OLD_MIN && 2 * serving >= old
+        (old, serving)
     }
 
-    /// Do three others at least of its ripe role serve the same, and is this client of one of them a client already? So
+    /// Do three others at least of its ripe role serve the same, or all that lived for a day, and is this client of one of them a client already? So
     /// an administrator comes to the next machine of a kind for the first time, and a check to a clone. What was told is
     /// not learned, so neither the first victims of a worm nor its source make it so for the next.
     pub fn is_served_to(&self, client: VmId, service: &ServiceKey) -> bool {
-        self.roles().is_ripe(service.vm) && self.is_served_by_likes(service) && self.is_kin(client, service)
+        let by_old = || {
+            let (old, serving) = self.old_serving(service);
+            old >= OLD_MIN && serving == old
+        };
+        self.roles().is_ripe(service.vm)
+            && (self.is_served_by_likes(service) || by_old())
+            && self.is_kin(client, service)
     }
 
     /// Do so many others of its role serve the same that it is a custom of theirs?
