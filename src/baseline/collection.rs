@@ -135,11 +135,11 @@ impl Baselines {
         &self.roles
     }
 
-    /// Do at least half of the likes of this VM serve the same, or half of those that are there for a day? Then a member
+    /// Do at least half of the likes of this VM serve the same, or half of those that are ripe by themselves? Then a member
     /// that begins to is no news.
     pub fn is_usual(&self, service: &ServiceKey) -> bool {
         let share = self.roles.share_serving(service.vm, (service.transport, service.port));
-        self.roles.is_ripe(service.vm) && (share.is_some_and(|share| share >= 0.5) || self.is_usual_of_old(service))
+        (self.roles.is_ripe(service.vm) && share.is_some_and(|share| share >= 0.5)) || self.is_usual_of_old(service)
     }
 
     /// Before a change is judged: a newcomer is greeted by the role it looks like.

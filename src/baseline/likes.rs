@@ -17,21 +17,23 @@ const OLD_MIN: usize = 2;
 const DYNAMIC_MIN: u16 = 49_152;
 
 impl Baselines {
-    /// Do at least half of those of its role that lived for a day serve the same? A farm that doubles, or that grows by
+    /// Do at least half of those of its role that lived for a day and are ripe serve the same? A farm that doubles, or that grows by
     /// day and shrinks by night, is full of members that nobody has asked for everything yet.
     pub fn is_usual_of_old(&self, service: &ServiceKey) -> bool {
         let (old, serving) = self.old_serving(service);
         old >= OLD_MIN && 2 * serving >= old
     }
 
-    /// Those of its role that lived for a day, and those of them that serve the same.
+    /// Those of its role that lived for a day and are ripe by themselves, whether the role is or not; and those of them
+    /// that serve the same.
     fn old_serving(&self, service: &ServiceKey) -> (usize, usize) {
         let port: Port = (service.transport, service.port);
         let Some((_, role)) = self.roles().of(service.vm) else { return (0, 0) };
         let (mut old, mut serving) = (0, 0);
         for vm in role.members.iter().filter(|vm| **vm != service.vm).take(LIKES_ASKED) {
             let Some(profile) = self.profile(*vm) else { continue };
-            if hours(profile.born_ns, profile.seen_ns) >= self.config().observe_h_min {
+            let lived_h = hours(profile.born_ns, profile.seen_ns);
+            if lived_h >= self.config().observe_h_min && profile.offered.ripe_since.is_some() {
                 old += 1;
                 serving += usize::from(profile.services.get(&port).is_some_and(|learned| !learned.weak));
             }
@@ -47,9 +49,8 @@ impl Baselines {
             let (old, serving) = self.old_serving(service);
             old >= OLD_MIN && serving == old
         };
-        self.roles().is_ripe(service.vm)
-            && (self.is_served_by_likes(service) || by_old())
-            && self.is_kin(client, service)
+        let by_role = || self.roles().is_ripe(service.vm) && self.is_served_by_likes(service);
+        (by_role() || by_old()) && self.is_kin(client, service)
     }
 
     /// Do so many others of its role serve the same that it is a custom of theirs?
