@@ -6,7 +6,7 @@ use super::rows::Row;
 use crate::site::sizes::Size;
 
 /// Examples kept of what was wrong, of each row.
-const EXAMPLES_MAX: usize = 40;
+const EXAMPLES_MAX: usize = 6;
 
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Sample {
