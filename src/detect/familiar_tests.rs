@@ -155,7 +155,7 @@ fn updates_handed_from_like_to_like_are_quiet_once_there_are_two() {
     let mut lab = ripe();
     lab.ripen(vm(2));
     assert_eq!(shares(&mut lab, 1, 2), []);
-    assert_eq!(shares(&mut lab.after_s(600), 2, 1), []);
+    assert_eq!(shares(lab.after_s(600), 2, 1), []);
     assert_eq!(lab.uses(key(1, 7_680), 2), []);
     assert_eq!(lab.uses(key(2, 7_680), 1), []);
     assert!(lab.baselines.is_learned(&key(1, 7_680)) && lab.baselines.is_learned(&key(2, 7_680)));

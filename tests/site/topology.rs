@@ -84,7 +84,7 @@ impl Builder {
             }
             if os == Os::Windows && stem != "desktop" {
                 // Some are worked on every day; most of a farm run by themselves.
-                let daily = small || stem != "win" || id % 3 == 0;
+                let daily = small || stem != "win" || id.is_multiple_of(3);
                 world.join(id, if daily { "attended" } else { "unattended" });
             }
         }
