@@ -41,13 +41,7 @@ impl Protocol for Dcerpc {
         let Some(server) = info.server else { return Described::Whole };
         match bind(opening.side(server.other())) {
             Some(interfaces) => {
-                let mut text = String::new();
-                for id in interfaces {
-                    if !text.is_empty() {
-                        text.push(' ');
-                    }
-                    write_uuid(&mut text, &id);
-                }
+                let text = interfaces.iter().map(uuid).collect::<Vec<_>>().join(" ");
                 info.detail("interfaces", text);
                 Described::Whole
             }
@@ -162,7 +156,8 @@ fn swap(id: &mut [u8; 16]) {
     std::mem::swap(g, h);
 }
 
-fn write_uuid(out: &mut String, id: &[u8; 16]) {
+fn uuid(id: &[u8; 16]) -> String {
+    let mut out = String::with_capacity(36);
     let [a, b, c, d, e, f, g, h, i, j, rest @ ..] = *id;
     let (first, second, third) =
         (u32::from_le_bytes([a, b, c, d]), u16::from_le_bytes([e, f]), u16::from_le_bytes([g, h]));
@@ -171,6 +166,7 @@ fn write_uuid(out: &mut String, id: &[u8; 16]) {
     for byte in rest {
         let _ = write!(out, "{byte:02x}");
     }
+    out
 }
 
 /// What is read on.
@@ -240,9 +236,16 @@ impl EndpointMapper {
             Side::Resp => flow.resp.0,
         };
         let mut seen = 0;
-        while let Some((end, port)) = next_tower(self.carry.get(seen..).unwrap_or_default()) {
+        while let Some((end, interface, port)) = next_tower(self.carry.get(seen..).unwrap_or_default()) {
             seen += end;
-            if port != 0 && !out.expect.iter().any(|e| e.port == port) {
+            let interface = uuid(&interface);
+            if let Some(known) = out.expect.iter_mut().find(|e| e.port == port) {
+                // One process offers several on its port.
+                if let Some(known) = known.interface.as_mut().filter(|known| has_room(known, &interface)) {
+                    known.push(' ');
+                    known.push_str(&interface);
+                }
+            } else if port != 0 {
                 out.expect.push(Expectation {
                     client: None,
                     server,
@@ -250,6 +253,7 @@ impl EndpointMapper {
                     port,
                     ttl_s: ENDPOINT_TTL_S,
                     app: AppProto::new("dcerpc"),
+                    interface: Some(interface),
                     serves: true,
                 });
             }
@@ -259,31 +263,38 @@ impl EndpointMapper {
     }
 }
 
-/// The next whole TCP tower: where it ends, and its port. A tower describes itself (C706 appendix L), so that neither
+/// Is one more interface to be told, and for the first time?
+fn has_room(known: &str, interface: &str) -> bool {
+    !known.contains(interface) && known.split(' ').count() < usize::from(INTERFACES_MAX)
+}
+
+/// The next whole TCP tower: where it ends, its interface and its port. A tower describes itself (C706 appendix L), so that neither
 /// NDR's pointers nor its two sizes need be followed: five floors, of which the first names the interface.
-fn next_tower(bytes: &[u8]) -> Option<(usize, u16)> {
+fn next_tower(bytes: &[u8]) -> Option<(usize, [u8; 16], u16)> {
     const START: &[u8] = &[5, 0, 19, 0, 0x0d];
     let mut from = 0;
     while let Some(at) = bytes.get(from..)?.windows(START.len()).position(|w| w == START) {
         from += at;
         let mut r = Reader::new(bytes.get(from..)?);
-        if let Some(port) = tower(&mut r) {
-            return Some((bytes.len() - r.rest().len(), port));
+        if let Some((interface, port)) = tower(&mut r) {
+            return Some((bytes.len() - r.rest().len(), interface, port));
         }
         from += 1;
     }
     None
 }
 
-fn tower(r: &mut Reader<'_>) -> Option<u16> {
-    let mut port = None;
+fn tower(r: &mut Reader<'_>) -> Option<([u8; 16], u16)> {
+    let (mut interface, mut port) = (None, None);
     for floor in 0..r.u16_le()? {
         let left_length = r.u16_le()?;
         let left = r.take(usize::from(left_length))?;
         let right_length = r.u16_le()?;
         let right = r.take(usize::from(right_length))?;
         match (floor, left, right) {
-            (0 | 1, [0x0d, ..], [_, _]) if left.len() == 19 => {}
+            // A UUID as it travels, and its version.
+            (0, [0x0d, id @ ..], [_, _]) if left.len() == 19 => interface = id.first_chunk::<16>().copied(),
+            (1, [0x0d, ..], [_, _]) if left.len() == 19 => {}
             // Connection-oriented RPC, TCP, IP.
             (2, [0x0b], [_, _]) => {}
             (3, [0x07], [high, low]) => port = Some(u16::from_be_bytes([*high, *low])),
@@ -291,7 +302,7 @@ fn tower(r: &mut Reader<'_>) -> Option<u16> {
             _ => return None,
         }
     }
-    port
+    Some((interface?, port?))
 }
 
 #[cfg(test)]
@@ -377,6 +388,7 @@ pub(super) mod tests {
         let out = followed(&Dcerpc, &ends(Transport::Tcp, 135), &said);
         let [expected] = out.expect.as_slice() else { panic!("{:?}", out.expect) };
         assert_eq!((expected.port, expected.serves, expected.client), (49670, true, None));
+        assert_eq!(expected.interface.as_deref(), Some("11111111-1111-1111-1111-111111111111"));
         assert_eq!(expected.server.to_string(), "10.0.0.5");
     }
 

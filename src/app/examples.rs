@@ -155,6 +155,7 @@ fn all() -> Vec<Example> {
     all.extend(super::lpd::tests::examples());
     all.extend(super::bitcoin::tests::examples());
     all.extend(super::bittorrent::tests::examples());
+    all.extend(super::msdo::tests::examples());
     // infrastructure, industry, remote, voice
     all.extend(super::modbus::tests::examples());
     all.extend(super::dnp3::tests::examples());

@@ -82,6 +82,7 @@ fn expectation(client: IpAddr, server: IpAddr, port: u16) -> Expectation {
         port,
         ttl_s: TTL_S,
         app: AppProto::new("ftp-data"),
+        interface: None,
         serves: false,
     }
 }

@@ -173,7 +173,7 @@ impl Medium {
 
     fn by(self, transport: Transport, app: AppProto, ttl_s: u32) -> Expectation {
         let Medium { to, from, port } = self;
-        Expectation { client: Some(from), server: to, transport, port, ttl_s, app, serves: false }
+        Expectation { client: Some(from), server: to, transport, port, ttl_s, app, interface: None, serves: false }
     }
 }
 

@@ -75,6 +75,7 @@ mod mining;
 mod modbus;
 mod mongodb;
 mod mqtt;
+mod msdo;
 mod mysql;
 mod nats;
 mod nbd;
@@ -306,6 +307,7 @@ pub(crate) static ROSTER: &[&dyn Protocol] = &[
     &bitcoin::Bitcoin,
     &bittorrent::Bittorrent,
     &bittorrent::BittorrentDht,
+    &msdo::MsDo,
     // infrastructure, industry, remote, voice
     &modbus::Modbus,
     &dnp3::Dnp3,

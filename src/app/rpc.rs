@@ -346,7 +346,17 @@ fn announce(number: u32, transport: Transport, port: u16, server: IpAddr, out: &
         return;
     }
     let app = AppProto::new(Rpc(program(number)).name());
-    out.expect.push(Expectation { client: None, server, transport, port, ttl_s: ENDPOINT_TTL_S, app, serves: true });
+    let (client, interface) = (None, None);
+    out.expect.push(Expectation {
+        client,
+        server,
+        transport,
+        port,
+        ttl_s: ENDPOINT_TTL_S,
+        app,
+        interface,
+        serves: true,
+    });
 }
 
 fn transport(number: u32) -> Option<Transport> {

@@ -160,6 +160,7 @@ impl Medium {
             port: self.port,
             ttl_s,
             app: AppProto::new(self.app),
+            interface: None,
             serves: false,
         }
     }

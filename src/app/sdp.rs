@@ -128,6 +128,7 @@ fn expectations(server: IpAddr, port: u16, ttl_s: u32) -> impl Iterator<Item = E
             port: port?,
             ttl_s,
             app: AppProto::new(app),
+            interface: None,
             serves: false,
         })
     })

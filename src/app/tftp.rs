@@ -71,6 +71,7 @@ impl Follow for Transfers {
             port,
             ttl_s: TRANSFER_TTL_S,
             app: AppProto::new("tftp"),
+            interface: None,
             serves: false,
         };
         // The server opens the transfer, from a port of its choice to the client's (RFC 1350 section 4). Where that

@@ -137,10 +137,11 @@ impl Baselines {
         &self.roles
     }
 
-    /// Do at least half of the likes of this VM serve the same? Then a member that begins to is no news.
+    /// Do at least half of the likes of this VM serve the same, or half of those that are ripe by themselves? Then a member
+    /// that begins to is no news.
     pub fn is_usual(&self, service: &ServiceKey) -> bool {
         let share = self.roles.share_serving(service.vm, (service.transport, service.port));
-        self.roles.is_ripe(service.vm) && share.is_some_and(|share| share >= 0.5)
+        (self.roles.is_ripe(service.vm) && share.is_some_and(|share| share >= 0.5)) || self.is_usual_of_old(service)
     }
 
     /// Before a change is judged: a newcomer is greeted by the role it looks like.
@@ -363,6 +364,10 @@ impl Baselines {
 
     fn identify(&mut self, service: &ServiceKey, app: &AppInfo, moment: Moment) {
         let port = (service.transport, service.port);
+        // It was not learned while nothing was known of it but the port.
+        if self.profiles.get(&service.vm).is_some_and(|profile| !profile.services.contains_key(&port)) {
+            self.serve(service, false, moment);
+        }
         let Some(profile) = self.profiles.get_mut(&service.vm) else { return };
         let proved = profile.strengthen(port, moment);
         if profile.services.get_mut(&port).is_some_and(|s| s.identity.learn(app)) || proved {

@@ -21,16 +21,20 @@ pub enum Aspect {
     KeyExchange,
     Issuer,
     Stack,
+    /// Of an RPC service. One port has several and one interface goes from port to port: they are never compared, but
+    /// tell whose port a new one is.
+    Interface,
 }
 
 impl Aspect {
-    pub const ALL: [Aspect; 6] = [
+    pub const ALL: [Aspect; 7] = [
         Aspect::Application,
         Aspect::ProductFamily,
         Aspect::HostKey,
         Aspect::KeyExchange,
         Aspect::Issuer,
         Aspect::Stack,
+        Aspect::Interface,
     ];
 
     /// As an exported baseline calls it.
@@ -42,6 +46,7 @@ impl Aspect {
             Aspect::KeyExchange => "key_exchange",
             Aspect::Issuer => "issuer",
             Aspect::Stack => "stack",
+            Aspect::Interface => "interface",
         }
     }
 }
@@ -55,6 +60,7 @@ impl fmt::Display for Aspect {
             Aspect::KeyExchange => "SSH key exchange offer (HASSH)",
             Aspect::Issuer => "certificate issuer",
             Aspect::Stack => "TCP/IP stack",
+            Aspect::Interface => "RPC interface",
         })
     }
 }
@@ -88,7 +94,7 @@ impl Identity {
     /// unless it still reads so.
     pub fn replaced_by(&self, app: &AppInfo, in_force: &[String]) -> Vec<Replaced> {
         let mut out: Vec<Replaced> = Vec::new();
-        for mark in marks(app) {
+        for mark in marks(app).into_iter().filter(|mark| mark.aspect != Aspect::Interface) {
             let known = |m: &&Mark| m.aspect == mark.aspect && m.of == mark.of;
             let defined = |m: &&Mark| m.aspect == Aspect::Application && in_force.contains(&m.of);
             let values = |which: &dyn Fn(&&Mark) -> bool| -> Vec<String> {
@@ -145,6 +151,18 @@ impl Identity {
         self.marks.iter().filter(|m| m.aspect == Aspect::Application).map(|m| m.value.as_str())
     }
 
+    /// Was this application proved here? `None` where none was.
+    pub fn speaks(&self, app: &AppInfo) -> Option<bool> {
+        let family = application_family(app.proto.as_str());
+        self.applications().next()?;
+        Some(self.applications().any(|known| known == family))
+    }
+
+    /// Was this RPC interface offered here?
+    pub fn offers(&self, interface: &str) -> bool {
+        self.marks.iter().any(|m| m.aspect == Aspect::Interface && m.value == interface)
+    }
+
     /// Every mark: its aspect, what it belongs to, its value.
     pub(crate) fn rows(&self) -> impl Iterator<Item = (Aspect, &str, &str)> {
         self.marks.iter().map(|m| (m.aspect, m.of.as_str(), m.value.as_str()))
@@ -193,7 +211,14 @@ fn marks(app: &AppInfo) -> Vec<Mark> {
         // One server may hold a certificate for each name it is asked for.
         out.push(mark(Aspect::Issuer, app.get("sni").unwrap_or(""), issuer));
     }
+    out.extend(interfaces(app).map(|interface| mark(Aspect::Interface, "", interface)));
     out
+}
+
+/// The RPC interfaces that a mapper or a bind named, as UUIDs.
+pub fn interfaces(app: &AppInfo) -> impl Iterator<Item = &str> {
+    let named = app.get("interfaces").filter(|_| app.proto.as_str() == "dcerpc");
+    named.unwrap_or_default().split(' ').filter(|interface| !interface.is_empty())
 }
 
 /// A server that speaks HTTP/2 or upgrades to WebSocket is still the web server.

@@ -9,6 +9,7 @@ mod document;
 mod follow;
 mod forgotten;
 mod identity;
+mod likes;
 mod novelty;
 mod policy_out;
 mod profile;

@@ -9,7 +9,7 @@ use crate::detect::{Known, Seen};
 use crate::inventory::{Inventory, Service, Sight as Seeing, Vm};
 use std::net::IpAddr;
 
-use crate::model::{CaptureQuality, ServiceKey, Timestamp, VmId};
+use crate::model::{CaptureQuality, Segment, ServiceKey, Timestamp, VmId};
 
 pub struct Facts<'a> {
     pub inventory: &'a Inventory,
@@ -34,6 +34,10 @@ impl Known for Facts<'_> {
 
     fn takes_a_name_over(&self, vm: VmId) -> bool {
         self.inventory.takes_a_name_over(vm)
+    }
+
+    fn holder(&self, segment: Segment, ip: IpAddr) -> Option<VmId> {
+        self.inventory.holder(segment, ip)
     }
 
     fn arrived(&self, vm: VmId) -> bool {

@@ -20,6 +20,8 @@ static EXPOSED: Kind = Kind { tag: 0x50, name: "exposed database", version: 1 };
 const CLIENT_ONLY_H: f64 = 1.0;
 /// Give control besides what `remote_access.rs` names.
 const ADMINISTRATIVE: &[&str] = &["rsh", "rlogin", "spice", "teamviewer", "jdwp"];
+/// Show a screen to whoever knows a short password (RFC 6143 section 7.2.2: DES, eight characters).
+const SCREENS: &[&str] = &["rfb"];
 /// Databases that speak in clear text unless they are wrapped (then the payload proves `tls`).
 const DATABASES: &[&str] = &["redis", "memcached", "mongodb", "cassandra", "clickhouse"];
 /// The same over HTTP, as `application` says.
@@ -32,6 +34,8 @@ pub enum Case {
     Shell,
     /// The first service of a VM that was a client.
     FirstAccess,
+    /// Screen and keyboard, whatever else the VM serves.
+    Screen,
 }
 
 impl Case {
@@ -39,7 +43,7 @@ impl Case {
     pub fn severity(self) -> Severity {
         match self {
             Case::Shell | Case::ClearLogin => Severity::High,
-            Case::FirstAccess => Severity::Medium,
+            Case::FirstAccess | Case::Screen => Severity::Medium,
         }
     }
 
@@ -49,6 +53,7 @@ impl Case {
             Case::ClearLogin => "login in clear text",
             Case::Shell => "its bytes are an interactive shell's",
             Case::FirstAccess => "it gives control of a VM that had only been a client",
+            Case::Screen => "it gives away screen and keyboard, behind eight characters of password at most",
         }
     }
 }
@@ -67,6 +72,9 @@ pub fn case(key: &ServiceKey, change: &Change, world: &World<'_>, clear_login: &
     }
     if clear_login.contains(&now.proto) {
         return Some(Case::ClearLogin);
+    }
+    if SCREENS.contains(&app) {
+        return Some(Case::Screen);
     }
     let administrative = ADMINISTRATIVE.contains(&app)
         || remote_access::is_remote_access(key.transport, key.port, Some(app))

@@ -92,3 +92,26 @@ fn neither_learn_nor_a_sanction_hears_of_it() {
     lab.opens(key(1, 4_444), 4, 9);
     assert!(proves(&mut lab, key(1, 4_444), "shell").is_empty());
 }
+
+#[test]
+fn a_screen_is_told_from_the_first_minute_whatever_else_the_vm_serves_and_all_are_one_incident() {
+    let mut lab = Lab::new(Mode::Auto);
+    for n in [1, 2] {
+        lab.serve(key(n, 80), 3);
+        lab.opens(key(n, 5_900), 4, 9);
+        let found = proves(&mut lab, key(n, 5_900), "rfb");
+        let told: Vec<_> = found.iter().map(|f| (f.severity, f.fold.as_deref())).collect();
+        assert_eq!(told, [(Severity::Medium, Some("first rfb"))]);
+    }
+    lab.opens(key(3, 3_389), 4, 9);
+    assert!(proves(&mut lab, key(3, 3_389), "rdp").is_empty(), "its own login, encrypted");
+}
+
+#[test]
+fn a_shell_and_a_login_in_clear_text_are_pages_whatever_was_spent_and_a_screen_is_ranked() {
+    for (port, proto, always) in [(4_444, "shell", true), (23, "telnet", true), (5_900, "rfb", false)] {
+        let mut lab = Lab::new(Mode::Auto);
+        lab.opens(key(1, port), 4, 9);
+        assert_eq!(proves(&mut lab, key(1, port), proto).iter().map(|f| f.always).collect::<Vec<_>>(), [always]);
+    }
+}

@@ -64,6 +64,10 @@ impl<K: Ord + Clone + Serialize + DeserializeOwned, V: Serialize + DeserializeOw
         self.all.range((from, Bound::Unbounded)).take(n).map(|(key, _)| key.clone()).collect()
     }
 
+    pub fn keys(&self) -> impl Iterator<Item = &K> {
+        self.all.keys()
+    }
+
     pub fn len(&self) -> usize {
         self.all.len()
     }

@@ -2,6 +2,7 @@
 //! with its tunables at the top and two lines here. None knows what a packet is, and none asks the time.
 
 mod day0;
+mod familiar;
 mod gone;
 mod memory;
 mod new_peer;
@@ -32,19 +33,16 @@ pub use why::{Explanation, Line, why};
 use serde::{Deserialize, Serialize};
 use std::net::IpAddr;
 
-use crate::baseline::{Baselines, Feature, LearnedService, Mode, Port, Sanctions};
+use crate::baseline::{Baselines, Feature, Mode, Sanctions};
 use crate::inventory::{Basis, Change, What};
 use crate::model::{
-    AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, ServiceClass, ServiceKey, Severity,
-    Surprise, Timestamp, Transport, VmId,
+    AppInfo, AppProto, CaptureQuality, DetectorId, Evidence, Finding, FlowRef, Segment, ServiceClass, ServiceKey,
+    Severity, Surprise, Timestamp, VmId,
 };
 use crate::store::{Batch, Store, StoreError};
 
 /// For so long the services of an arrived VM are observed and not judged.
 const ARRIVED_H: f64 = 24.0;
-
-/// Where the endpoint mapper itself is asked.
-const MAPPER_PORT: u16 = 135;
 
 /// Declares the roster: `[detect.NAME]` tables, the list of ids, and how each is made.
 macro_rules! roster {
@@ -134,6 +132,8 @@ pub trait Known {
     fn takes_a_name_over(&self, _vm: VmId) -> bool {
         false
     }
+    /// The VM that has this address.
+    fn holder(&self, segment: Segment, ip: IpAddr) -> Option<VmId>;
     /// Were its connections under way when it was first seen, or did a hypervisor announce it (RARP)?
     fn arrived(&self, _vm: VmId) -> bool {
         false
@@ -255,25 +255,33 @@ impl World<'_> {
         self.sanctions.covers(service, self.app(service).as_ref(), now).is_some()
     }
 
+    /// Is it no news on this VM, because its likes serve the same? By remote access three of them have to: in a role of
+    /// four, two are half.
+    fn is_usual(&self, service: &ServiceKey) -> bool {
+        let remote = || {
+            let app = self.app(service);
+            remote_access::is_remote_access(service.transport, service.port, app.as_ref().map(|app| app.as_str()))
+        };
+        self.baselines.is_usual(service) && (self.baselines.is_served_by_likes(service) || !remote())
+    }
+
     /// Is this service new to a VM that is judged, and approved by no one? Then `new-service` tells its story.
     fn is_unsanctioned(&self, service: &ServiceKey, now: Timestamp) -> bool {
         !self.baselines.is_learned(service)
-            && !self.baselines.is_usual(service)
+            && !self.is_usual(service)
             && self.judges_services(service.vm, now)
             && !self.sanctioned(service, now)
     }
 
-    /// Is it one more port that the endpoint mapper of an RPC server gave out? Interfaces get others each time it starts
-    /// ([MS-RPCE] 3.1.1.1.1), and a VM that is known to serve such is known to serve this.
-    fn is_another_endpoint(&self, service: &ServiceKey) -> bool {
-        let rpc = self.app(service).is_some_and(|app| app.as_str() == "dcerpc");
-        let Some(profile) = self.baselines.profile(service.vm).filter(|_| rpc) else { return false };
-        let dynamic = |port: u16| port != MAPPER_PORT && profile.is_ephemeral(port);
-        let endpoint = |(port, learned): (&Port, &LearnedService)| {
-            dynamic(port.1) && learned.identity.applications().any(|app| app == "dcerpc")
+    /// The same for a service that this client uses: one more of something known is not judged as new.
+    fn is_news(&self, client: VmId, service: &ServiceKey, now: Timestamp) -> bool {
+        let familiar = || {
+            self.known.service(service).is_some_and(|seen| {
+                seen.app.is_some_and(familiar::is_sharing)
+                    || familiar::look(service, &seen, Some(client), self) == familiar::Familiar::Known
+            })
         };
-        let mapper = profile.services.contains_key(&(Transport::Tcp, MAPPER_PORT));
-        mapper && dynamic(service.port) && profile.services.iter().any(endpoint)
+        self.is_unsanctioned(service, now) && !familiar()
     }
 
     /// Is a service of this VM judged? One that arrived from a host that we do not see brings what it served there:

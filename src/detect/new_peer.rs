@@ -90,7 +90,7 @@ impl Detect for NewPeer {
             true => peering::is_granted(world, client, service, now),
             false => peering::is_ordinary(world, client, service) || world.is_settling(service.vm, now),
         };
-        if usual && !world.is_unsanctioned(service, now) {
+        if usual && !world.is_news(client, service, now) {
             return Verdict::Learn;
         }
         let flipped = |f: &Finding| f.detector.signature_id == role_flip::DETECTOR.signature_id && f.vm == client;
@@ -100,7 +100,7 @@ impl Detect for NewPeer {
             return Verdict::Withhold;
         }
         let told = self.told.get(&edge).is_some_and(|at| now.since_s(*at) < self.config.again_s as f64);
-        if told || world.is_unsanctioned(service, now) {
+        if told || world.is_news(client, service, now) {
             return Verdict::Withhold;
         }
         self.told.insert(edge, now, now);

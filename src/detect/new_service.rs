@@ -2,18 +2,20 @@
 //! Judged: VMs that are ripe (auto) or all (enforce); before ripeness only the day-0 list. What is not proved well
 //! enough yet waits in a table of `pending_max`; the longest untouched is forgotten, and counted.
 
+use std::collections::BTreeSet;
 use std::net::IpAddr;
 
 use serde::{Deserialize, Serialize};
 
 use super::day0::{self, Case, Exposed};
+use super::familiar::{self, Familiar};
 use super::memory::Memory;
 use super::outlier::Outliers;
 use super::{Detect, Seen, Verdict, World, new_service_reason, remote_access};
 use crate::baseline::Mode;
 use crate::inventory::{Change, Sight, What};
 use crate::model::{
-    AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId, app_names,
+    AppInfo, AppProto, Detector, DetectorId, Finding, FlowRef, ServiceKey, Timestamp, Transport, VmId, app_names,
 };
 use crate::store::{Batch, Kind, Store, StoreError};
 
@@ -24,7 +26,7 @@ pub static DETECTOR: Detector = Detector {
     techniques: &["T1571", "T1133", "T1219", "T1505.003", "T1090.001"],
 };
 
-static PENDING: Kind = Kind { tag: 0x28, name: "new-service candidate", version: 2 };
+static PENDING: Kind = Kind { tag: 0x28, name: "new-service candidate", version: 3 };
 
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
 #[serde(default, deny_unknown_fields)]
@@ -60,6 +62,10 @@ impl Default for Config {
 const POLLED_A_TICK: usize = 128;
 /// A handshake without payload is some 124 to 256 bytes of IP in all; what carried more was spoken to, answered or not.
 const HANDSHAKE_BYTES: u64 = 256;
+/// What goes from like to like is told where nobody joined in for a day: updates go round in hours.
+const COMPANY_S: f64 = 86_400.0;
+/// Candidates whose payload is waited for at once, some milliseconds each; beyond it they are told without.
+const UNREAD_MAX: usize = 1_024;
 
 /// A service that is neither learned nor sanctioned.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -73,6 +79,10 @@ pub struct Candidate {
     told: Option<(Timestamp, u64, Option<AppProto>)>,
     /// It is on the day-0 list.
     pub day0: Option<Case>,
+    /// When the server's payload was first seen, of a candidate that waits for what it says.
+    spoken: Option<Timestamp>,
+    /// It is one more of something known, and is learned with its next use.
+    accepted: bool,
 }
 
 pub struct NewService {
@@ -82,13 +92,15 @@ pub struct NewService {
     cursor: Option<ServiceKey>,
     exposed: Exposed,
     outliers: Outliers,
+    /// Candidates that have spoken and whose payload is waited for, until the next change.
+    unread: BTreeSet<ServiceKey>,
 }
 
 impl NewService {
     pub fn new(config: Config) -> Self {
         let pending = Memory::new(&PENDING, config.pending_max);
         let (exposed, outliers) = (Exposed::new(config.pending_max), Outliers::new(config.pending_max));
-        NewService { config, pending, cursor: None, exposed, outliers }
+        NewService { config, pending, cursor: None, exposed, outliers, unread: BTreeSet::new() }
     }
 
     fn meet(
@@ -99,13 +111,16 @@ impl NewService {
         world: &World<'_>,
         out: &mut Vec<Finding>,
     ) -> Verdict {
-        let case = day0::case(key, change, world, &self.config.day0);
-        if world.baselines.is_learned(key) && case.is_none() {
+        let mut case = day0::case(key, change, world, &self.config.day0);
+        let seen = world.known.service(key);
+        // Its first proof by payload says something else than its likes speak on the port.
+        let odd = seen.as_ref().and_then(|s| s.app).is_some_and(|app| world.baselines.contradicts_role(key, app));
+        let unproved = world.baselines.service(key).is_some_and(|learned| learned.identity.is_empty());
+        if world.baselines.is_learned(key) && case.is_none() && !(odd && unproved) {
             return Verdict::Learn;
         }
-        // It came with an address of a cluster, or its likes all serve it, or RPC gave out one more port.
-        let usual = || world.baselines.is_usual(key) || world.is_another_endpoint(key);
-        if world.known.taken_over(key) || (case.is_none() && usual()) {
+        // It came with an address of a cluster, or its likes all serve it.
+        if world.known.taken_over(key) || (world.is_usual(key) && case.is_none() && !odd) {
             self.pending.remove(key);
             return Verdict::Learn;
         }
@@ -115,12 +130,15 @@ impl NewService {
             // On a judged VM an approval is not knowledge: when it expires, the service is a finding again.
             return if judged { Verdict::Withhold } else { Verdict::Learn };
         }
+        if case == Some(Case::FirstAccess) && self.looks_familiar(key, change, world) == Familiar::Known {
+            case = None;
+        }
         if !judged && case.is_none() && !self.told_day0(key, world) {
             self.pending.remove(key);
             return Verdict::Learn;
         }
         // One more of those that send to a group says nothing: a standby router, another printer.
-        if world.known.service(key).is_some_and(|seen| seen.joins_known_group) {
+        if seen.is_some_and(|seen| seen.joins_known_group) {
             self.pending.remove(key);
             return Verdict::Learn;
         }
@@ -128,11 +146,58 @@ impl NewService {
             Some(candidate) => candidate.uses += u64::from(used),
             None => self.pending.insert(*key, Candidate::of(change), change.time),
         }
+        if case.is_none() && self.is_accepted(key, change, world) {
+            return Verdict::Learn;
+        }
         if let Some(candidate) = self.pending.touch(key, change.time).filter(|_| case.is_some()) {
             candidate.day0 = case;
         }
         self.decide(key, change, world, out);
         Verdict::Withhold
+    }
+
+    fn looks_familiar(&self, key: &ServiceKey, change: &Change, world: &World<'_>) -> Familiar {
+        let candidate = self.pending.get(key);
+        let named = candidate.and_then(|candidate| candidate.client?.0);
+        let of_change = match &change.what {
+            What::ServiceUsed { client_vm, .. } => *client_vm,
+            _ => None,
+        };
+        // The change that proves a service knows its client by address only.
+        let flow = change.flow.or_else(|| candidate.and_then(|candidate| candidate.flow));
+        let by_address = || flow.and_then(|flow| world.known.holder(flow.segment, flow.orig.ip));
+        let client = of_change.or(named).or_else(by_address);
+        world.known.service(key).map_or(Familiar::No, |seen| familiar::look(key, &seen, client, world))
+    }
+
+    /// Is it one more of something known? Once it was, it stays so for other clients until it is learned, unless its
+    /// payload says otherwise.
+    fn is_accepted(&mut self, key: &ServiceKey, change: &Change, world: &World<'_>) -> bool {
+        let Some(candidate) = self.pending.get(key).filter(|c| c.told.is_none()) else { return false };
+        let app = world.known.service(key).and_then(|seen| seen.app);
+        let accepted = match app {
+            Some(app) if familiar::is_sharing(app) => self.has_company(key, app, world),
+            Some(app) if candidate.accepted => !world.baselines.contradicts_role(key, app),
+            None if candidate.accepted => true,
+            _ => self.looks_familiar(key, change, world) == Familiar::Known,
+        };
+        if accepted {
+            self.unread.remove(key);
+        }
+        if let Some(candidate) = self.pending.touch(key, change.time).filter(|c| c.accepted != accepted) {
+            candidate.accepted = accepted;
+        }
+        accepted
+    }
+
+    /// Does another VM hand out content in the same way, learned or as new as this one?
+    fn has_company(&self, key: &ServiceKey, app: &AppInfo, world: &World<'_>) -> bool {
+        let alike = |other: &ServiceKey| {
+            other.vm != key.vm
+                && (other.transport, other.port) == (key.transport, key.port)
+                && world.known.service(other).and_then(|seen| seen.app).is_some_and(|other| other.proto == app.proto)
+        };
+        self.pending.keys().any(alike) || world.baselines.is_served_elsewhere(key, app)
     }
 
     /// Was it told by the day-0 list? Then it stays unlearned though its VM is not ripe.
@@ -145,7 +210,9 @@ impl NewService {
         let (Some(seen), Some(candidate)) = (world.known.service(key), self.pending.get(key)) else { return };
         let app = seen.app.map(|a| a.proto.clone());
         let due = match &candidate.told {
-            None => self.qualifies(key, &seen, candidate, change.time, world),
+            None if !self.qualifies(key, &seen, candidate, change.time, world) => false,
+            None if self.awaits(key, &seen, change, world) => return self.await_payload(key, &seen, change.time),
+            None => true,
             Some((at, uses, told_app)) => {
                 let again = change.time.since_s(*at) >= self.config.again_s as f64 && candidate.uses > *uses;
                 let whole = seen.basis.level >= 3 && seen.basis.sight == Sight::Whole;
@@ -157,12 +224,57 @@ impl NewService {
         }
         let told_uses = candidate.told.as_ref().map(|(at, uses, _)| (*at, candidate.uses.saturating_sub(*uses)));
         let mut finding = new_service_reason::argue(key, &seen, candidate, told_uses, change, world);
-        finding.always = app.as_ref().is_some_and(|app| self.config.day0.contains(app));
+        let shell = candidate.day0 == Some(Case::Shell);
+        finding.always = shell || app.as_ref().is_some_and(|app| self.config.day0.contains(app));
         out.push(finding);
+        self.unread.remove(key);
         if let Some(candidate) = self.pending.touch(key, change.time) {
             // A remark about what began before the capture counts as told without its application: a whole exchange
             // is judged anew.
             candidate.told = Some((change.time, candidate.uses, app.filter(|_| seen.basis.sight == Sight::Whole)));
+        }
+    }
+
+    /// May what is still to come explain it? Its payload, for a moment; of what goes from like to like the next of them.
+    fn awaits(&self, key: &ServiceKey, seen: &Seen<'_>, change: &Change, world: &World<'_>) -> bool {
+        let Some(candidate) = self.pending.get(key).filter(|c| c.day0.is_none()) else { return false };
+        if seen.app.is_some_and(familiar::is_sharing) {
+            return change.time.since_s(candidate.since) < COMPANY_S;
+        }
+        if self.looks_familiar(key, change, world) != Familiar::Perhaps {
+            return false;
+        }
+        let spoken = candidate.spoken.unwrap_or(change.time);
+        seen.basis.level < 4 || change.time.since_ns(spoken) < familiar::PATIENCE_NS
+    }
+
+    /// The server has spoken: from here on its payload is waited for. Where too many are, nothing is.
+    fn await_payload(&mut self, key: &ServiceKey, seen: &Seen<'_>, now: Timestamp) {
+        if seen.basis.level < 4 || seen.app.is_some() {
+            return;
+        }
+        if let Some(candidate) = self.pending.touch(key, now).filter(|c| c.spoken.is_none()) {
+            candidate.spoken = Some(now);
+        }
+        if self.unread.len() < UNREAD_MAX {
+            self.unread.insert(*key);
+        }
+    }
+
+    /// Whose payload was waited for long enough.
+    fn give_up_waiting(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) {
+        let over = |key: &&ServiceKey| {
+            let spoken = self.pending.get(key).and_then(|candidate| candidate.spoken);
+            spoken.is_none_or(|at| change.time.since_ns(at) >= familiar::PATIENCE_NS)
+        };
+        let keys: Vec<ServiceKey> = self.unread.iter().filter(over).copied().collect();
+        // Whatever happened just now is no evidence of theirs.
+        let passed = Change { time: change.time, frame: 0, flow: None, what: What::Tick };
+        for key in keys {
+            self.unread.remove(&key);
+            if self.pending.get(&key).is_some_and(|c| c.told.is_none() && !c.accepted) {
+                self.decide(&key, &passed, world, out);
+            }
         }
     }
 
@@ -221,7 +333,7 @@ impl NewService {
         self.cursor = if keys.len() < POLLED_A_TICK { None } else { keys.last().copied() };
         for key in keys {
             let waiting = self.pending.get(&key).is_some_and(|c| c.told.is_none());
-            if !waiting {
+            if !waiting || self.is_accepted(&key, change, world) && !world.baselines.is_learned(&key) {
                 continue;
             }
             if world.sanctioned(&key, change.time) || world.baselines.is_learned(&key) {
@@ -265,6 +377,9 @@ impl Detect for NewService {
             }
             _ => Verdict::Learn,
         };
+        if !self.unread.is_empty() {
+            self.give_up_waiting(change, world, out);
+        }
         if exposed { Verdict::Withhold } else { verdict }
     }
 
@@ -307,6 +422,8 @@ impl Candidate {
             uses: 1,
             told: None,
             day0: None,
+            spoken: None,
+            accepted: false,
         }
     }
 }

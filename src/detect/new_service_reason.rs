@@ -44,7 +44,7 @@ pub fn argue(
     finding.service = Some((key.transport, key.port, app));
     finding.flow = change.flow.or(candidate.flow);
     // An hour into a new network whoever administers it reaches every desktop for the first time.
-    if candidate.day0 == Some(Case::FirstAccess) && !world.judges_services(key.vm, change.time) {
+    if matches!(candidate.day0, Some(Case::FirstAccess | Case::Screen)) && !world.judges_services(key.vm, change.time) {
         finding.fold = Some(format!("first {}", seen.app.map_or("access", |app| app.proto.as_str())));
     }
     let group = group(seen, finding.flow.as_ref());

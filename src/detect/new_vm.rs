@@ -1,5 +1,5 @@
-//! `new-vm`: a VM never seen or inventoried before. Enforce: every unknown VM at once, one incident that absorbs its
-//! services. Auto: only where the set of VMs is itself ripe, and low or less; VMs of one kind are one incident. What
+//! `new-vm`: a VM never seen or inventoried before. Enforce: every unknown VM as soon as it acts, one incident that
+//! absorbs its services; members of a farm, by name and service, are one incident and low. Auto: only where the set of VMs is itself ripe, and low or less; VMs of one kind are one incident. What
 //! kind it is shows with its first service, or within [`WAIT_S`]: its name, its role, connections that were under way.
 //! At most `waiting_max` wait; the longest untouched is forgotten untold, and counted.
 
@@ -69,7 +69,7 @@ impl NewVm {
         NewVm { waiting: Memory::new(&WAITING, config.waiting_max) }
     }
 
-    fn meet(&mut self, vm: VmId, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
+    fn meet(&mut self, vm: VmId, change: &Change, world: &World<'_>) -> Verdict {
         let expected =
             world.baselines.known(vm) || world.known.listed(vm) || world.sanctions.covers_vm(vm, change.time).is_some();
         let site = world.baselines.site_ripeness(change.time);
@@ -83,12 +83,11 @@ impl NewVm {
             known: world.baselines.count() as u64,
             quiet_h: site.tally.quiet_h,
         };
+        self.waiting.insert(vm, newcomer, change.time);
         if world.mode() == Mode::Enforce {
-            out.push(tell(vm, &newcomer, None, change, world));
             return Verdict::Withhold;
         }
         // It learns from here on, or it would never be judged; what it learns in its first day is provisional.
-        self.waiting.insert(vm, newcomer, change.time);
         Verdict::Learn
     }
 
@@ -105,7 +104,11 @@ impl NewVm {
     fn tell_now(&mut self, vm: VmId, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) {
         let Some(newcomer) = self.waiting.remove(&vm) else { return };
         if !world.known.listed(vm) && world.sanctions.covers_vm(vm, change.time).is_none() {
-            out.push(tell(vm, &newcomer, Some(kin(vm, world)), change, world));
+            let kin = kin(vm, world);
+            // Where nothing is learned any more a name or open connections excuse nobody; a farm's next member is one
+            // that is called like the others and serves what they serve.
+            let excused = world.mode() != Mode::Enforce || matches!(kin, Kin::Clone(_));
+            out.push(tell(vm, &newcomer, excused.then_some(kin), change, world));
         }
     }
 }
@@ -173,15 +176,21 @@ impl Detect for NewVm {
     }
 
     fn judge(&mut self, change: &Change, world: &World<'_>, out: &mut Vec<Finding>) -> Verdict {
+        let before = out.len();
         match change.what {
-            What::VmNew { vm } => return self.meet(vm, change, world, out),
+            What::VmNew { vm } => return self.meet(vm, change, world),
             What::Tick => self.tell_due(change, world, out),
-            What::ServiceNew { service, .. } | What::PeerNew { service, .. } => {
+            What::ServiceNew { service, .. } => self.tell_now(service.vm, change, world, out),
+            What::PeerNew { client, service, .. } => {
                 self.tell_now(service.vm, change, world, out);
+                if world.mode() == Mode::Enforce {
+                    // It acts: nothing else is told of it before.
+                    self.tell_now(client, change, world, out);
+                }
             }
             _ => {}
         }
-        Verdict::Learn
+        if world.mode() == Mode::Enforce && out.len() > before { Verdict::Withhold } else { Verdict::Learn }
     }
 
     fn merged(&mut self, _kept: VmId, gone: VmId) {
@@ -203,7 +212,7 @@ impl Detect for NewVm {
 
 #[cfg(test)]
 mod tests {
-    use super::super::world::{Lab, vm};
+    use super::super::world::{Lab, key, vm};
     use super::*;
 
     /// What is told of a newcomer on a ripe site once it has shown what it is.
@@ -223,12 +232,44 @@ mod tests {
     }
 
     #[test]
-    fn in_enforce_an_unknown_vm_is_a_finding_at_once_and_is_not_learned() {
+    fn in_enforce_an_unknown_vm_is_a_finding_within_ten_seconds_and_is_not_learned() {
         let mut lab = Lab::new(Mode::Enforce);
-        let found = lab.see(What::VmNew { vm: vm(9) });
+        assert!(lab.see(What::VmNew { vm: vm(9) }).is_empty());
+        let found = lab.after_s(WAIT_S).see(What::Tick);
         assert_eq!(found.len(), 1);
         assert_eq!((found[0].detector.name, found[0].severity), ("new-vm", Severity::Medium));
         assert!(!lab.baselines.known(vm(9)));
+    }
+
+    #[test]
+    fn in_enforce_it_is_one_at_once_where_it_serves_or_uses_anything() {
+        for reaches in [true, false] {
+            let mut lab = Lab::new(Mode::Enforce);
+            lab.see(What::VmNew { vm: vm(9) });
+            let found = if reaches { lab.reach(vm(9), key(50, 53)) } else { lab.opens(key(9, 80), 3, 8) };
+            let first = found.first().map(|f| (f.detector.name, f.severity, f.vm));
+            assert_eq!(first, Some(("new-vm", Severity::Medium, vm(9))), "{found:?}");
+        }
+    }
+
+    #[test]
+    fn in_enforce_the_next_of_a_farm_by_name_and_service_is_low_and_folded_and_by_its_name_alone_it_is_not() {
+        let mut lab = Lab::new(Mode::Auto);
+        for n in 1..=5 {
+            lab.known.names.insert(vm(n), format!("web-{n:03}"));
+        }
+        lab.seat_together(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5], 9_100);
+        lab.set_mode(Mode::Enforce);
+        let mut told = |n: u8, port: u16| {
+            lab.known.names.insert(vm(n), format!("web-{n:03}"));
+            lab.see(What::VmNew { vm: vm(n) });
+            let opens = lab.opens(key(n, port), 4, 9);
+            opens.iter().map(|f| (f.detector.name, f.severity, f.fold.clone())).collect::<Vec<_>>()
+        };
+        assert_eq!(told(20, 80), [("new-vm", Severity::Low, Some("web-#".to_owned()))]);
+        let rogue = told(21, 4_444);
+        assert_eq!(rogue[0], ("new-vm", Severity::Medium, None));
+        assert_eq!(rogue[1].0, "new-service");
     }
 
     #[test]
@@ -238,6 +279,7 @@ mod tests {
         lab.sanction(vm(8), None);
         assert!(lab.see(What::VmNew { vm: vm(9) }).is_empty());
         assert!(lab.see(What::VmNew { vm: vm(8) }).is_empty());
+        assert!(lab.after_s(WAIT_S).see(What::Tick).is_empty());
         assert!(
             told(|lab| {
                 lab.known.listed.insert(vm(10));

@@ -2,7 +2,7 @@
 //! members ordinary edges; the edges by which one takes over a machine it grants only to those it knows for a day.
 //! Unbounded in nothing: at most [`LIKES_MAX`] VMs are looked at.
 
-use super::World;
+use super::{World, familiar};
 use crate::model::{ServiceKey, Timestamp, VmId};
 
 const LIKES_MAX: usize = 256;
@@ -12,21 +12,36 @@ const NEWCOMER_S: f64 = 86_400.0;
 /// Clients that make a learned service popular.
 pub(super) const POPULAR_CLIENTS: u64 = 8;
 
-/// An ordinary client of a service that many use, that half of its likes use, or whose likes it uses.
+/// Who reaches so many of a role by remote access reaches the next, too: jump hosts, the management of configurations.
+const HABIT_MIN: usize = 3;
+/// Or so large a part of it: one in twenty.
+const HABIT_PART: usize = 20;
+
+/// An ordinary client of a service that many use, that half of its likes use, or whose likes it uses; of a port of RPC,
+/// where it uses others of that server; of what likes hand to each other, anyone.
 pub(super) fn is_ordinary(world: &World<'_>, client: VmId, service: &ServiceKey) -> bool {
     let popular = world.baselines.is_learned(service)
         && world.known.service(service).is_some_and(|seen| seen.clients >= POPULAR_CLIENTS);
+    let app = world.known.service(service).and_then(|seen| seen.app);
+    let interface = app.is_some_and(|app| world.baselines.is_known_interface(service, app));
     popular
+        || app.is_some_and(familiar::is_sharing)
+        || (interface && world.baselines.has_spoken(client, service))
         || world.baselines.is_kin(client, service)
         || share_of_likes(world, client, |like| world.baselines.is_learned_peer(like, service)) >= 0.5
 }
 
-/// Remote access that half of the client's role have to this server or another of its role: jump hosts, the management
-/// of configurations.
+/// Remote access that half of the client's role have to this server or another of its role; or that the client has to
+/// some others of the server's role already, [`HABIT_MIN`] at least and one in [`HABIT_PART`].
 pub(super) fn is_granted(world: &World<'_>, client: VmId, service: &ServiceKey, now: Timestamp) -> bool {
     let newcomer = world.baselines.profile(client).is_none_or(|p| now.since_s(p.first_seen) < NEWCOMER_S);
     if newcomer || world.baselines.roles().is_provisional(client) {
         return false;
+    }
+    let members = world.baselines.roles().of(service.vm).map_or(0, |(_, role)| role.members.len());
+    let enough = HABIT_MIN.max(members / HABIT_PART);
+    if world.baselines.reaches_likes(client, service, enough) >= enough {
+        return true;
     }
     let reaches = |like| world.baselines.is_learned_peer(like, service) || world.baselines.is_kin(like, service);
     share_of_likes(world, client, reaches) >= 0.5
@@ -72,6 +87,18 @@ mod tests {
         let mut few = lab(8_080);
         few.known.set_clients(key(50, 8_080), 7);
         assert_eq!(few.reach(vm(1), key(50, 8_080)).len(), 1);
+    }
+
+    #[test]
+    fn who_administers_three_of_a_role_reaches_the_fourth_and_who_administers_two_is_told() {
+        for (known, told) in [(3, 0), (2, 1)] {
+            let mut lab = Lab::new(Mode::Auto);
+            lab.ripen(vm(20));
+            lab.seat_together(&[1, 2, 3, 4, 5], &[1, 2, 3, 4, 5], 22);
+            (1..=known).for_each(|n| lab.knows(vm(20), key(n, 22)));
+            lab.ripen(vm(20));
+            assert_eq!(lab.reach(vm(20), key(5, 22)).len(), told, "{known}");
+        }
     }
 
     #[test]

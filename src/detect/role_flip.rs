@@ -10,7 +10,7 @@ use std::collections::BTreeMap;
 use serde::{Deserialize, Serialize};
 
 use super::memory::Memory;
-use super::{Detect, Verdict, World, count, frames, remote_access};
+use super::{Detect, Verdict, World, count, familiar, frames, remote_access};
 use crate::baseline::{Feature, Hours, Port};
 use crate::inventory::{Change, What};
 use crate::model::{Detector, DetectorId, Evidence, Finding, ServiceClass, ServiceKey, Severity, Timestamp, VmId};
@@ -83,7 +83,8 @@ impl RoleFlip {
         let by_role = roles.share_using(vm, port).is_some_and(|share| share >= 0.25 && share * likes as f64 >= 2.0);
         let app = world.app(&own).or_else(|| world.app(service));
         let is = |list: &[&str]| app.as_ref().is_some_and(|app| list.contains(&app.as_str()));
-        if symmetric || by_role || is(RELAYED) {
+        let sharing = world.known.service(service).and_then(|seen| seen.app).is_some_and(familiar::is_sharing);
+        if symmetric || by_role || sharing || is(RELAYED) {
             return true;
         }
         let Both { servers, both } = self.count(vm, port, world, now);

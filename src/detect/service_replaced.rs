@@ -136,7 +136,7 @@ impl Detect for ServiceReplaced {
 fn severity(aspect: Aspect) -> Severity {
     match aspect {
         Aspect::Application | Aspect::ProductFamily | Aspect::HostKey => Severity::High,
-        Aspect::KeyExchange | Aspect::Issuer | Aspect::Stack => Severity::Medium,
+        Aspect::KeyExchange | Aspect::Issuer | Aspect::Stack | Aspect::Interface => Severity::Medium,
     }
 }
 

@@ -3,7 +3,7 @@
 
 use serde::Serialize;
 
-use super::{Seen, World};
+use super::{Seen, World, familiar};
 use crate::baseline::{Feature, Hours, Mode};
 use crate::inventory::Sight;
 use crate::model::{Incident, ServiceKey, Timestamp, VmId};
@@ -20,6 +20,10 @@ pub enum Code {
     Learned,
     /// At least half of the VMs of its role serve it.
     UsualForRole,
+    /// It is a dynamic port of RPC, of interfaces that the VM offered on others.
+    KnownInterface,
+    /// It hands content to its likes, and waits for company.
+    Sharing,
     /// It came with an address of a cluster.
     TakenOver,
     /// It only sends to a group that others sent to before.
@@ -118,12 +122,20 @@ fn known(world: &World<'_>, key: &ServiceKey, seen: &Seen<'_>, now: Timestamp) -
                 .held(super::count(learned.uses, "use"), "1 use"),
         );
     }
-    if world.baselines.is_usual(key) {
+    if world.is_usual(key) {
         let share = world.baselines.roles().share_serving(key.vm, (key.transport, key.port)).unwrap_or_default();
         let text = format!("no incident: {:.0} % of the VMs of its role serve it", share * 100.0);
         return Some(
             Reason::new(Code::UsualForRole, text, "less than half of its role serve it")
                 .held(format!("{share:.2}"), "0.50"),
+        );
+    }
+    if let Some(app) = seen.app.filter(|app| world.baselines.is_known_interface(key, app)) {
+        let text = "no incident: it is a dynamic port of RPC, of interfaces that the VM offered on others before";
+        let interfaces = app.get("interfaces").unwrap_or_default();
+        return Some(
+            Reason::new(Code::KnownInterface, text, "an interface that the VM never offered")
+                .held(interfaces, "known interfaces"),
         );
     }
     if world.known.taken_over(key) {
@@ -144,6 +156,12 @@ fn waiting(world: &World<'_>, key: &ServiceKey, seen: &Seen<'_>, now: Timestamp)
     }
     if !world.baselines.judges(key.vm, Feature::Services, now) {
         return learning(world, key.vm, "no incident: the VM still learns", now);
+    }
+    if seen.app.is_some_and(familiar::is_sharing) {
+        let text = "no incident yet: it hands content to its likes, which others have a day to do, too";
+        let alone_s = now.since_s(seen.first_seen);
+        return Reason::new(Code::Sharing, text, "a day without any other VM that does")
+            .held(Hours(alone_s / 3_600.0).to_string(), "24 h");
     }
     let level = seen.basis.level;
     if level < 3 && seen.basis.sight == Sight::Whole {

@@ -221,6 +221,16 @@ mod tests {
         lab.uses_source_ports(vm(1), 40_000);
         lab.opens(key(1, 40_001), 4, 9);
         is(reason_of(&lab, 40_001), Code::Ephemeral, "ephemeral range");
+        lab.shows(key(1, 7_680));
+        lab.known.set_app(key(1, 7_680), crate::model::AppInfo::new("msdo", None));
+        is(reason_of(&lab, 7_680), Code::Sharing, "to its likes");
+        let mut rpc = crate::model::AppInfo::new("dcerpc", None);
+        rpc.detail("interfaces", "12345778-1234-abcd-ef00-0123456789ab");
+        lab.serve(key(1, 49_700), 1);
+        lab.learn_app(key(1, 49_700), rpc.clone());
+        lab.shows(key(1, 49_701));
+        lab.known.set_app(key(1, 49_701), rpc);
+        is(reason_of(&lab, 49_701), Code::KnownInterface, "offered on others");
         lab.seat_together(&[2, 3, 4, 5], &[2, 3, 4], 9_100);
         lab.shows(key(5, 9_100));
         let usual = why(&lab.world(), vm(5), Some((Transport::Tcp, 9_100)), &[], lab.now).reason;

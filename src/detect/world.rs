@@ -108,6 +108,14 @@ impl Known for FakeInventory {
         self.taking_over.contains(&vm)
     }
 
+    /// Addresses are numbered as VMs are.
+    fn holder(&self, _segment: Segment, ip: IpAddr) -> Option<VmId> {
+        match ip {
+            IpAddr::V4(ip) => Some(vm(ip.octets()[3])),
+            IpAddr::V6(_) => None,
+        }
+    }
+
     fn arrived(&self, vm: VmId) -> bool {
         self.arrived.contains(&vm)
     }
@@ -191,6 +199,7 @@ impl Lab {
 
     pub fn judge(&mut self, change: &Change) -> Vec<Finding> {
         self.known.see(change);
+        self.baselines.greet(change, &self.known);
         let mut out = Vec::new();
         let world =
             World { known: &self.known, baselines: &self.baselines, sanctions: &self.sanctions, quality: self.quality };
@@ -263,7 +272,7 @@ impl Lab {
         self.teach(What::ServiceApp { service: key, before: None, now: Box::new(app) });
     }
 
-    /// Thirty hours in which the VM serves tcp/443 and uses vm99's tcp/5432, twice an hour.
+    /// Thirty hours in which the VM serves tcp/443 to three and uses vm99's tcp/5432, twice an hour.
     pub fn ripen(&mut self, vm: VmId) {
         for _ in 0..60 {
             self.after_s(1_800);
@@ -271,6 +280,7 @@ impl Lab {
             let service = key(99, 5_432);
             self.teach(What::PeerUsed { client: vm, server: service.vm, service });
         }
+        self.known.set_clients(ServiceKey { vm, transport: Transport::Tcp, port: 443 }, 3);
     }
 
     /// As a client it took its ports from here.

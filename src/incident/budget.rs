@@ -1,10 +1,11 @@
 //! The alert budget: which incidents are pages, notices or lines of the digest (detection.md 4.7). It ranks; it never
 //! holds an incident back.
 //!
-//! Thresholds start at zero, where every high incident is a page and every low one a notice, and rise only where
-//! measured rates prove that more than the budget comes on ordinary days: the lower 95 % bound of the incidents that
-//! stood alone in the last [`WINDOW_D`] watched days, without the noisiest tenth (two at least). They move once a watched
-//! day, by a factor of two in probability at most (ln 2 nats). So a day of fake novelty moves nothing.
+//! The page threshold starts where the rate that is assumed of a site of its size keeps to the budget; of few VMs that is
+//! zero, as it is for notices. From there both go to where measured rates prove that no more than the budget comes on
+//! ordinary days: the lower 95 % bound of the incidents that stood alone in the last [`WINDOW_D`] watched days, without
+//! the noisiest tenth (two at least). They move once a watched day, by a factor of two in probability at most (ln 2
+//! nats). So a day of fake novelty moves nothing.
 //! State is [`WINDOW_D`] days of at most 202 scores each; days of the calendar are kept for [`CALENDAR_D`].
 
 use std::collections::{BTreeMap, VecDeque};
@@ -32,6 +33,10 @@ const NOTICES_A_PAGE: f64 = 10.0;
 const VMS_MIN: u64 = 72;
 /// More is no budget.
 const PER_1000_MAX: f64 = 1e6;
+/// New services that are assumed of a VM-day before anything is measured, and how many days of every VM that weighs
+/// (detection.md 9).
+const ASSUMED_PER_VM_DAY: f64 = 0.05;
+const ASSUMED_DAYS: f64 = 10.0;
 /// The bucket of what is a page whatever its surprise.
 const MANDATORY: u16 = u16::MAX;
 
@@ -65,6 +70,19 @@ pub fn pages_per_day(config: &AlertsConfig, vms: u64) -> f64 {
 
 pub fn notices_per_day(config: &AlertsConfig, vms: u64) -> f64 {
     pages_per_day(config, vms) * NOTICES_A_PAGE
+}
+
+/// Where the page threshold starts. Zero, unless what is assumed proves that more than the budget comes; then where a
+/// surprise that means what it says keeps to it: what an ordinary VM-day brings with a probability of p comes p times in
+/// a VM-day at most. 6.2 nats by default for 72 VMs and more.
+fn prior(config: &AlertsConfig, vms: u64) -> Surprise {
+    let pages = pages_per_day(config, vms);
+    let assumed = rate_lower((ASSUMED_PER_VM_DAY * ASSUMED_DAYS * vms as f64) as u64) / ASSUMED_DAYS;
+    match assumed > pages {
+        true if pages > 0.0 => Surprise::from_nats((vms as f64 / pages).ln()),
+        true => Surprise::MAX,
+        false => Surprise::ZERO,
+    }
 }
 
 /// One day of the calendar (UTC): how its incidents were ranked, reopened ones included.
@@ -186,6 +204,16 @@ impl Budget {
 
     /// The watched clock went on; once a watched day the thresholds follow what was measured.
     pub fn watch(&mut self, watched_ns: i64, vms: impl FnOnce() -> u64) {
+        // Until a day was measured the size of the site is all that is known.
+        let measured = !self.state.window.is_empty();
+        let vms = || {
+            let vms = vms();
+            (vms, prior(&self.config, vms))
+        };
+        let (vms, page) = if measured && !self.is_over(watched_ns) { (self.state.vms, self.state.page) } else { vms() };
+        if !measured && (self.state.vms, self.state.page) != (vms, page) {
+            (self.state.vms, self.state.page, self.dirty) = (vms, page, true);
+        }
         let gone = watched_ns.saturating_sub(self.state.since_ns);
         if gone < 0 {
             // What was learned was forgotten, and the watched clock began anew.
@@ -195,8 +223,13 @@ impl Budget {
             return;
         }
         self.state.since_ns = if gone < 2 * DAY_NS { self.state.since_ns + DAY_NS } else { watched_ns };
-        self.state.vms = vms();
+        self.state.vms = vms;
         self.turn();
+    }
+
+    /// Is the present watched day over?
+    fn is_over(&self, watched_ns: i64) -> bool {
+        watched_ns.saturating_sub(self.state.since_ns) >= DAY_NS
     }
 
     fn turn(&mut self) {
@@ -296,8 +329,10 @@ mod tests {
 
     const NOW: Timestamp = Timestamp::ZERO;
 
+    /// At zero, as after some quiet weeks; one day is measured.
     fn budget(vms: u64) -> Budget {
-        Budget { state: State { vms, ..State::default() }, ..Budget::default() }
+        let window = VecDeque::from([Day::default()]);
+        Budget { state: State { vms, window, ..State::default() }, ..Budget::default() }
     }
 
     /// One watched day with so many incidents of their own, high and of this surprise.
@@ -315,10 +350,55 @@ mod tests {
     }
 
     #[test]
-    fn before_anything_is_measured_severity_alone_ranks() {
+    fn where_the_threshold_is_zero_severity_alone_ranks() {
         let budget = budget(100);
         let ranks = Severity::ALL.map(|severity| budget.rank(severity, false, Surprise::ZERO).rank);
         assert_eq!(ranks, [Rank::Digest, Rank::Notice, Rank::Notice, Rank::Page, Rank::Page]);
+    }
+
+    /// At its first tick.
+    fn fresh(pages: f64, vms: u64) -> Budget {
+        let mut budget = Budget::default();
+        budget.configure(AlertsConfig { per_1000_vms_per_day: pages });
+        budget.watch(1, || vms);
+        budget
+    }
+
+    #[test]
+    fn before_anything_is_measured_a_page_has_to_be_as_rare_as_the_budget_unless_the_site_is_small() {
+        let start = |pages, vms| fresh(pages, vms).state.page;
+        assert!((start(2.0, 1_000).nats() - 6.2).abs() < 0.02 && start(2.0, 1_000) == start(2.0, 72));
+        assert!((4.9..5.0).contains(&start(2.0, 20).nats()));
+        assert_eq!(
+            (start(2.0, 9), start(100.0, 1_000), start(0.0, 20)),
+            (Surprise::ZERO, Surprise::ZERO, Surprise::MAX)
+        );
+        let budget = fresh(2.0, 1_000);
+        // What one VM-day in twenty brings, and what one in a thousand does.
+        assert_eq!((high(&budget, 3.0), high(&budget, 7.0)), (Rank::Notice, Rank::Page));
+        assert_eq!(budget.rank(Severity::Critical, false, Surprise::ZERO).rank, Rank::Page);
+        assert_eq!(budget.rank(Severity::Low, true, Surprise::ZERO).rank, Rank::Page);
+    }
+
+    #[test]
+    fn the_first_days_of_a_site_as_restless_as_assumed_keep_to_the_budget() {
+        // A thousand VMs with a new service each in twenty days: fifty incidents a day of 3 nats.
+        let mut budget = fresh(2.0, 1_000);
+        (0..28).for_each(|_| day(&mut budget, 50, 3.0, true));
+        assert_eq!(budget.calendar().map(|day| day.page).sum::<u64>(), 0);
+    }
+
+    #[test]
+    fn a_quiet_site_comes_down_to_severity_alone_by_a_factor_of_two_a_day() {
+        let mut budget = fresh(2.0, 1_000);
+        let mut days = 0;
+        while budget.state.page > Surprise::ZERO {
+            let before = budget.state.page.nats();
+            day(&mut budget, 0, 0.0, true);
+            assert!(before - budget.state.page.nats() < 0.695);
+            days += 1;
+        }
+        assert_eq!(days, 9);
     }
 
     #[test]

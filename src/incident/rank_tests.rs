@@ -95,23 +95,30 @@ fn a_flood_inside_an_open_incident_does_not_move_the_threshold_and_one_of_incide
 #[test]
 fn after_a_day_of_fake_novelty_the_attack_is_a_page_at_the_same_infection() {
     // From 10.0.0.2 on each VM infects the next: a new service of the victim that the last one used first.
-    let pages = |noise: u8| {
+    let pages = |quiet: i64, noise: u8| {
         let mut incidents = incidents();
-        (1..=5).for_each(|day| incidents.watch(day * DAY_NS, || 200));
+        (1..=quiet).for_each(|day| incidents.watch(day * DAY_NS, || 200));
         for n in 0..noise {
-            take(&mut incidents, &of(Severity::High, 100 + n, 9_000, 5 * DAY_S + i64::from(n)));
+            take(&mut incidents, &of(Severity::High, 100 + n, 9_000, quiet * DAY_S + i64::from(n)));
         }
-        incidents.watch(6 * DAY_NS, || 200);
+        incidents.watch((quiet + 1) * DAY_NS, || 200);
         let infected = (2..10u8).map(|n| {
             let peer = Some((Some(vm(n - 1)), std::net::IpAddr::from([10, 0, 0, n - 1])));
-            let step = Finding { peer, surprise: Surprise::from_nats(0.5), ..of(Severity::High, n, 4_444, 6 * DAY_S) };
+            let step = Finding {
+                peer,
+                surprise: Surprise::from_nats(0.5),
+                ..of(Severity::High, n, 4_444, (quiet + 1) * DAY_S)
+            };
             let (joined, _) = take(&mut incidents, &step);
             rank(&incidents, joined)
         });
         infected.collect::<Vec<_>>()
     };
-    assert_eq!(pages(150), pages(0));
-    assert_eq!(pages(0), [Rank::Page; 8]);
+    for quiet in [0, 1, 5, 12] {
+        assert_eq!(pages(quiet, 150), pages(quiet, 0), "after {quiet} quiet days");
+    }
+    assert_eq!(pages(12, 0), [Rank::Page; 8]);
+    assert_eq!(pages(1, 0), [Rank::Notice; 8], "the threshold has not come down yet");
 }
 
 #[test]

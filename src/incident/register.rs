@@ -20,8 +20,10 @@ static INCIDENT: Kind = Kind { tag: 0x30, name: "incident", version: 3 };
 
 const OURSELVES: &str = "eastwatch";
 const DAY_S: i64 = 86_400;
-/// Findings of one kind are one incident until they pause for half a day: each morning's pool is one.
+/// Findings of one kind are one incident until they pause for half a day; those that only inform until they pause for a
+/// week: a pool that is recomposed every morning is one.
 const FOLD_S: i64 = 43_200;
+const FOLD_INFO_S: i64 = 7 * DAY_S;
 /// Old age is looked for once an hour of packet time.
 const TICK_S: i64 = 3_600;
 
@@ -207,7 +209,8 @@ impl Incidents {
 
     fn accepts(&self, id: IncidentId, now: Timestamp) -> bool {
         self.get(id).is_some_and(|i| {
-            if i.fold.is_some() && now >= i.last_seen.plus_s(FOLD_S) {
+            let pause_s = if i.severity == Severity::Info { FOLD_INFO_S } else { FOLD_S };
+            if i.fold.is_some() && now >= i.last_seen.plus_s(pause_s) {
                 return false;
             }
             i.state != IncidentState::Resolved || now < last_moved(i).plus_s(self.config.reopen_d.saturating_mul(DAY_S))

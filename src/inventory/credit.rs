@@ -132,7 +132,11 @@ impl Inventory {
             && self.services.rows.get(&row).is_some_and(|service| service.app.is_none())
         {
             // A portmapper or endpoint mapper named it: that is payload too.
-            self.describe(flow, row, &named(announced.app, side), at, out);
+            let mut app = named(announced.app, side);
+            if let Some(interface) = announced.interface {
+                app.detail("interfaces", interface);
+            }
+            self.describe(flow, row, &app, at, out);
         }
     }
 

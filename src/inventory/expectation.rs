@@ -38,6 +38,7 @@ struct Awaited {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Announced {
     pub app: AppProto,
+    pub interface: Option<String>,
     /// A lasting service of its own; else part of the flow that announced it.
     pub serves: bool,
     /// The service of the flow that announced it, where that is one; and what that flow's server is in any case.
@@ -65,8 +66,9 @@ impl Expectations {
         let until = now.plus_s(i64::from(expected.ttl_s.min(TTL_S_MAX)));
         let key = Awaited { server, port, transport, client, segment: by.segment };
         let asked = (parent.is_none() && by.transport == Transport::Udp).then_some(*by);
-        let (app, by) = (expected.app.clone(), Announcer::of(by));
-        let announced = Announced { app, serves: expected.serves, parent, by, asked, until };
+        let (app, interface) = (expected.app.clone(), expected.interface.clone());
+        let (serves, by) = (expected.serves, Announcer::of(by));
+        let announced = Announced { app, interface, serves, parent, by, asked, until };
         self.awaited.insert(key, announced);
         self.order.push_back((key, until));
         while self.order.front().is_some_and(|(_, until)| *until < now) {

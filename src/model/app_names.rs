@@ -91,6 +91,7 @@ pub static APP_NAMES: &[AppName] = &[
     measured("modbus", &[]),
     measured("mongodb", &["mongo"]),
     measured("mqtt", &[]),
+    unmeasured("msdo", &["delivery-optimization"]),
     measured("mssql-tds", &["mssql", "tds"]),
     unmeasured("munin", &[]),
     measured("mysql", &["mariadb"]),

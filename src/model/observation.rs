@@ -228,6 +228,8 @@ pub struct Expectation {
     pub ttl_s: u32,
     /// What the announced flow is, e.g. `ftp-data`; part of the parent, not a service of its own, unless `serves`.
     pub app: AppProto,
+    /// Which of its family has the port: an RPC interface's UUID.
+    pub interface: Option<String>,
     /// True where the port is a lasting service of its own (portmap, endpoint mapper), false for one transfer.
     pub serves: bool,
 }

@@ -102,7 +102,7 @@ pub struct Talk {
     pub down: u32,
     pub ms: u32,
     pub outcome: Outcome,
-    /// The endpoint mapper's answer: this port of the server is lasting and speaks `dcerpc`.
+    /// The endpoint mapper's answer: this port of the server is lasting and speaks `dcerpc`, of the interface LSA.
     pub maps: Option<u16>,
 }
 
@@ -137,6 +137,8 @@ pub const APPS: &[&str] = &[
     "snmp",
     "cassandra",
     "kafka",
+    "msdo",
+    "shell",
 ];
 
 pub fn app(name: &str) -> &'static str {

@@ -3,7 +3,7 @@
 
 use std::collections::BTreeMap;
 
-use eastwatch::model::{Incident, IncidentId, Severity};
+use eastwatch::model::{Incident, IncidentId, Rank};
 use eastwatch::store::{Batch, Change, MemoryStore, Store, StoreError};
 
 use super::Micros;
@@ -23,7 +23,7 @@ pub struct Entry {
     pub incident: Incident,
     /// Packet time at which it was first stored.
     pub stored: Micros,
-    /// When it was first stored as high or critical: a page.
+    /// When it was first stored as a page.
     pub paged: Option<Micros>,
 }
 
@@ -36,7 +36,7 @@ impl Ledger {
                 && kind.tag == INCIDENT_TAG
             {
                 let incident: Incident = kind.read(body)?;
-                let paged = (incident.severity >= Severity::High).then_some(now);
+                let paged = (incident.ranking.rank == Rank::Page).then_some(now);
                 match self.incidents.get_mut(&incident.id) {
                     Some(entry) => {
                         entry.paged = entry.paged.or(paged);

@@ -14,8 +14,8 @@ use eastwatch::model::{
 };
 
 use super::event::{APPS, Event, Id, Machine, Os, Outcome, Talk, What};
-use super::packets;
 use super::{MINUTE, Micros, SECOND, packet_time};
+use super::{packets, payloads};
 
 /// Between two packets of a conversation.
 pub const HOP: Micros = 250;
@@ -255,8 +255,11 @@ impl Observer {
             Step::Data => FlowFact::ServerData,
             Step::Refused => FlowFact::Refused(RefusedBy::Reset),
             Step::App => {
-                let Some(info) = self.infos.get(flow.talk.app) else { return };
-                FlowFact::App(Box::new(info.clone()))
+                let Some(mut info) = self.infos.get(flow.talk.app).cloned() else { return };
+                if flow.talk.app == "dcerpc" {
+                    info.detail("interfaces", if flow.talk.port == 135 { payloads::MAPPER } else { payloads::LSA });
+                }
+                FlowFact::App(Box::new(info))
             }
             Step::Expect => FlowFact::Expect(Box::new(Expectation {
                 client: None,
@@ -265,6 +268,7 @@ impl Observer {
                 port: flow.talk.maps.unwrap_or_default(),
                 ttl_s: MAPPED_S,
                 app: AppProto::new("dcerpc"),
+                interface: Some(payloads::LSA.to_owned()),
                 serves: true,
             })),
             Step::Leased => {
@@ -323,6 +327,9 @@ impl Observer {
             return;
         }
         if self.second != Micros::MIN {
+            // In silence time goes on by the wall clock, as the probe's does: by one second at least.
+            let next = (self.second + 1) * SECOND;
+            let first = if self.as_packets { at } else { next.min(at) };
             if !self.sightings.is_empty() {
                 let seen = std::mem::take(&mut self.sightings).into_iter().map(|(from, to, host, frames)| Sighting {
                     from,
@@ -333,9 +340,12 @@ impl Observer {
                     port: 0,
                 });
                 let seen = seen.collect();
-                self.tell(at, false, Fact::Sighted(Box::new(seen)), tell);
+                self.tell(first, false, Fact::Sighted(Box::new(seen)), tell);
             }
-            self.tell(at, false, Fact::Tick, tell);
+            self.tell(first, false, Fact::Tick, tell);
+            if first < at {
+                self.tell(at, false, Fact::Tick, tell);
+            }
         }
         self.second = second;
     }

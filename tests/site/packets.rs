@@ -14,7 +14,7 @@ use super::{Micros, packet_time, payloads};
 
 /// Can the packets prove this application?
 pub fn writes(app: &str) -> bool {
-    matches!(app, "dns" | "ntp" | "dhcp") || (!app.is_empty() && payloads::messages(app, "", 0, 0).is_some())
+    matches!(app, "dns" | "ntp" | "dhcp" | "dcerpc") || (!app.is_empty() && payloads::messages(app, "", 0, 0).is_some())
 }
 
 pub struct Packets {
@@ -93,7 +93,10 @@ impl Packets {
             Outcome::Unanswered => drop(conversation.unanswered()),
             Outcome::Answered => {
                 conversation.handshake();
-                let said = payloads::messages(talk.app, &server.name, talk.up, talk.down);
+                let said = match talk.app {
+                    "dcerpc" => Some(payloads::dcerpc(talk.maps)),
+                    app => payloads::messages(app, &server.name, talk.up, talk.down),
+                };
                 let said = said.or_else(|| payloads::messages("", &server.name, talk.up, talk.down));
                 for (side, bytes) in said.unwrap_or_default() {
                     conversation.send(side, bytes);

@@ -59,6 +59,19 @@ pub fn messages(app: &str, server: &str, up: u32, down: u32) -> Option<Vec<(Side
             (Orig, vec![255, 251, 24, 255, 252, 31]),
             (Resp, text("\r\nlogin: ")),
         ],
+        // Two peers that hand out an update: handshakes, then the client asks for a piece and is given it.
+        "msdo" => vec![
+            (Orig, msdo(1)),
+            (Resp, msdo(2)),
+            (Orig, b"\0\0\0\x0d\x06\0\0\0\0\0\0\0\0\0\0\x04\0".to_vec()),
+            (Resp, [&b"\0\0\x04\x09\x07\0\0\0\0\0\0\0\0"[..], &payload::sealed(1_024, 3)].concat()),
+        ],
+        // `nc -l -e /bin/sh`: whoever connects types, and reads what the shell prints.
+        "shell" => vec![
+            (Resp, payload::shell_prompt()),
+            (Orig, text("id\n")),
+            (Resp, payload::shell_output("uid=0(root) gid=0(root) groups=0(root)")),
+        ],
         "smtp" => vec![
             (Resp, text("220 mail.dc.example ESMTP ready\r\n")),
             (Orig, text("EHLO app.dc.example\r\n")),
@@ -70,8 +83,59 @@ pub fn messages(app: &str, server: &str, up: u32, down: u32) -> Option<Vec<(Side
     })
 }
 
+/// The interfaces of the endpoint mapper and of the local security authority (C706 appendix O, MS-LSAD 1.9).
+pub const MAPPER: &str = "e1af8308-5d1f-11c9-91a4-08002b14a0fa";
+pub const LSA: &str = "12345778-1234-abcd-ef00-0123456789ab";
+const NDR: &str = "8a885d04-1ceb-11c9-9fe8-08002b104860";
+
+/// DCE/RPC over TCP (C706 chapter 12): a bind and its answer; of the endpoint mapper (`maps` is the port that it names
+/// for LSA) also the question and the tower that answers it.
+pub fn dcerpc(maps: Option<u16>) -> Vec<(Side, Vec<u8>)> {
+    use Side::{Orig, Resp};
+    let fragments = [0xd0, 0x16, 0xd0, 0x16, 0x12, 0x34, 0, 0];
+    let interface = uuid(if maps.is_some() { MAPPER } else { LSA });
+    let mut bind = [&fragments[..], &[1, 0, 0, 0, 0, 0, 1, 0]].concat();
+    bind.extend([&interface[..], &[3, 0, 0, 0], &uuid(NDR), &[2, 0, 0, 0]].concat());
+    let mut acknowledged = [&fragments[..], &[4, 0, b'1', b'3', b'5', 0, 0, 0, 1, 0, 0, 0, 0, 0, 0, 0]].concat();
+    acknowledged.extend([&uuid(NDR)[..], &[2, 0, 0, 0]].concat());
+    let mut said = vec![(Orig, pdu(11, &bind)), (Resp, pdu(12, &acknowledged))];
+    if let Some(port) = maps {
+        // A call of operation 3 (ept_map) and its answer, each with a tower of five floors.
+        let call = [&[0; 4][..], &[0, 0, 3, 0], &tower(135)].concat();
+        let answer = [&[0; 8 + 20][..], &[1, 0, 0, 0, 1, 0, 0, 0], &tower(port), &[0; 4]].concat();
+        said.extend([(Orig, pdu(0, &call)), (Resp, pdu(2, &answer))]);
+    }
+    said
+}
+
+fn pdu(kind: u8, body: &[u8]) -> Vec<u8> {
+    let length = (16 + body.len() as u16).to_le_bytes();
+    [&[5, 0, kind, 3, 0x10, 0, 0, 0][..], &length, &[0, 0, 1, 0, 0, 0], body].concat()
+}
+
+/// LSA and NDR over TCP at this port (C706 appendix L).
+fn tower(port: u16) -> Vec<u8> {
+    let floor = |id: &str| [&[19, 0, 0x0d][..], &uuid(id), &[0, 0, 2, 0, 0, 0]].concat();
+    let transport = [1, 0, 0x0b, 2, 0, 0, 0, 1, 0, 0x07, 2, 0];
+    let network = [1, 0, 0x09, 4, 0, 10, 0, 0, 5];
+    [&[5, 0][..], &floor(LSA), &floor(NDR), &transport, &port.to_be_bytes(), &network].concat()
+}
+
+/// As it travels in little-endian.
+fn uuid(text: &str) -> [u8; 16] {
+    let digits: Vec<u8> = text.bytes().filter(|b| *b != b'-').collect();
+    let byte = |n: usize| u8::from_str_radix(std::str::from_utf8(&digits[2 * n..2 * n + 2]).unwrap_or("0"), 16);
+    let order = [3, 2, 1, 0, 5, 4, 7, 6, 8, 9, 10, 11, 12, 13, 14, 15];
+    order.map(|n| byte(n).expect("hexadecimal digits"))
+}
+
 /// At most so much of what an event carries is written.
 const BYTES_MAX: u32 = 1_400;
+
+/// A handshake of Delivery Optimization, of one peer or the other.
+fn msdo(peer: u8) -> Vec<u8> {
+    [&b"\x0eSwarm protocol"[..], &700_000u64.to_be_bytes(), &[0x5a; 32], &[peer; 20]].concat()
+}
 
 /// Bytes that begin like no protocol.
 pub fn opaque(len: u32) -> Vec<u8> {

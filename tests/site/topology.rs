@@ -66,6 +66,7 @@ impl Builder {
     }
 
     fn make(&mut self, count: usize, stem: &str, os: Os, groups: &[&str]) {
+        let small = self.plan.size == Size::S;
         for _ in 0..count {
             let world = &mut self.site.world;
             let name = format!("{stem}-{:03}", world.number(stem));
@@ -80,6 +81,11 @@ impl Builder {
             world.join(id, if os == Os::Windows { "windows" } else { "linux" });
             if stem != "desktop" {
                 world.join(id, "servers");
+            }
+            if os == Os::Windows && stem != "desktop" {
+                // Some are worked on every day; most of a farm run by themselves.
+                let daily = small || stem != "win" || id.is_multiple_of(3);
+                world.join(id, if daily { "attended" } else { "unattended" });
             }
         }
     }
@@ -126,7 +132,12 @@ impl Builder {
         self.make(self.share(60, 1), "cache", Os::Linux, &["redis"]);
         self.make(self.share(50, 3), "store", Os::Linux, &["cassandra"]);
         self.make(self.share(if small { 100 } else { 180 }, 2), "desktop", Os::Windows, &["desktop"]);
-        self.make(self.share(if small { 50 } else { 100 }, 1), "win", Os::Windows, &["winserver"]);
+        self.make(self.share(if small { 50 } else { 100 }, 1), "win", Os::Windows, &[]);
+        // Who administers sits at a desktop: one for fifty machines.
+        let (admins, world) = (self.share(20, 1), &mut self.site.world);
+        for id in world.of("desktop").into_iter().take(admins) {
+            world.join(id, "admin");
+        }
         let rest = self.plan.size.vms() + 6 - self.site.world.machines.len();
         self.make(rest / 2, "app", Os::Linux, &["app"]);
         self.make(rest - rest / 2, "web", Os::Linux, &["web"]);
@@ -170,20 +181,27 @@ impl Builder {
         self.habit("windows", "dc", Own(2), smb.carrying(4_000, 60_000), 3 * HOUR, Always);
         self.habit("desktop", "files", Own(2), smb.carrying(9_000, 600_000).lasting(45_000), HOUR, Business);
         self.habit("desktop", "mail", Own(1), tls.carrying(1_500, 20_000), 30 * MINUTE, Business);
-        self.habit("desktop", "web", Any, http, 6 * HOUR, Business);
+        // Every page that somebody reads is on some web server: of two desktops and two servers it is asked more often.
+        let every = if self.plan.size == Size::S { HOUR } else { 6 * HOUR };
+        self.habit("desktop", "web", Any, http, every, Business);
         self.habit("servers", "mail", Own(1), Manner::tcp(25, "smtp").carrying(3_000, 400), 12 * HOUR, Always);
         // Administration: every night the configuration is compared, once a week packages are fetched.
         let ssh = Manner::tcp(22, "ssh").carrying(6_000, 9_000).lasting(20_000);
         self.habit("linux", "config", FromAll, ssh, HOUR, Daily(2, 2));
         self.habit("windows", "config", FromAll, Manner::tcp(5_985, "http"), HOUR, Daily(3, 2));
+        // Lists of packages are fetched twice a day (apt-daily.timer), and Windows asks for updates every 22 hours.
+        self.habit("linux", "repo", Any, Manner::tcp(3_142, "http").carrying(300, 9_000), 12 * HOUR, Always);
         self.habit("linux", "repo", Any, Manner::tcp(3_142, "http").carrying(900, 300_000), HOUR, Weekly(6, 4, 2));
+        self.habit("windows", "repo", Any, Manner::tcp(8_530, "http").carrying(3_000, 20_000), 22 * HOUR, Always);
         // Every night everything is saved, by an agent that listens.
         let agent = Manner::tcp(9_102, "tls").carrying(20_000, 4_000_000).lasting(50_000);
         self.habit("servers", "backup", FromAll, agent, HOUR, Daily(1, 3));
-        // Persons: seldom, on any machine; of some it is the first time after weeks.
+        // Persons: seldom, on any machine; of some it is the first time after weeks. An administrator of Windows opens
+        // four or five sessions a day, on servers that are worked on, and now and then on one that is not.
         self.habit("linux", "jump", FromAll, ssh.lasting(300_000), 10 * DAY, Business);
         let rdp = Manner::tcp(3_389, "rdp").carrying(90_000, 900_000).lasting(300_000);
-        self.habit("winserver", "desktop", FromAll, rdp, 14 * DAY, Business);
+        self.habit("attended", "admin", FromAll, rdp, 4 * HOUR, Business);
+        self.habit("unattended", "admin", FromAll, rdp, 14 * DAY, Business);
         self.habit("ci", "repo", Any, tls.carrying(900, 200_000), 30 * MINUTE, Business);
         self.habit("ci", "app", Any, ssh, 6 * HOUR, Business);
     }

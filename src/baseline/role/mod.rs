@@ -185,6 +185,16 @@ impl Role {
         })
     }
 
+    /// Do its members share a job: something that not every server of the site serves, a name, a tag? VMs that only have
+    /// in common what all have are no likes.
+    pub fn has_job(&self) -> bool {
+        self.middle.iter().any(|(token, weight)| match token {
+            Token::Serves(..) => *weight > token::EVERYWHERE_WEIGHT,
+            Token::Stem(_) | Token::Tag(_) => true,
+            Token::Uses(..) => false,
+        })
+    }
+
     /// Ports that at least half of the members use.
     pub fn uses(&self) -> impl Iterator<Item = Port> + '_ {
         self.middle.keys().filter_map(|token| match token {

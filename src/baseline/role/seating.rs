@@ -3,7 +3,7 @@
 use std::collections::{BTreeMap, BTreeSet};
 
 use super::minhash::{Bands, Buckets, bands};
-use super::token::{everywhere, jaccard, stem, tokens};
+use super::token::{EVERYWHERE_WEIGHT, everywhere, jaccard, stem, tokens};
 use super::{
     COMMON, Dirty, FLOWS_MIN, JOIN, LEAVE_S, MASS_MAX, MEMBERS_MIN, Profiles, QUIET_H, ROLES_MAX, ROUND_S, Role, Roles,
     SEATED_A_TICK, STAY, Seat, Token, Tokens, Who,
@@ -86,6 +86,13 @@ impl Roles {
             self.join(vm, role, false, now);
             return;
         }
+        // In its first day it has shown a part of what it is.
+        if hours(profile.born_ns, watched_ns) < GREETED_WITHIN_H
+            && let Some(role) = self.holds(&own)
+        {
+            self.join(vm, role, true, now);
+            return;
+        }
         let twin = round.single.near(&bands).into_iter().find(|other| {
             !self.seats.contains_key(other)
                 && round.tokens.get(other).is_some_and(|(tokens, _)| jaccard(&own, tokens) >= JOIN)
@@ -97,6 +104,24 @@ impl Roles {
                 round.tokens.insert(vm, (own, bands));
             }
         }
+    }
+
+    /// The role that has all that a newcomer serves, something of it that tells a job, and most of what it uses; of
+    /// several the one that it is most alike to.
+    fn holds(&self, own: &Tokens) -> Option<RoleId> {
+        let job = |(token, weight): (&Token, &u16)| token.serves().is_some() && *weight > EVERYWHERE_WEIGHT;
+        if own.len() < GREETING_TOKENS || !own.iter().any(job) {
+            return None;
+        }
+        let fits = |role: &Role| {
+            let served =
+                own.keys().filter(|token| token.serves().is_some()).all(|token| role.middle.contains_key(token));
+            let known = own.keys().filter(|token| role.middle.contains_key(*token)).count();
+            role.members.len() > 1 && served && 5 * known >= 4 * own.len()
+        };
+        let alike =
+            self.roles.iter().filter(|(_, role)| fits(role)).map(|(id, role)| (jaccard(own, &role.middle), *id));
+        alike.max_by(|a, b| a.0.total_cmp(&b.0).then(b.1.cmp(&a.1))).map(|(_, id)| id)
     }
 
     /// Does it keep the seat it has? One that was only greeted must be alike now.
@@ -208,6 +233,8 @@ impl Roles {
         let serves: Vec<Port> = profile.map_or(Vec::new(), |p| p.firm_services().collect());
         let uses: Vec<Port> = profile.map_or(Vec::new(), |p| p.uses().collect());
         let name = who.name(vm).as_deref().and_then(stem);
+        // What every server offers tells no job: it would seat a newcomer with whoever comes first.
+        let job = !self.everywhere.contains(&port) || serves.iter().any(|port| !self.everywhere.contains(port));
         let fits = |role: &Role| {
             if role.ripe_since.is_none() || role.members.len() < MEMBERS_MIN {
                 return false;
@@ -218,7 +245,7 @@ impl Roles {
             }
             let named = name.as_ref().is_some_and(|stem| role.middle.contains_key(&Token::Stem(stem.clone())));
             let known = uses.iter().filter(|port| common(&role.uses, port)).count();
-            named || (1 + serves.len() + known >= GREETING_TOKENS && known == uses.len())
+            named || (job && 1 + serves.len() + known >= GREETING_TOKENS && known == uses.len())
         };
         let role = self.roles.iter().find(|(_, role)| fits(role)).map(|(id, _)| *id);
         if let Some(role) = role {

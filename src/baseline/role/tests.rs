@@ -197,3 +197,29 @@ fn what_every_server_offers_makes_no_role() {
     }
     assert!((1..=9).all(|n| site.role_of(n).is_none()), "{:?}", site.role_of(1));
 }
+
+#[test]
+fn a_newcomer_that_showed_a_part_of_what_two_serve_sits_with_them_and_one_that_serves_more_does_not() {
+    let mut site = Site::farm(0, false);
+    let hour = |site: &mut Site, first: bool| {
+        for n in 1..=2 {
+            (80..=83).for_each(|port| site.serve(n, port, first));
+            site.reach(n, 20, 5_432);
+        }
+    };
+    for n in 0..30 {
+        hour(&mut site, n == 0);
+        site.pass_s(3_600);
+    }
+    for n in 0..3 {
+        hour(&mut site, false);
+        for (vm, ports) in [(6, [80, 81]), (7, [80, 4_444])] {
+            ports.iter().for_each(|port| site.serve(vm, *port, n == 0));
+            site.reach(vm, 20, 5_432);
+        }
+        site.pass_s(3_600);
+    }
+    assert!(site.role_of(1).is_some());
+    assert_eq!(site.role_of(6), site.role_of(1));
+    assert_eq!(site.role_of(7), None);
+}

@@ -12,6 +12,7 @@ pub(super) const TOKENS_MAX: usize = 64;
 /// What a VM offers is its job; what it uses is shared by many jobs; a name is a word of whoever gave it.
 const SERVES: u16 = 4;
 const USES: u16 = 1;
+pub(super) const EVERYWHERE_WEIGHT: u16 = USES;
 const STEM: u16 = 3;
 const TAG: u16 = 2;
 const TAGS_MAX: usize = 8;
@@ -92,7 +93,7 @@ pub(super) fn jaccard(a: &Tokens, b: &Tokens) -> f64 {
 impl Token {
     pub(super) fn weight(&self, everywhere: &BTreeSet<Port>) -> u16 {
         match self {
-            Token::Serves(transport, port) if everywhere.contains(&(*transport, *port)) => USES,
+            Token::Serves(transport, port) if everywhere.contains(&(*transport, *port)) => EVERYWHERE_WEIGHT,
             Token::Serves(..) => SERVES,
             Token::Stem(_) => STEM,
             Token::Tag(_) => TAG,

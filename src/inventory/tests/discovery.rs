@@ -246,6 +246,7 @@ fn expectation(client: Option<&str>, server: &str, port: u16, serves: bool) -> E
         port,
         ttl_s: 60,
         app: AppProto::new(if serves { "dcerpc" } else { "ftp-data" }),
+        interface: serves.then(|| "12345778-1234-abcd-ef00-0123456789ab".to_owned()),
         serves,
     }
 }
@@ -287,7 +288,9 @@ fn a_mapped_port_is_a_service_of_its_own_with_the_application_that_was_announced
     scene.expect(&mapper, expectation(None, "10.0.0.9", 49_155, true));
     assert_eq!(scene.rows(), ["10.0.0.9 tcp/135"], "an announcement alone is no service");
     scene.handshake(("10.0.0.6", 40_000, 6), ("10.0.0.9", 49_155, 9));
-    assert_eq!(scene.row("10.0.0.9 tcp/49155").app.as_ref().map(|app| app.proto.as_str()), Some("dcerpc"));
+    let app = scene.row("10.0.0.9 tcp/49155").app.clone().expect("it was named");
+    assert_eq!(app.proto.as_str(), "dcerpc");
+    assert_eq!(app.get("interfaces"), Some("12345778-1234-abcd-ef00-0123456789ab"));
 }
 
 #[test]

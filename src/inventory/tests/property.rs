@@ -74,7 +74,10 @@ fn act(scene: &mut Scene, (what, who, whom, ports, macs, kind, time): Step) {
             if what & 128 != 0 {
                 let (client, server, port) = (Some(flow.orig.ip), flow.resp.ip, pick(&[0, 40_000, 40_001], kind));
                 let (app, serves, ttl_s) = (AppProto::new("ftp-data"), kind & 1 == 1, 60);
-                scene.expect(&flow, Expectation { client, server, transport, port, ttl_s, app, serves });
+                scene.expect(
+                    &flow,
+                    Expectation { client, server, transport, port, ttl_s, app, interface: None, serves },
+                );
             }
             let (orig_packets, resp_packets) = (u64::from(kind % 4), u64::from(what / 8 % 4));
             let totals =

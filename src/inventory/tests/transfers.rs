@@ -11,7 +11,8 @@ const FTP: End = ("10.0.0.9", 21, 9);
 fn announce(scene: &mut Scene, control: &FlowRef, client: &str, server: &str, port: u16) {
     let (client, server) = (client.parse().ok(), server.parse().unwrap());
     let app = AppProto::new("ftp-data");
-    let expected = Expectation { client, server, transport: Transport::Tcp, port, ttl_s: 60, app, serves: false };
+    let transport = Transport::Tcp;
+    let expected = Expectation { client, server, transport, port, ttl_s: 60, app, interface: None, serves: false };
     scene.expect(control, expected);
 }
 

@@ -14,6 +14,8 @@ use crate::site::{MINUTE, Micros, Rng, SECOND};
 pub enum Plant {
     /// A shell on any port (`nc -l -e`), outside the ephemeral range.
     Shell,
+    /// The same, of which nobody can read a word.
+    Implant,
     Ssh,
     Rdp,
     Vnc,
@@ -27,8 +29,9 @@ pub enum Plant {
 }
 
 impl Plant {
-    pub const ALL: [Plant; 8] = [
+    pub const ALL: [Plant; 9] = [
         Plant::Shell,
+        Plant::Implant,
         Plant::Ssh,
         Plant::Rdp,
         Plant::Vnc,
@@ -41,6 +44,7 @@ impl Plant {
     pub fn name(self) -> &'static str {
         match self {
             Plant::Shell => "nc shell",
+            Plant::Implant => "opaque shell",
             Plant::Ssh => "ssh",
             Plant::Rdp => "rdp",
             Plant::Vnc => "vnc",
@@ -54,7 +58,8 @@ impl Plant {
     fn manner(self, os: Os, rng: &mut Rng) -> Manner {
         let shell = |port| Manner::tcp(port, "").carrying(120, 900).lasting(5_000);
         match self {
-            Plant::Shell => shell(1_024 + rng.below(28_000) as u16),
+            Plant::Shell => Manner { app: "shell", ..shell(1_024 + rng.below(28_000) as u16) },
+            Plant::Implant => shell(1_024 + rng.below(28_000) as u16),
             // Where ssh is at home already it takes another port, as a second daemon does.
             Plant::Ssh => Manner::tcp(2_222 + rng.below(500) as u16, "ssh").lasting(5_000),
             Plant::Rdp => Manner::tcp(3_389, "rdp").lasting(5_000),

@@ -26,7 +26,7 @@ impl Behaviour for PatchDay {
             for n in 0..3 {
                 if let Some(peer) = self.rng.pick(&members) {
                     let at = at + (1 + n) * 10 * MINUTE + self.rng.between(0, 5 * MINUTE);
-                    world.talk(at, cause, *id, *peer, Manner::tcp(7_680, "").carrying(3_000, 700_000));
+                    world.talk(at, cause, *id, *peer, Manner::tcp(7_680, "msdo").carrying(3_000, 700_000));
                 }
             }
             world.tell(at + 90 * MINUTE + self.rng.between(0, 60 * SECOND), cause, What::Announce { vm: *id });

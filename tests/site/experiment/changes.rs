@@ -89,8 +89,11 @@ fn autoscale(run: &mut Run, after: Phase, out: &mut Measured) {
 
 fn pool(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let mut run = run.fork();
-    let (from, before) = (run.now, run.site.world.machines.len());
-    run.site.add(from + 7 * HOUR, Pool::new(500, Rng::new(seed, 1)));
+    let before = run.site.world.machines.len();
+    run.site.add(run.now + 7 * HOUR, Pool::new(500, Rng::new(seed, 1)));
+    // Its first morning, on which it is set up, is news.
+    run.to(run.now + DAY);
+    let from = run.now;
     run.to(from + 3 * DAY);
     let (news, other, loud) = about_newcomers(&run, from, before);
     let beyond = (news.len() as u64).saturating_sub(1).max(loud);
@@ -199,7 +202,7 @@ fn noise(run: &mut Run, after: Phase, out: &mut Measured, seed: u64) {
     let shell_at = from + DAY + 10 * MINUTE;
     for (nth, id) in on.iter().take(4).enumerate() {
         let rng = Rng::new(seed, 100 + nth as u64);
-        run.site.add(shell_at, Intruder::new(Plant::Shell, *id, [client, client], 3, 10 * MINUTE, rng));
+        run.site.add(shell_at, Intruder::new(Plant::Implant, *id, [client, client], 3, 10 * MINUTE, rng));
     }
     run.to(shell_at + 2 * HOUR);
     let pages = run.ledger.incidents.values().filter(|entry| entry.paged.is_some_and(|at| at >= from && at < shell_at));

@@ -38,7 +38,8 @@ pub fn places(run: &Run, count: usize, rng: &mut Rng) -> Vec<(Plant, Id, [Id; 2]
     for on in all.into_iter().take(count) {
         let (Some(plant), role) = (plants.next().copied(), &world.machine(on).role) else { break };
         // Where it belongs, it is no news.
-        let at_home = (plant == Plant::Rdp && role == "win") || (plant == Plant::Database && role == "db");
+        let at_home = (plant == Plant::Rdp && ["win", "dc", "files"].contains(&role.as_str()))
+            || (plant == Plant::Database && role == "db");
         let mut client = || clients[rng.below(clients.len())];
         let (first, mut second) = (client(), client());
         while second == first || second == on {
@@ -96,7 +97,7 @@ pub fn new_services(run: &mut Run, phase: &'static str, out: &mut Measured, mut 
 pub fn planted(run: &mut Run, phase: &'static str, after: Micros, out: &mut Measured, mut rng: Rng) {
     run.at_once = true;
     run.to(MINUTE / 2);
-    let (kinds, count) = ([Plant::Shell, Plant::Telnet, Plant::Vnc, Plant::Shell], 8);
+    let (kinds, count) = ([Plant::Implant, Plant::Telnet, Plant::Vnc, Plant::Shell], 8);
     let places = places(run, count, &mut rng);
     for (nth, (_, on, clients)) in places.into_iter().enumerate() {
         let plant = kinds[nth % kinds.len()];
