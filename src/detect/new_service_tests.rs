@@ -270,25 +270,3 @@ fn one_more_sender_to_a_known_group_is_not_a_finding_and_is_learned() {
     assert!(lab.opens(key(1, 5_353), 4, 9).is_empty());
     assert!(lab.baselines.is_learned(&key(1, 5_353)));
 }
-
-#[test]
-fn one_more_port_that_rpc_gave_out_is_no_news_and_a_first_one_is() {
-    for (learned, told) in [(49_667, 0), (8_443, 1)] {
-        let mut lab = Lab::new(Mode::Auto);
-        lab.uses_source_ports(vm(1), 49_152);
-        lab.serve(key(1, 135), 4);
-        lab.serve(key(1, learned), 4);
-        lab.learn_app(key(1, learned), app("dcerpc", "", ""));
-        lab.ripen(vm(1));
-        let mut found = lab.opens(key(1, 49_671), 3, 9);
-        found.extend(lab.see(What::ServiceApp {
-            service: key(1, 49_671),
-            before: None,
-            now: Box::new(app("dcerpc", "", "")),
-        }));
-        for client in [9, 10] {
-            found.extend(lab.uses(key(1, 49_671), client));
-        }
-        assert_eq!(found.len(), told, "{learned}: {found:?}");
-    }
-}

@@ -451,7 +451,8 @@ impl Reassembly {
         let held = &mut direction.held;
         let from = held.partition_point(|h| ahead(h.segment().end(), part.seq) <= 0);
         let to = held.partition_point(|h| ahead(h.seq, part.end()) < 0);
-        if from == to {
+        // Never more, as long as all that is held lies within one window.
+        if from >= to {
             let piece = Held::from(part);
             let added = piece.cost();
             held.insert(from, piece);

@@ -70,7 +70,8 @@ impl Reassembly {
         if differs {
             self.conflict(side, counters);
         }
-        if part.len == 0 || ahead(part.seq, next) > WINDOW_MAX {
+        // Half of all numbers ahead is as far behind.
+        if part.len == 0 || !(0..=WINDOW_MAX).contains(&ahead(part.seq, next)) {
             return;
         }
         let cost = part.bytes.len() + PIECE_OVERHEAD;

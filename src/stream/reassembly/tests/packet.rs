@@ -330,3 +330,14 @@ proptest! {
         prop_assert!(talk.run.gaps.is_empty());
     }
 }
+
+/// Found by the test above: of exactly half of all numbers neither is ahead of the other.
+#[test]
+fn a_stale_segment_half_of_all_numbers_away_is_not_kept() {
+    let mut talk = Talk::open(HostOs::Bsd, Urgent::Oob, true);
+    talk.client(0, ack(1000).stamped(500, 500), b"one");
+    talk.client((1 << 31) + 3, ack(1000).stamped(100, 500), b"far");
+    assert!(talk.run.reassembly.orig.stale.is_empty());
+    talk.server(ack(3).stamped(510, 500));
+    assert_eq!(talk.run.out, b"one");
+}
