@@ -37,6 +37,8 @@ const PER_1000_MAX: f64 = 1e6;
 /// (detection.md 9).
 const ASSUMED_PER_VM_DAY: f64 = 0.05;
 const ASSUMED_DAYS: f64 = 10.0;
+/// Counting goes through all VMs.
+const COUNT_EVERY_NS: i64 = 60 * 1_000_000_000;
 /// The bucket of what is a page whatever its surprise.
 const MANDATORY: u16 = u16::MAX;
 
@@ -123,6 +125,8 @@ pub(super) struct Budget {
     config: AlertsConfig,
     state: State,
     dirty: bool,
+    /// When VMs were counted last, by the watched clock.
+    counted_ns: Option<i64>,
 }
 
 /// What the budget is at present, for `why` and `calibrate`.
@@ -206,13 +210,15 @@ impl Budget {
     pub fn watch(&mut self, watched_ns: i64, vms: impl FnOnce() -> u64) {
         // Until a day was measured the size of the site is all that is known.
         let measured = !self.state.window.is_empty();
-        let vms = || {
-            let vms = vms();
-            (vms, prior(&self.config, vms))
-        };
-        let (vms, page) = if measured && !self.is_over(watched_ns) { (self.state.vms, self.state.page) } else { vms() };
-        if !measured && (self.state.vms, self.state.page) != (vms, page) {
-            (self.state.vms, self.state.page, self.dirty) = (vms, page, true);
+        let counted = |at: i64| (0..COUNT_EVERY_NS).contains(&watched_ns.saturating_sub(at));
+        let mut vms_now = self.state.vms;
+        if self.is_over(watched_ns) || !(measured || self.counted_ns.is_some_and(counted)) {
+            vms_now = vms();
+            self.counted_ns = Some(watched_ns);
+            let page = prior(&self.config, vms_now);
+            if !measured && (self.state.vms, self.state.page) != (vms_now, page) {
+                (self.state.vms, self.state.page, self.dirty) = (vms_now, page, true);
+            }
         }
         let gone = watched_ns.saturating_sub(self.state.since_ns);
         if gone < 0 {
@@ -223,7 +229,7 @@ impl Budget {
             return;
         }
         self.state.since_ns = if gone < 2 * DAY_NS { self.state.since_ns + DAY_NS } else { watched_ns };
-        self.state.vms = vms;
+        self.state.vms = vms_now;
         self.turn();
     }
 
