@@ -372,7 +372,7 @@ mod tests {
         assert_eq!(sight.of(vm(1), now).loss, 0.05);
         assert_eq!(sight.of(vm(2), now).loss, 0.0);
         // The third had no traffic of its own.
-        assert_eq!(sight.of(vm(3), now).loss, 0.025641025641025640);
+        assert_eq!(sight.of(vm(3), now).loss, 0.025_641_025_641_025_64);
         assert_eq!(sight.half_seen(now, 5).iter().map(|(vm, _)| *vm).collect::<Vec<_>>(), [vm(1)]);
     }
 

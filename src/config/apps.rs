@@ -43,9 +43,12 @@ impl AppsConfig {
     }
 }
 
+/// Number of the file, and of the table in it.
+type DefinedAt = (usize, usize);
+
 /// What files, by name and text, define.
 fn definitions(files: &[(String, String)]) -> Result<Arc<Definitions>, Vec<ConfigError>> {
-    let (mut all, mut errors): (Vec<(Definition, (usize, usize))>, Vec<ConfigError>) = Default::default();
+    let (mut all, mut errors): (Vec<(Definition, DefinedAt)>, Vec<ConfigError>) = Default::default();
     for (file, (name, text)) in files.iter().enumerate() {
         let mut reader = Reader::new(name, text, ERRORS_MAX);
         let tables: Vec<Definition> = reader.tables("app", DEFINITIONS_MAX);

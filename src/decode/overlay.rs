@@ -1,6 +1,6 @@
 //! The frame that nearly all of an overlay's frames are, opened at once: Ethernet, IPv4 without options, UDP to a port of
 //! VXLAN, each whole and none a fragment. Of every other frame it says nothing; that one is peeled header by header, with
-//! the same outcome, but for some twenty nanoseconds more.
+//! the same outcome, only slower.
 
 use std::net::IpAddr;
 

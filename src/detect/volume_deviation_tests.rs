@@ -52,7 +52,7 @@ impl Life {
         self.noise = self.noise.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
         let random = self.noise >> 33;
         let bytes = 2 * MB + random % (6 * MB);
-        let burst = if random % 97 == 0 { 2 } else { 1 };
+        let burst = if random.is_multiple_of(97) { 2 } else { 1 };
         let day = (8..20).contains(&(self.hour % 24));
         if day { bytes * burst } else { bytes / 10 * burst }
     }

@@ -18,7 +18,7 @@ use crate::model::{Handover, LinkType, SourceCounts, Timestamp, VmId};
 
 const JOBS_MAX: usize = 4_096;
 const ANSWERS_MAX: usize = 16;
-const OTHER: &str = "the shared folder is too slow: what waits for it is more than it can take";
+const TOO_SLOW: &str = "the shared folder is too slow: what waits for it is more than it can take";
 
 enum Job {
     Ask(VmId),
@@ -62,7 +62,7 @@ impl Follower {
     fn hand(&self, job: Job) -> bool {
         let handed = self.jobs.try_send(job).is_ok();
         if !handed && let Ok(mut trouble) = self.trouble.lock() {
-            *trouble = Some(OTHER.to_owned());
+            *trouble = Some(TOO_SLOW.to_owned());
         }
         handed
     }

@@ -245,7 +245,7 @@ fn fail_on_ends_with_status_3_from_its_severity_on() {
         scenario.write_pcap(folder.file(&format!("{part}.pcap"))).unwrap();
     }
     // A page on a port that nobody served: high, and nothing aggravates it.
-    for (part, scenario) in scenarios::learned_with(|_, _, _| {}, |s, office| scenarios::new_page(s, office)) {
+    for (part, scenario) in scenarios::learned_with(|_, _, _| {}, scenarios::new_page) {
         scenario.write_pcap(folder.file(&format!("page-{part}.pcap"))).unwrap();
     }
     assert_eq!(read(&folder, &["-q", "--fail-on", "info"], &["learn.pcap"]).status, 0);

@@ -51,7 +51,7 @@ impl Site {
 
     pub fn chance(&mut self, one_in: u64) -> bool {
         self.random = self.random.wrapping_mul(6_364_136_223_846_793_005).wrapping_add(1_442_695_040_888_963_407);
-        one_in != 0 && (self.random >> 33) % one_in == 0
+        one_in != 0 && (self.random >> 33).is_multiple_of(one_in)
     }
 
     pub fn copy(&mut self, from: usize, to: Mac, host: u8, frames: u32) {

@@ -274,7 +274,7 @@ proptest! {
             1..150,
         ),
     ) {
-        let bytes: Vec<u8> = (0..2_000u32).map(|n| (n * 31 >> 3) as u8).collect();
+        let bytes: Vec<u8> = (0..2_000u32).map(|n| ((n * 31) >> 3) as u8).collect();
         let mut talk = Talk::open(os, Urgent::Oob, stamped);
         talk.run.budget = Budget::new(60_000);
         for step in steps {
